@@ -1,0 +1,37 @@
+# What a build can choose, and the compiler flags that the promises about bits rest on.
+option(SLUICE_TESTS "Build the tests" ON)
+option(SLUICE_BENCHMARKS "Build the benchmarks" ON)
+option(SLUICE_SANITIZE "Address and undefined-behaviour sanitizers" OFF)
+option(SLUICE_WERROR "Warnings are errors" OFF)
+set(SLUICE_ARCH "x86-64-v3" CACHE STRING
+    "Value of -march on x86-64 (\"native\" for the machine that builds, empty for the compiler's own)")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+    set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+add_library(sluice_flags INTERFACE)
+# -ffp-contract=off: the compiler never decides on its own where a multiply and an add fuse, so that
+# vector bodies and scalar tails of a loop round alike; the code says std::fma where it wants one.
+target_compile_options(sluice_flags INTERFACE -Wall -Wextra -ffp-contract=off -fno-math-errno)
+if(SLUICE_WERROR)
+    target_compile_options(sluice_flags INTERFACE -Werror)
+endif()
+if(SLUICE_ARCH AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    target_compile_options(sluice_flags INTERFACE -march=${SLUICE_ARCH})
+endif()
+if(SLUICE_SANITIZE)
+    target_compile_options(sluice_flags INTERFACE -fsanitize=address,undefined
+                           -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
+    target_link_options(sluice_flags INTERFACE -fsanitize=address,undefined)
+endif()
+target_include_directories(sluice_flags INTERFACE ${PROJECT_SOURCE_DIR})

@@ -1,0 +1,40 @@
+#include "core/arena.hpp"
+
+#include "core/error.hpp"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace sluice {
+
+void Arena::Release::operator()(std::byte* memory) const { std::free(memory); }
+
+Arena::Arena(std::size_t capacity_bytes, Device device) : device_(device)
+{
+    SLUICE_CHECK(device.kind == DeviceKind::cpu, "only CPU memory in this build");
+    // One extra block keeps an arena of nothing distinct from one that only counts.
+    capacity_bytes_ = aligned_bytes(capacity_bytes) + arena_alignment_bytes;
+    void* memory = std::aligned_alloc(arena_alignment_bytes, capacity_bytes_);
+    if (memory == nullptr)
+        throw usage_error("cannot reserve " + std::to_string(capacity_bytes_ >> 20) +
+                              " MiB of memory on this rank",
+                          "", "use more stages, a smaller micro_batch_size or a smaller model");
+    std::memset(memory, 0, capacity_bytes_);
+    memory_.reset(static_cast<std::byte*>(memory));
+}
+
+TensorView Arena::allocate(DType dtype, const Shape& shape)
+{
+    const std::size_t bytes =
+        aligned_bytes(static_cast<std::size_t>(shape.num_elements()) * size_of(dtype));
+    TensorView view{nullptr, dtype, shape, device_};
+    if (!counting_only()) {
+        SLUICE_CHECK(used_bytes_ + bytes <= capacity_bytes_,
+                     "used " << used_bytes_ << " + " << bytes << " of " << capacity_bytes_);
+        view.data = memory_.get() + used_bytes_;
+    }
+    used_bytes_ += bytes;
+    return view;
+}
+
+} // namespace sluice

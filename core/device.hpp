@@ -1,0 +1,28 @@
+// Where memory lives and where work runs.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice {
+
+enum class DeviceKind : std::uint8_t { cpu, cuda };
+
+struct Device {
+    DeviceKind kind = DeviceKind::cpu;
+    int index = 0;
+    bool operator==(const Device&) const = default;
+};
+
+/// Which implementation of the kernel contracts runs: `reference` is float64 and naive (the
+/// readable oracle), `cpu` is float32, `cuda` runs on a GPU.
+enum class Backend : std::uint8_t { reference, cpu, cuda };
+
+/// An ordered queue of work on one device. On CPUs work is done when the call returns and `native`
+/// is null; on GPUs `native` is the CUDA stream.
+struct Stream {
+    Backend backend = Backend::cpu;
+    Device device{};
+    void* native = nullptr;
+};
+
+} // namespace sluice

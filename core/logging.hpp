@@ -1,0 +1,18 @@
+// What people read while a run goes on: spdlog behind two calls, so that few files include it.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace sluice {
+
+/// Messages go to standard error; on ranks other than 0 only errors do, prefixed by the rank.
+void start_logging(int rank, int num_ranks);
+/// From now on messages are also appended to `path` (rank 0). Throws UserError (data).
+void log_to_file(const std::filesystem::path& path);
+
+void log_info(std::string_view message);
+void log_warning(std::string_view message);
+void log_error(std::string_view message);
+
+} // namespace sluice

@@ -1,0 +1,133 @@
+// Checkpoints on disk: named arrays in per-stage HDF5 files, an index, a manifest written last.
+// The format is docs/checkpoint-format.md. This file sees named arrays, never layers.
+//
+//     checkpoints/update-00001000/stage-0000-of-0002.h5   written by its owner
+//                                 stage-0001-of-0002.h5
+//                                 checkpoint.h5           index: external links to the whole tree
+//                                 manifest.json           last; sizes and checksums of all files
+//
+// Until it is complete the folder is called `.update-00001000.partial`; a folder without a manifest
+// does not exist as a checkpoint.
+#pragma once
+
+#include "core/tensor_view.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// An array to be written, or one found in a file. `path` is its place in the tree:
+/// "/parameters/model/layers/7/self_attn/q_proj/weight". Data must be f32, f64 or i32 on the CPU.
+struct NamedArray {
+    std::string path;
+    TensorView view;
+};
+
+/// "model.layers.7.self_attn.q_proj.weight" under "parameters" ->
+/// "/parameters/model/layers/7/self_attn/q_proj/weight".
+std::string dataset_path(std::string_view group, std::string_view parameter_name);
+
+/// What every file of a checkpoint says about the run.
+struct CheckpointProgress {
+    std::int64_t update = 0;  ///< completed updates
+    std::int64_t samples = 0; ///< sequences trained on
+    std::int64_t tokens = 0;
+    std::uint64_t seed = 0;
+};
+
+/// The gates of the layers one stage owns; entry i belongs to layer first_layer + i.
+struct WarmupState {
+    std::int64_t first_layer = 0;
+    std::vector<std::int64_t> counters;
+    std::vector<double> alphas;
+};
+
+struct StageContents {
+    std::vector<NamedArray> arrays;
+    std::vector<WarmupState> warmup; ///< one per chunk of the stage
+    CheckpointProgress progress;
+    std::string config_toml; ///< the resolved run file
+};
+
+/// One file as the manifest lists it.
+struct ManifestEntry {
+    std::string file;
+    std::uint64_t size_bytes = 0;
+    std::string checksum;
+};
+
+/// Writes one stage's file durably into the partial folder (created when missing). Each dataset of
+/// `arrays` carries an attribute `checksum` of its bytes. Throws UserError (data) naming file and
+/// cause; nothing half-written is left under the final name.
+ManifestEntry write_stage_file(const std::filesystem::path& partial_folder, int stage,
+                               int num_stages, const StageContents& contents);
+
+/// Rank 0, after every stage's file is there: index, manifest, rename to `final_folder`. Returns
+/// the digest of all parameters' bytes (hex; the same for any number of stages): the checksum over
+/// the sorted list of (path, dataset checksum) of everything below /parameters.
+std::string finish_checkpoint(const std::filesystem::path& partial_folder,
+                              const std::filesystem::path& final_folder,
+                              const std::vector<ManifestEntry>& stages);
+
+std::string checkpoint_folder_name(std::int64_t update); ///< "update-00001000"
+std::string partial_folder_name(std::int64_t update);    ///< ".update-00001000.partial"
+
+/// Completed checkpoints below `checkpoints`, oldest first. Folders without a manifest are not
+/// listed.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
+/// Deletes what `keep_last` and `keep_every` do not keep (0 means: this rule keeps none / all, see
+/// docs); never the newest; and partial folders of saves that died. Returns the folders deleted.
+std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& checkpoints,
+                                                     std::int64_t keep_last,
+                                                     std::int64_t keep_every);
+
+/// A checkpoint opened for reading.
+class CheckpointReader {
+public:
+    /// Reads manifest.json only. Throws UserError (data) when it is missing or malformed, or when a
+    /// listed file is missing, has another size, or lies outside the folder.
+    explicit CheckpointReader(const std::filesystem::path& folder);
+    ~CheckpointReader();
+    CheckpointReader(CheckpointReader&&) noexcept;
+
+    const std::filesystem::path& folder() const;
+    const std::vector<ManifestEntry>& manifest() const;
+    const std::string& parameters_digest() const;
+    const CheckpointProgress& progress() const;
+    const std::string& config_toml() const;
+    int num_stages() const;
+    /// All layers' counters and alphas, in layer order.
+    const WarmupState& warmup() const;
+
+    struct ArrayInfo {
+        std::string path;
+        DType dtype = DType::f32;
+        Shape shape;
+        std::string checksum; ///< of its bytes
+        int stage = 0;        ///< file that holds it
+    };
+    /// Every dataset below /parameters and /optimizer, sorted by path.
+    const std::vector<ArrayInfo>& arrays() const;
+    const ArrayInfo* find(std::string_view path) const; ///< nullptr when absent
+
+    /// Reads one array and compares its checksum. The destination's shape and dtype must match.
+    /// Throws UserError (data) naming file and tensor.
+    void read(std::string_view path, const TensorView& into) const;
+
+    /// Compares sizes and checksums of all files, then of every dataset. Returns every problem
+    /// found, each naming file and, where it can, the tensor. Never throws for damage.
+    std::vector<std::string> verify() const;
+
+private:
+    struct Files;
+    std::unique_ptr<Files> files_;
+};
+
+} // namespace sluice

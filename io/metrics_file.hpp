@@ -1,0 +1,45 @@
+// metrics.jsonl: one JSON object per line, floating-point numbers with 17 significant digits.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace sluice {
+
+using MetricValue = std::variant<std::int64_t, double, std::string, std::vector<double>, bool>;
+
+struct MetricField {
+    std::string_view key;
+    MetricValue value;
+};
+
+class MetricsFile {
+public:
+    /// Opens for appending. Lines of updates after `completed_updates` (written by a run that died
+    /// before its next checkpoint) are removed first, and so is a half-written last line, so that
+    /// every update appears once. Throws UserError (data).
+    MetricsFile(const std::filesystem::path& path, std::int64_t completed_updates);
+    ~MetricsFile();
+
+    /// Appends {"event":event, fields...} and hands the line to the operating system before
+    /// returning.
+    void write(std::string_view event, std::span<const MetricField> fields);
+    /// fsync, before a checkpoint is declared complete.
+    void sync();
+
+private:
+    struct File;
+    std::unique_ptr<File> file_;
+};
+
+/// status.json, replaced durably: {"state":state,"update":N,"reason":reason, ...}.
+void write_status(const std::filesystem::path& path, std::string_view state, std::int64_t update,
+                  std::string_view reason, int exit_code);
+
+} // namespace sluice

@@ -1,0 +1,53 @@
+// Token files: one HDF5 file of packed documents that reads at memory-copy speed.
+//
+// Layout (docs/token-format.md): `/tokens` contiguous u16 or u32 [num_tokens]; `/document_offsets`
+// u64 [num_documents + 1]; root attributes with provenance: format "sluice-tokens", format_version,
+// tokenizer, vocab_size, end_token, num_documents, num_tokens, checksum (of the token bytes),
+// inputs_digest, split, created_by.
+#pragma once
+
+#include "core/dtype.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace sluice {
+
+struct TokenFileInfo {
+    DType dtype = DType::u16;
+    std::uint64_t num_tokens = 0;
+    std::uint64_t num_documents = 0;
+    std::uint32_t vocab_size = 0;
+    std::uint32_t end_token = 0;
+    std::string tokenizer; ///< "bytes" or the model file's name and checksum
+    std::string checksum;  ///< of the token bytes, hex
+};
+
+/// Reads a token file through a memory map of its contiguous dataset.
+class TokenFile {
+public:
+    /// Throws UserError (data) when the file is missing, truncated, or not a token file: file, what
+    /// is wrong, what to do. Does not read the tokens.
+    explicit TokenFile(const std::filesystem::path& path);
+    ~TokenFile();
+    TokenFile(TokenFile&&) noexcept;
+
+    const TokenFileInfo& info() const;
+    const std::filesystem::path& path() const;
+
+    /// Tokens [begin, begin + out.size()) widened to i32. Throws UserError (data) naming file and
+    /// position of the first token that is outside the vocabulary.
+    void read(std::uint64_t begin, std::span<std::int32_t> out) const;
+
+    /// Reads everything and compares with the stored checksum; throws UserError (data).
+    void verify() const;
+
+private:
+    struct Map;
+    std::unique_ptr<Map> map_;
+};
+
+} // namespace sluice

@@ -1,0 +1,32 @@
+// Causal self-attention, softmax(q k^T / sqrt(D)) v, in tiles: never a full score matrix.
+// Legend: B sequences, T positions, H heads, D channels of a head; C = H D.
+#pragma once
+
+#include "layers/kernels/launch.hpp"
+
+namespace sluice::kernels {
+
+struct AttentionForward {
+    TensorView qkv;       ///< [B,T,3,H,D] in, already rotated
+    TensorView out;       ///< [B,T,H,D] overwritten
+    TensorView logsumexp; ///< [B,H,T] overwritten: log sum exp of each row's scaled scores
+};
+
+/// Recomputes the probabilities tile by tile from qkv and logsumexp.
+struct AttentionBackward {
+    TensorView dout;         ///< [B,T,H,D] in
+    TensorView qkv;          ///< [B,T,3,H,D] in
+    TensorView out;          ///< [B,T,H,D] in
+    TensorView logsumexp;    ///< [B,H,T] in
+    TensorView row_dot;      ///< [B,H,T] scratch, overwritten: sum over D of dout * out
+    TensorView qkv_gradient; ///< [B,T,3,H,D] overwritten
+};
+
+void run(Reference, const AttentionForward&);
+void run(Cpu, const AttentionForward&);
+void run(Cuda, const AttentionForward&);
+void run(Reference, const AttentionBackward&);
+void run(Cpu, const AttentionBackward&);
+void run(Cuda, const AttentionBackward&);
+
+} // namespace sluice::kernels

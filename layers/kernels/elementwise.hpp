@@ -1,0 +1,35 @@
+// Copies and sums that no other operation could take along.
+#pragma once
+
+#include "layers/kernels/launch.hpp"
+
+namespace sluice::kernels {
+
+struct Copy {
+    TensorView from; ///< any shape, in
+    TensorView to;   ///< equally many elements, overwritten
+};
+
+struct Fill {
+    TensorView to; ///< overwritten
+    double value = 0.0;
+};
+
+/// y = factor * x
+struct Scale {
+    TensorView x; ///< in; may be `y` itself
+    TensorView y; ///< overwritten
+    double factor = 1.0;
+};
+
+void run(Reference, const Copy&);
+void run(Cpu, const Copy&);
+void run(Cuda, const Copy&);
+void run(Reference, const Fill&);
+void run(Cpu, const Fill&);
+void run(Cuda, const Fill&);
+void run(Reference, const Scale&);
+void run(Cpu, const Scale&);
+void run(Cuda, const Scale&);
+
+} // namespace sluice::kernels

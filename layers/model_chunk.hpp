@@ -1,0 +1,118 @@
+// A contiguous range of the model, the unit a pipeline moves micro-batches through: optionally the
+// embedding, some decoder layers, optionally the final norm, head and loss.
+//
+// Legend: B sequences of a micro-batch, T positions, N = B T tokens, C hidden size.
+//
+// Memory is taken once. Activations live in `num_slots` slots; micro-batch m uses slot
+// m mod num_slots from its forward until its weight gradient is done. Gradients between chunks live
+// in `num_gradient_slots` slots likewise.
+//
+// The head runs in the backward pass: forward() of a chunk with the head stops before the final
+// norm, backward_input() computes logits, losses and their gradient in place in one shared buffer.
+// Logits, by far the largest activation, therefore exist once per rank, not once per micro-batch in
+// flight.
+#pragma once
+
+#include "layers/parameter.hpp"
+
+#include <memory>
+#include <span>
+
+namespace sluice {
+
+struct MicroBatchShape {
+    std::int64_t num_sequences = 0; ///< B
+    std::int64_t seq_len = 0;       ///< T
+    std::int64_t num_tokens() const { return num_sequences * seq_len; }
+};
+
+/// Whether backward_weight() directly follows backward_input() of the same micro-batch (then what
+/// it needs lives in scratch shared by all micro-batches) or may come later (then it is kept per
+/// slot).
+enum class BackwardSplit : bool { fused, split };
+
+struct ModelChunkOptions {
+    ModelSpec model;
+    LayerRange range;
+    MicroBatchShape micro_batch;
+    std::int64_t num_slots = 1;
+    std::int64_t num_gradient_slots = 1;
+    BackwardSplit split = BackwardSplit::fused;
+    Backend backend = Backend::cpu; ///< cpu computes in f32, reference in f64
+    Device device{};
+};
+
+/// Bytes a chunk takes, by purpose.
+struct ChunkMemory {
+    std::size_t parameter_bytes = 0; ///< values
+    std::size_t gradient_bytes = 0;
+    std::size_t optimizer_bytes = 0;  ///< both moments
+    std::size_t activation_bytes = 0; ///< all slots, gradients between chunks included
+    std::size_t scratch_bytes = 0;    ///< shared by the layers of the chunk, logits included
+    std::size_t total_bytes() const
+    {
+        return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes +
+               scratch_bytes;
+    }
+};
+
+/// What ModelChunk will take, without taking it.
+ChunkMemory plan_memory(const ModelChunkOptions& options);
+
+class ModelChunk {
+public:
+    explicit ModelChunk(const ModelChunkOptions& options);
+    ~ModelChunk();
+    ModelChunk(const ModelChunk&) = delete;
+    ModelChunk& operator=(const ModelChunk&) = delete;
+
+    const ModelChunkOptions& options() const;
+    std::span<Parameter> parameters();
+    const ChunkMemory& memory() const;
+
+    /// Where the previous chunk's output is received [N,C] (not for a chunk with the embedding) and
+    /// where this chunk's output is sent from. Valid for `slot` from forward until backward is
+    /// done.
+    TensorView input(std::int64_t slot) const;
+    TensorView output(std::int64_t slot) const;
+    /// Where the next chunk's input gradient is received [N,C] (not with the head), and where this
+    /// chunk's is sent from (not with the embedding).
+    TensorView output_gradient(std::int64_t gradient_slot) const;
+    TensorView input_gradient(std::int64_t gradient_slot) const;
+    /// Token ids [N] i32, to be filled before forward (embedding) or backward/evaluate (head).
+    TensorView input_tokens(std::int64_t slot) const;  ///< only with the embedding
+    TensorView target_tokens(std::int64_t slot) const; ///< only with the head
+
+    /// `alphas`: one gate per layer of this chunk. A gate of exactly 0 skips its branches, forward
+    /// and backward; the result is exactly that of multiplying by 0.
+    void forward(std::int64_t slot, std::span<const double> alphas);
+
+    /// Gradient with respect to the chunk's input, from output_gradient(gradient_slot) (or the
+    /// loss) into input_gradient(gradient_slot). ACCUMULATES the gradients of norms. `loss_scale`
+    /// multiplies the gradient of the summed token losses: 1 / (target tokens of the global batch).
+    void backward_input(std::int64_t slot, std::int64_t gradient_slot,
+                        std::span<const double> alphas, double loss_scale);
+    /// ACCUMULATES the gradients of matrices and embedding for the micro-batch in `slot`. With
+    /// BackwardSplit::fused it must directly follow backward_input of the same slot.
+    void backward_weight(std::int64_t slot, std::int64_t gradient_slot,
+                         std::span<const double> alphas);
+
+    /// Sum of the token losses of the micro-batch in `slot`, in float64 and token order: set by
+    /// backward_input() or evaluate(); only with the head.
+    double loss_sum(std::int64_t slot) const;
+    /// Forward through final norm, head and loss without any gradient; only with the head, after
+    /// forward() on the same slot.
+    void evaluate(std::int64_t slot);
+
+    /// Root mean square of the residual stream behind each layer [num_layers], of the micro-batch
+    /// last run forward in `slot`.
+    void activation_norms(std::int64_t slot, std::span<double> rms) const;
+
+    void zero_gradients();
+
+private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
+
+} // namespace sluice

@@ -1,0 +1,58 @@
+// What a model is: sizes and the choices of the ProRes paper that change its mathematics.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice {
+
+/// Where norms stand and what the residual add looks like (paper, section 3 and table of
+/// arrangements): see layers/residual.hpp for the equations.
+enum class Arrangement : std::uint8_t { pre, post, sandwich, deepnorm, lns };
+
+/// LayerNorm Scaling: a fixed factor 1/sqrt(l) on the norm's output (paper), or the norm's
+/// learnable weight starting at 1/sqrt(l) (the authors' code).
+enum class LnsVariant : std::uint8_t { fixed, init };
+
+/// Weight initialisation: std 0.02 everywhere; DS-Init: o and down at 0.02/sqrt(2 l); Scaled: o and
+/// down at 0.02/sqrt(2 L). DeepNorm multiplies its v, o and MLP weights by B = (8 L)^(-1/4) on top.
+enum class Init : std::uint8_t { standard, ds, scaled };
+
+/// Truncated at two standard deviations (paper; the std is that of the untruncated normal), or
+/// plain normal (the authors' code).
+enum class InitDistribution : std::uint8_t { truncated_normal, normal };
+
+/// Factor on the embedding's std: 1 (paper) or sqrt(hidden_size) (the authors' code).
+enum class EmbeddingScale : std::uint8_t { one, sqrt_d };
+
+struct ModelSpec {
+    std::int64_t vocab_size = 0;
+    std::int64_t hidden_size = 0;
+    std::int64_t intermediate_size = 0;
+    std::int64_t num_layers = 0;
+    std::int64_t num_heads = 0;
+    std::int64_t max_seq_len = 1024;
+    Arrangement arrangement = Arrangement::pre;
+    LnsVariant lns = LnsVariant::fixed;
+    Init init = Init::standard;
+    InitDistribution init_distribution = InitDistribution::truncated_normal;
+    EmbeddingScale init_embedding_scale = EmbeddingScale::one;
+    double init_std = 0.02;
+    double norm_eps = 1e-5;
+    double rope_base = 10000.0;
+
+    std::int64_t head_dim() const { return hidden_size / num_heads; }
+    bool operator==(const ModelSpec&) const = default;
+};
+
+std::string_view name_of(Arrangement arrangement); ///< "pre", as in run files
+
+/// Parameters in all matrices and norms, embedding and head included.
+std::int64_t num_parameters(const ModelSpec& spec);
+/// Forward and backward FLOPs per token, causal attention counted: 6 N + 6 L d s, N the parameters
+/// in matrices without the input embedding.
+double flops_per_token(const ModelSpec& spec, std::int64_t seq_len);
+
+} // namespace sluice

@@ -1,0 +1,70 @@
+// A pipeline schedule as data: a list of actions per rank.
+//
+// Schedules are made by pure functions (one file per family), proved by schedule_checker, priced by
+// the simulator and run by the executor. None of them knows more than this type.
+//
+// Text form, one line per rank, actions separated by blanks, `#` starts a comment:
+//
+//     ranks 2 chunks 2 microbatches 4
+//     0: 0F0 0F1 0B0 0F2 0B1 0F3 0B2 0B3 O
+//     1: 1F0 1B0 1F1 1B1 1F2 1B2 1F3 1B3 O
+//
+// <chunk><kind><micro-batch>: F forward, B whole backward, I input gradient, W weight gradient;
+// RA/SA receive/send activation, RG/SG receive/send gradient (as in 1RA0: chunk 1 receives its
+// input for micro-batch 0); O is the optimizer step. Chunk c's input comes from chunk c-1.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice {
+
+enum class ActionKind : std::uint8_t {
+    forward,
+    backward, ///< backward_input directly followed by backward_weight
+    backward_input,
+    backward_weight,
+    receive_activation, ///< POSTS the receive; the consuming compute action waits for it
+    send_activation,    ///< starts the send; its buffer is waited for before it is overwritten
+    receive_gradient,
+    send_gradient,
+    optimizer_step,
+};
+
+struct Action {
+    ActionKind kind = ActionKind::forward;
+    std::int32_t chunk = 0;
+    std::int32_t microbatch = 0;
+    bool operator==(const Action&) const = default;
+};
+
+struct Schedule {
+    std::int32_t num_chunks = 0;
+    std::int32_t num_microbatches = 0;
+    std::vector<std::int32_t> rank_of_chunk;  ///< [num_chunks]
+    std::vector<std::vector<Action>> actions; ///< [rank][...]
+
+    std::int32_t num_ranks() const { return static_cast<std::int32_t>(actions.size()); }
+    bool operator==(const Schedule&) const = default;
+};
+
+std::string text_of(const Action& action);
+std::string text_of(const Schedule& schedule);
+/// Throws UserError (usage) naming the line and the token that is not understood. `source` names
+/// the file in messages.
+Schedule parse_schedule(std::string_view text, std::string_view source);
+
+/// All forwards, then all backwards, in micro-batch order.
+Schedule make_gpipe(std::int32_t num_ranks, std::int32_t num_microbatches);
+/// One forward, one backward. `extra_warmup` more forwards than the minimum on every rank but the
+/// last hide transfer time at the price of as many more live activations.
+Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches,
+                   std::int32_t extra_warmup = 0);
+
+/// Adds the sends and receives: a send directly behind the action that produces it, a receive
+/// posted `receive_ahead` compute actions before the one that needs it (1 by default).
+Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead = 1);
+
+} // namespace sluice

@@ -1,0 +1,71 @@
+// How ranks talk: activations and gradients between neighbouring chunks, and the few reductions.
+//
+// `in_process` serves one rank without MPI, `mpi` CPU memory between ranks; others come beside
+// them.
+#pragma once
+
+#include "core/tensor_view.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// A message that is under way. 0 stands for none; waiting for it returns at once.
+using MessageId = std::int64_t;
+
+struct MessageLabel {
+    std::int32_t chunk = 0; ///< the chunk on the receiving side
+    std::int32_t microbatch = 0;
+    bool gradient = false;
+};
+
+class Transport {
+public:
+    virtual ~Transport() = default;
+
+    virtual int rank() const = 0;
+    virtual int num_ranks() const = 0;
+
+    /// Non-blocking. The memory stays untouched by the caller until wait(). Messages between the
+    /// same pair match by label. A send to oneself matches a receive from oneself.
+    virtual MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) = 0;
+    virtual MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) = 0;
+    virtual void wait(MessageId message) = 0;
+    /// Lets messages under way advance; cheap.
+    virtual void progress() = 0;
+
+    // Collective over all ranks, in the same order on each.
+
+    /// Element-wise sum, result on every rank. Exact in any order when each element is non-zero on
+    /// one rank only, which is how this program uses it wherever bits matter.
+    virtual void sum(std::span<double> values) = 0;
+    virtual void max(std::span<double> values) = 0;
+    virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
+    /// Every rank's text, in rank order, on every rank.
+    virtual std::vector<std::string> gather_text(const std::string& text) = 0;
+    virtual void barrier() = 0;
+
+    /// Ends the job of all ranks now. Does not return.
+    [[noreturn]] virtual void abort(int exit_code) = 0;
+};
+
+/// One rank, no MPI.
+std::unique_ptr<Transport> make_in_process_transport();
+
+/// Initialises MPI (thread level funneled) on construction, finalises on destruction. When the
+/// machine has fewer cores than ranks, asks MPI to yield while it waits.
+std::unique_ptr<Transport> make_mpi_transport();
+/// Rank and size as the launcher tells by environment variables, before MPI starts: {0, 1} when
+/// this process was not started by an MPI launcher.
+struct LaunchedAs {
+    int rank = 0;
+    int num_ranks = 1;
+    bool by_launcher = false;
+};
+LaunchedAs launched_as();
+
+} // namespace sluice

@@ -1,0 +1,119 @@
+// A run file, parsed, checked and with every default filled in.
+#pragma once
+
+#include "layers/model_spec.hpp"
+#include "pipeline/residual_warmup.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+enum class LearningRateKind : std::uint8_t { wsd, cosine, linear, constant };
+enum class PipelineScheduleKind : std::uint8_t { gpipe, one_f_one_b };
+enum class ComputePrecision : std::uint8_t { fp32, fp64 }; ///< fp64: the slow reference kernels
+
+struct ProResConfig {
+    WarmupSchedule schedule = WarmupSchedule::linear;
+    std::int64_t warmup_steps = 1000; ///< T, of the first layer, in updates
+};
+
+struct OptimizerConfig {
+    double lr = 0.0; ///< preset's or given
+    double beta1 = 0.9, beta2 = 0.95;
+    double eps = 1e-8;
+    double weight_decay = 0.1;
+    double grad_clip = 1.0; ///< 0: no clipping
+};
+
+struct LearningRateConfig {
+    LearningRateKind kind = LearningRateKind::wsd;
+    std::int64_t warmup_steps = 2000; ///< updates
+    double decay_fraction = 0.1;      ///< of run.updates (wsd)
+    double min_lr_ratio = 0.0;
+};
+
+struct BatchConfig {
+    std::int64_t global_batch_size = 512; ///< sequences per update
+    std::int64_t micro_batch_size = 1;    ///< sequences
+    std::int64_t seq_len = 1024;
+    std::int64_t num_microbatches() const { return global_batch_size / micro_batch_size; }
+    std::int64_t tokens_per_update() const { return global_batch_size * seq_len; }
+};
+
+struct PipelineConfig {
+    PipelineScheduleKind schedule = PipelineScheduleKind::one_f_one_b;
+    std::int32_t chunks_per_rank = 1;
+    std::int32_t replicas = 1;
+    std::int32_t extra_warmup = 0;
+    std::string partition = "auto"; ///< or layers per stage, "7,5"
+};
+
+struct DataConfig {
+    std::filesystem::path train, validation; ///< validation may be empty
+};
+
+struct CheckpointConfig {
+    std::int64_t every_updates = 1000; ///< 0: only at the end and when stopped
+    std::int64_t keep_last = 2;        ///< 0: all
+    std::int64_t keep_every = 0;       ///< updates; 0: none kept beyond keep_last
+};
+
+struct EvalConfig {
+    std::int64_t every_updates = 1000; ///< 0: never
+    std::int64_t tokens = 10'000'000;
+};
+
+struct MetricsConfig {
+    std::int64_t activation_norm_every = 0; ///< updates; 0: never
+    bool digest_every_update = false;       ///< also write the parameters' digest per update
+};
+
+struct RunSection {
+    std::int64_t updates = 0;
+    std::uint64_t seed = 0;
+    std::string device = "auto";       ///< auto cpu
+    std::int32_t threads_per_rank = 0; ///< 0: cores / ranks on this machine
+};
+
+struct RunConfig {
+    ModelSpec model;
+    std::string preset; ///< as named, may be empty
+    ProResConfig prores;
+    OptimizerConfig optimizer;
+    LearningRateConfig lr_schedule;
+    BatchConfig batch;
+    PipelineConfig pipeline;
+    DataConfig data;
+    ComputePrecision precision = ComputePrecision::fp32;
+    CheckpointConfig checkpoint;
+    EvalConfig eval;
+    MetricsConfig metrics;
+    RunSection run;
+};
+
+/// Reads a TOML run file, applies `overrides` ("section.key=value", TOML values; bare words are
+/// taken as strings), expands presets and checks everything that can be checked without opening
+/// data. Relative paths inside the file are relative to the file's folder; those in overrides to
+/// the current folder. Throws UserError (usage): file, line, key, reason, nearest valid choice.
+RunConfig load_run_config(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides);
+/// The same from text; `source` names it in messages and `base` resolves relative paths.
+RunConfig parse_run_config(std::string_view text, const std::string& source,
+                           const std::filesystem::path& base,
+                           const std::vector<std::string>& overrides);
+
+/// Every key written out; parsing it gives the same RunConfig.
+std::string resolved_toml(const RunConfig& config);
+
+/// The keys (with both values) in which two runs differ in a way that changes the result: model,
+/// prores, optimizer, lr_schedule, batch.global_batch_size and seq_len and micro_batch_size,
+/// precision, seed, run.updates where the schedule depends on it, data. Layout keys never appear.
+std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now);
+
+/// Throws UserError (usage) when `num_ranks` cannot run this (more stages than layers, ...).
+void check_layout(const RunConfig& config, int num_ranks);
+
+} // namespace sluice
