@@ -1,0 +1,49 @@
+#include "src/train/agreement.hpp"
+
+#include "core/error.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+void agree(Transport& transport, const std::function<void()>& work)
+{
+    nlohmann::json outcome;
+    try {
+        work();
+    } catch (const UserError& error) {
+        outcome = {{"code", static_cast<int>(error.code())},
+                   {"problem", error.problem()},
+                   {"where", error.where()},
+                   {"remedy", error.remedy()}};
+    }
+    // Paths are bytes, not always UTF-8: replace what JSON cannot carry.
+    const auto outcomes = transport.gather_text(
+        outcome.is_null() ? ""
+                          : outcome.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    int first = -1;
+    bool all_alike = true;
+    for (std::size_t rank = 0; rank < outcomes.size(); ++rank) {
+        if (first < 0 && !outcomes[rank].empty())
+            first = static_cast<int>(rank);
+        all_alike = all_alike && outcomes[rank] == outcomes[0];
+    }
+    if (first < 0)
+        return;
+    const auto error = nlohmann::json::parse(outcomes[static_cast<std::size_t>(first)]);
+    std::string where = error["where"];
+    if (!all_alike)
+        where = "rank " + std::to_string(first) + (where.empty() ? "" : ": " + where);
+    throw UserError(static_cast<ExitCode>(error["code"].get<int>()), error["problem"], where,
+                    error["remedy"]);
+}
+
+void on_rank_zero(Transport& transport, const std::function<void()>& work)
+{
+    agree(transport, [&] {
+        if (transport.rank() == 0)
+            work();
+    });
+}
+
+} // namespace sluice

@@ -1,0 +1,224 @@
+#include "src/train/checkpointing.hpp"
+
+#include "core/checksum.hpp"
+#include "core/error.hpp"
+#include "core/logging.hpp"
+#include "src/train/agreement.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace sluice {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+StageContents contents_of(Stage& stage, const CheckpointProgress& progress,
+                          const RunConfig& config)
+{
+    StageContents contents{.arrays = {},
+                           .warmup = {},
+                           .progress = progress,
+                           .config_toml = resolved_toml(config)};
+    for (StageChunk& chunk : stage.chunks()) {
+        for (const Parameter& parameter : chunk.model->parameters()) {
+            const std::string& name = parameter.spec.name;
+            contents.arrays.push_back({dataset_path("parameters", name), parameter.value});
+            contents.arrays.push_back(
+                {dataset_path("optimizer/first_moment", name), parameter.first_moment});
+            contents.arrays.push_back(
+                {dataset_path("optimizer/second_moment", name), parameter.second_moment});
+        }
+        const auto counters = chunk.warmup.counters();
+        const auto alphas = chunk.warmup.alphas();
+        contents.warmup.push_back({.first_layer = chunk.warmup.first_layer(),
+                                   .counters = {counters.begin(), counters.end()},
+                                   .alphas = {alphas.begin(), alphas.end()}});
+    }
+    return contents;
+}
+
+std::string entry_text(const ManifestEntry& entry)
+{
+    return nlohmann::json{entry.file, entry.size_bytes, entry.checksum}.dump();
+}
+
+ManifestEntry entry_from(const std::string& text)
+{
+    const auto json = nlohmann::json::parse(text);
+    return {json[0], json[1].get<std::uint64_t>(), json[2]};
+}
+
+std::string broadcast_text(Transport& transport, std::string text)
+{
+    double length = transport.rank() == 0 ? static_cast<double>(text.size()) : 0.0;
+    transport.sum({&length, 1});
+    text.resize(static_cast<std::size_t>(length));
+    transport.broadcast(std::as_writable_bytes(std::span(text)), 0);
+    return text;
+}
+
+std::string first_lines(const std::vector<std::string>& lines, std::size_t count)
+{
+    std::string text;
+    for (std::size_t i = 0; i < std::min(count, lines.size()); ++i)
+        text += "\n    " + lines[i];
+    if (lines.size() > count)
+        text += "\n    and " + std::to_string(lines.size() - count) + " more";
+    return text;
+}
+
+/// Empty when the checkpoint is whole.
+std::vector<std::string> problems_of(const fs::path& folder)
+{
+    try {
+        return CheckpointReader(folder).verify();
+    } catch (const UserError& error) {
+        return {error.what()};
+    }
+}
+
+/// On rank 0: the folder's path, or empty for a fresh start.
+std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
+{
+    if (request.mode == ResumeMode::path) {
+        const auto problems = problems_of(request.path);
+        if (!problems.empty())
+            throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
+                             request.path.string(),
+                             "choose another checkpoint, or --resume auto for the newest whole one");
+        return request.path.string();
+    }
+    auto folders = list_checkpoints(checkpoints);
+    if (request.mode == ResumeMode::never) {
+        if (!folders.empty())
+            throw usage_error("--resume never, but this run folder already has checkpoints",
+                              checkpoints.string(),
+                              "choose another --run-dir, or delete them if they are not needed");
+        return {};
+    }
+    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+        const auto problems = problems_of(*folder);
+        if (problems.empty())
+            return folder->string();
+        log_warning("skipping damaged checkpoint " + folder->string() + ":" +
+                    first_lines(problems, 5));
+    }
+    if (!folders.empty())
+        throw data_error("every checkpoint of this run is damaged", checkpoints.string(),
+                         "see the list above; move the folder away to start from the beginning");
+    return {};
+}
+
+} // namespace
+
+std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, Transport& transport,
+                            const CheckpointProgress& progress, const RunConfig& config)
+{
+    const fs::path partial = checkpoints / partial_folder_name(progress.update);
+    const fs::path final_folder = checkpoints / checkpoint_folder_name(progress.update);
+    on_rank_zero(transport, [&] {
+        std::error_code error;
+        fs::remove_all(partial, error);
+        fs::create_directories(partial, error);
+        if (error)
+            throw data_error("cannot create the folder: " + error.message(), partial.string(),
+                             "check permissions and free space");
+    });
+    std::string digest;
+    try {
+        ManifestEntry mine;
+        agree(transport, [&] {
+            mine = write_stage_file(partial, transport.rank(), transport.num_ranks(),
+                                    contents_of(stage, progress, config));
+        });
+        const auto entries = transport.gather_text(entry_text(mine));
+        on_rank_zero(transport, [&] {
+            std::vector<ManifestEntry> stages;
+            for (const std::string& entry : entries)
+                stages.push_back(entry_from(entry));
+            digest = finish_checkpoint(partial, final_folder, stages);
+            prune_checkpoints(checkpoints, config.checkpoint.keep_last,
+                              config.checkpoint.keep_every);
+        });
+    } catch (const UserError&) {
+        if (transport.rank() == 0) {
+            std::error_code ignored;
+            fs::remove_all(partial, ignored);
+        }
+        throw;
+    }
+    return broadcast_text(transport, digest);
+}
+
+std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints,
+                                          const ResumeRequest& request, Transport& transport)
+{
+    std::string chosen;
+    on_rank_zero(transport, [&] { chosen = choose(checkpoints, request); });
+    chosen = broadcast_text(transport, chosen);
+    if (chosen.empty())
+        return std::nullopt;
+    return fs::path(chosen);
+}
+
+void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
+{
+    const WarmupState& gates = checkpoint.warmup();
+    for (StageChunk& chunk : stage.chunks()) {
+        for (const Parameter& parameter : chunk.model->parameters()) {
+            const std::string& name = parameter.spec.name;
+            checkpoint.read(dataset_path("parameters", name), parameter.value);
+            checkpoint.read(dataset_path("optimizer/first_moment", name), parameter.first_moment);
+            checkpoint.read(dataset_path("optimizer/second_moment", name),
+                            parameter.second_moment);
+        }
+        const auto first = static_cast<std::size_t>(chunk.warmup.first_layer());
+        const std::size_t count = chunk.warmup.counters().size();
+        if (first + count > gates.counters.size())
+            throw data_error("the checkpoint has gates of " +
+                                 std::to_string(gates.counters.size()) + " layers only",
+                             checkpoint.folder().string());
+        chunk.warmup.restore(std::span(gates.counters).subspan(first, count));
+    }
+}
+
+void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config)
+{
+    const RunConfig saved = parse_run_config(
+        checkpoint.config_toml(), (checkpoint.folder() / "config").string(), ".", {});
+    const auto differences = differences_in_result(saved, config);
+    if (differences.empty())
+        return;
+    throw usage_error("the run file differs from the one this run was started with, in a way that "
+                      "changes the result:" +
+                          first_lines(differences, 40),
+                      checkpoint.folder().string(),
+                      "undo the change, or start a new run in another --run-dir");
+}
+
+std::string parameters_digest(Stage& stage, Transport& transport)
+{
+    std::string mine;
+    for (StageChunk& chunk : stage.chunks())
+        for (const Parameter& parameter : chunk.model->parameters())
+            mine += dataset_path("parameters", parameter.spec.name) + " " +
+                    checksum_of({static_cast<const std::byte*>(parameter.value.data),
+                                 parameter.value.num_bytes()}) +
+                    "\n";
+    std::vector<std::string> lines;
+    for (const std::string& part : transport.gather_text(mine)) {
+        std::istringstream stream(part);
+        for (std::string line; std::getline(stream, line);)
+            lines.push_back(line + "\n");
+    }
+    std::sort(lines.begin(), lines.end());
+    Checksum checksum;
+    for (const std::string& line : lines)
+        checksum.update(std::as_bytes(std::span(line)));
+    return checksum.hex();
+}
+
+} // namespace sluice

@@ -1,0 +1,35 @@
+// The folder of a run: config.toml, metrics.jsonl, log.txt, checkpoints/, status.json.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+/// Held by rank 0 while it trains, so that two runs never write into one folder.
+class RunFolder {
+public:
+    explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+    ~RunFolder();
+    RunFolder(const RunFolder&) = delete;
+    RunFolder& operator=(const RunFolder&) = delete;
+
+    /// Creates the folder where missing and locks it. Throws UserError (data) when it cannot be
+    /// written, or (usage) when another run holds it.
+    void create_and_lock();
+
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path config() const { return path_ / "config.toml"; }
+    std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+    std::filesystem::path log() const { return path_ / "log.txt"; }
+    std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+    std::filesystem::path status() const { return path_ / "status.json"; }
+
+private:
+    std::filesystem::path path_;
+    int lock_ = -1;
+};
+
+} // namespace sluice

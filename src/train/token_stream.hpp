@@ -1,0 +1,38 @@
+// The token ids that updates and evaluations see, as the executor asks for them.
+#pragma once
+
+#include "io/batch_reader.hpp"
+#include "io/sample_order.hpp"
+#include "io/token_file.hpp"
+#include "pipeline/executor.hpp"
+#include "src/config/run_config.hpp"
+
+#include <memory>
+#include <optional>
+
+namespace sluice {
+
+/// Training and validation data of one rank.
+class TokenStream {
+public:
+    /// Opens both files. Throws UserError (data) when one is missing or damaged, holds too few tokens
+    /// for one sequence, or has a larger vocabulary than the model.
+    explicit TokenStream(const RunConfig& config);
+    ~TokenStream();
+
+    const TokenFileInfo& train_info() const;
+    bool has_validation() const;
+
+    /// The tokens of update `update` (counted from 1), micro-batch by micro-batch.
+    TokenSource& training(std::int64_t update);
+    /// The validation windows in plain order.
+    TokenSource& evaluation();
+    /// Micro-batches of one evaluation: what eval.tokens and the validation file allow.
+    std::int32_t num_evaluation_microbatches() const;
+
+private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
+
+} // namespace sluice

@@ -1,0 +1,71 @@
+// The training loop of one rank.
+#pragma once
+
+#include "io/metrics_file.hpp"
+#include "pipeline/executor.hpp"
+#include "pipeline/transport/transport.hpp"
+#include "src/config/run_config.hpp"
+#include "src/train/checkpointing.hpp"
+#include "src/train/run_folder.hpp"
+#include "src/train/run_plan.hpp"
+#include "src/train/token_stream.hpp"
+#include "src/train/training_progress.hpp"
+#include "src/train/update_reduction.hpp"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace sluice {
+
+/// Deliberate faults, to show that the run notices: `sluice train --inject`.
+struct FaultInjection {
+    enum class Kind : std::uint8_t { none, nan_gradient, flip_activation, flip_gradient, advance_gate };
+    Kind kind = Kind::none;
+    std::int64_t update = 0; ///< counted from 1
+    std::int64_t layer = 0;  ///< counted from 0; flips hit the message that enters this layer's stage
+};
+
+class Trainer {
+public:
+    Trainer(const RunConfig& config, RunFolder& folder, Transport& transport);
+
+    /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
+    void start(const ResumeRequest& resume);
+    /// Collective. Trains until the last update or a request to stop. `stop_after`: updates to do in
+    /// this process at most (0: all). Returns `finished` or `stopped`.
+    ExitCode run(std::int64_t stop_after, const FaultInjection& fault);
+
+    std::int64_t completed_updates() const { return completed_updates_; }
+    /// What this rank is doing, in words, for the message when something breaks.
+    std::string where() const;
+
+private:
+    void open_data();
+    void restore(const std::filesystem::path& folder);
+    void announce(const std::optional<std::filesystem::path>& resumed_from);
+    UpdateSummary run_update(const FaultInjection& fault);
+    void inject(const FaultInjection& fault);
+    void record_update(const UpdateSummary& summary, double lr, double seconds);
+    void record_activation_norms();
+    void evaluate();
+    void save();
+    CheckpointProgress progress() const;
+
+    RunConfig config_;
+    RunFolder& folder_;
+    Transport& transport_;
+    RunPlan plan_;
+    Stage stage_;
+    Executor executor_;
+    UpdateReduction reduction_;
+    std::unique_ptr<TokenStream> tokens_;
+    std::unique_ptr<MetricsFile> metrics_;        ///< rank 0
+    std::unique_ptr<TrainingProgress> progress_;  ///< rank 0
+    std::vector<double> all_alphas_, norms_;      ///< [num_layers]
+    std::int64_t completed_updates_ = 0;
+    std::int64_t saved_update_ = -1;
+};
+
+} // namespace sluice

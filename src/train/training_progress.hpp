@@ -1,0 +1,49 @@
+// What people see while a run goes on: one line redrawn on a terminal, plain lines when piped.
+#pragma once
+
+#include "src/config/run_config.hpp"
+#include "src/train/progress_line.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace sluice {
+
+struct ProgressPoint {
+    std::int64_t update = 0; ///< completed
+    double loss = 0.0;
+    double grad_norm = 0.0;
+    double lr = 0.0;
+    double seconds = 0.0;          ///< of this update
+    std::span<const double> alphas; ///< of every layer
+};
+
+class TrainingProgress {
+public:
+    explicit TrainingProgress(const RunConfig& config);
+
+    void show(const ProgressPoint& point);
+    /// A full line above the progress line; also written to the log.
+    void note(const std::string& text);
+    void finish();
+
+    double tokens_per_second() const; ///< over the last updates
+
+private:
+    std::string text_of(const ProgressPoint& point) const;
+
+    std::int64_t num_updates_, tokens_per_update_;
+    double average_seconds_ = 0.0; ///< exponentially weighted
+    ProgressLine line_;
+};
+
+/// "gates 37% (5/16 open)".
+std::string gates_text(std::span<const double> alphas);
+/// "1:05", "2:03:09", "3d 04:10".
+std::string duration_text(double seconds);
+/// "512", "5.1k", "2.3M".
+std::string count_text(double count);
+
+} // namespace sluice
