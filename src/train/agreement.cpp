@@ -34,8 +34,8 @@ void agree(Transport& transport, const std::function<void()>& work)
     std::string where = error["where"];
     if (!all_alike)
         where = "rank " + std::to_string(first) + (where.empty() ? "" : ": " + where);
-    throw UserError(static_cast<ExitCode>(error["code"].get<int>()), error["problem"], where,
-                    error["remedy"]);
+    throw AgreedError(static_cast<ExitCode>(error["code"].get<int>()), error["problem"], where,
+                      error["remedy"]);
 }
 
 void on_rank_zero(Transport& transport, const std::function<void()>& work)

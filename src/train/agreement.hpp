@@ -1,17 +1,26 @@
-// Errors that all ranks learn of together, so that one message is printed and every rank leaves in order.
+// Errors that all ranks learn of together, so that one message is printed and every rank leaves in
+// order.
 #pragma once
 
+#include "core/error.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <functional>
 
 namespace sluice {
 
-/// Collective. Runs `work` on every rank; when it throws UserError on any, throws on every rank the
-/// error of the lowest such rank (which is named in the message when not all failed alike).
+/// A user's mistake that every rank knows of at the same point: all can leave in order.
+class AgreedError : public UserError {
+public:
+    using UserError::UserError;
+};
+
+/// Collective. Runs `work` on every rank; when it throws UserError on any, throws AgreedError on
+/// every rank with the text of the lowest such rank (which is named in the message when not all
+/// failed alike).
 void agree(Transport& transport, const std::function<void()>& work);
 
-/// Collective. Runs `work` on rank 0 only; its UserError is thrown on every rank.
+/// Collective. Runs `work` on rank 0 only; its UserError is thrown on every rank as AgreedError.
 void on_rank_zero(Transport& transport, const std::function<void()>& work);
 
 } // namespace sluice

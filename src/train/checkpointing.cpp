@@ -15,13 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-StageContents contents_of(Stage& stage, const CheckpointProgress& progress,
-                          const RunConfig& config)
+StageContents contents_of(Stage& stage, const CheckpointProgress& progress, const RunConfig& config)
 {
-    StageContents contents{.arrays = {},
-                           .warmup = {},
-                           .progress = progress,
-                           .config_toml = resolved_toml(config)};
+    StageContents contents{
+        .arrays = {}, .warmup = {}, .progress = progress, .config_toml = resolved_toml(config)};
     for (StageChunk& chunk : stage.chunks()) {
         for (const Parameter& parameter : chunk.model->parameters()) {
             const std::string& name = parameter.spec.name;
@@ -86,9 +83,9 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
     if (request.mode == ResumeMode::path) {
         const auto problems = problems_of(request.path);
         if (!problems.empty())
-            throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
-                             request.path.string(),
-                             "choose another checkpoint, or --resume auto for the newest whole one");
+            throw data_error(
+                "this checkpoint cannot be used:" + first_lines(problems, 5), request.path.string(),
+                "choose another checkpoint, or --resume auto for the newest whole one");
         return request.path.string();
     }
     auto folders = list_checkpoints(checkpoints);
@@ -153,8 +150,8 @@ std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, Transport
     return broadcast_text(transport, digest);
 }
 
-std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints,
-                                          const ResumeRequest& request, Transport& transport)
+std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request,
+                                          Transport& transport)
 {
     std::string chosen;
     on_rank_zero(transport, [&] { chosen = choose(checkpoints, request); });
@@ -172,8 +169,7 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
             const std::string& name = parameter.spec.name;
             checkpoint.read(dataset_path("parameters", name), parameter.value);
             checkpoint.read(dataset_path("optimizer/first_moment", name), parameter.first_moment);
-            checkpoint.read(dataset_path("optimizer/second_moment", name),
-                            parameter.second_moment);
+            checkpoint.read(dataset_path("optimizer/second_moment", name), parameter.second_moment);
         }
         const auto first = static_cast<std::size_t>(chunk.warmup.first_layer());
         const std::size_t count = chunk.warmup.counters().size();
@@ -187,8 +183,8 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
 
 void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config)
 {
-    const RunConfig saved = parse_run_config(
-        checkpoint.config_toml(), (checkpoint.folder() / "config").string(), ".", {});
+    const RunConfig saved = parse_run_config(checkpoint.config_toml(),
+                                             (checkpoint.folder() / "config").string(), ".", {});
     const auto differences = differences_in_result(saved, config);
     if (differences.empty())
         return;

@@ -1,4 +1,5 @@
-// Saving and restoring a run: between the stages' parameters and gates and the named arrays on disk.
+// Saving and restoring a run: between the stages' parameters and gates and the named arrays on
+// disk.
 #pragma once
 
 #include "io/checkpoint.hpp"
@@ -12,9 +13,9 @@
 
 namespace sluice {
 
-/// Collective. Writes a complete checkpoint below `checkpoints`, or none; then retention. Returns the
-/// digest of all parameters. Throws the same UserError (data) on every rank; the previous checkpoint
-/// is then untouched.
+/// Collective. Writes a complete checkpoint below `checkpoints`, or none; then retention. Returns
+/// the digest of all parameters. Throws the same UserError (data) on every rank; the previous
+/// checkpoint is then untouched.
 std::string save_checkpoint(const std::filesystem::path& checkpoints, Stage& stage,
                             Transport& transport, const CheckpointProgress& progress,
                             const RunConfig& config);
@@ -27,9 +28,9 @@ struct ResumeRequest {
 };
 
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
-/// (damaged ones are named in the log and skipped), the one asked for, or none. Throws UserError: usage
-/// when `never` meets a folder that has checkpoints, data when the one asked for, or every one there
-/// is, is damaged.
+/// (damaged ones are named in the log and skipped), the one asked for, or none. Throws UserError:
+/// usage when `never` meets a folder that has checkpoints, data when the one asked for, or every
+/// one there is, is damaged.
 std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::path& checkpoints,
                                                        const ResumeRequest& request,
                                                        Transport& transport);
@@ -38,8 +39,8 @@ std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::pa
 /// number of stages. Not collective. Throws UserError (data) naming file and tensor.
 void restore_stage(const CheckpointReader& checkpoint, Stage& stage);
 
-/// Throws UserError (usage) that lists every difference when the run file would change the result of
-/// the run that wrote `checkpoint`.
+/// Throws UserError (usage) that lists every difference when the run file would change the result
+/// of the run that wrote `checkpoint`.
 void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config);
 
 /// Checksum over the sorted list of all parameters' names and checksums, as in a checkpoint's

@@ -39,9 +39,8 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
     check_layout(config, num_ranks);
     RunPlan plan;
     plan.costs = layer_costs(config.model, config.batch.seq_len);
-    const Schedule schedule =
-        make_schedule(config.pipeline, num_ranks,
-                      static_cast<std::int32_t>(config.batch.num_microbatches()));
+    const Schedule schedule = make_schedule(
+        config.pipeline, num_ranks, static_cast<std::int32_t>(config.batch.num_microbatches()));
     plan.program = with_communication(schedule);
     plan.report = check_schedule(plan.program);
     SLUICE_CHECK(plan.report.good(), plan.report.problems.front());

@@ -6,7 +6,8 @@
 
 namespace sluice {
 
-/// Installs the handlers. A second Ctrl-C more than a second after the first ends the process at once.
+/// Installs the handlers. A second Ctrl-C more than a second after the first ends the process at
+/// once.
 void watch_stop_signals();
 bool stop_requested();
 /// "SIGTERM", or empty.

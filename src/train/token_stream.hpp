@@ -15,8 +15,8 @@ namespace sluice {
 /// Training and validation data of one rank.
 class TokenStream {
 public:
-    /// Opens both files. Throws UserError (data) when one is missing or damaged, holds too few tokens
-    /// for one sequence, or has a larger vocabulary than the model.
+    /// Opens both files. Throws UserError (data) when one is missing or damaged, holds too few
+    /// tokens for one sequence, or has a larger vocabulary than the model.
     explicit TokenStream(const RunConfig& config);
     ~TokenStream();
 

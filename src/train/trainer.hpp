@@ -21,10 +21,17 @@ namespace sluice {
 
 /// Deliberate faults, to show that the run notices: `sluice train --inject`.
 struct FaultInjection {
-    enum class Kind : std::uint8_t { none, nan_gradient, flip_activation, flip_gradient, advance_gate };
+    enum class Kind : std::uint8_t {
+        none,
+        nan_gradient,
+        flip_activation,
+        flip_gradient,
+        advance_gate
+    };
     Kind kind = Kind::none;
     std::int64_t update = 0; ///< counted from 1
-    std::int64_t layer = 0;  ///< counted from 0; flips hit the message that enters this layer's stage
+    std::int64_t layer =
+        0; ///< counted from 0; flips hit the message that enters this layer's stage
 };
 
 class Trainer {
@@ -33,8 +40,8 @@ public:
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
     void start(const ResumeRequest& resume);
-    /// Collective. Trains until the last update or a request to stop. `stop_after`: updates to do in
-    /// this process at most (0: all). Returns `finished` or `stopped`.
+    /// Collective. Trains until the last update or a request to stop. `stop_after`: updates to do
+    /// in this process at most (0: all). Returns `finished` or `stopped`.
     ExitCode run(std::int64_t stop_after, const FaultInjection& fault);
 
     std::int64_t completed_updates() const { return completed_updates_; }
@@ -61,9 +68,9 @@ private:
     Executor executor_;
     UpdateReduction reduction_;
     std::unique_ptr<TokenStream> tokens_;
-    std::unique_ptr<MetricsFile> metrics_;        ///< rank 0
-    std::unique_ptr<TrainingProgress> progress_;  ///< rank 0
-    std::vector<double> all_alphas_, norms_;      ///< [num_layers]
+    std::unique_ptr<MetricsFile> metrics_;       ///< rank 0
+    std::unique_ptr<TrainingProgress> progress_; ///< rank 0
+    std::vector<double> all_alphas_, norms_;     ///< [num_layers]
     std::int64_t completed_updates_ = 0;
     std::int64_t saved_update_ = -1;
 };

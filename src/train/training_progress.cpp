@@ -63,8 +63,7 @@ double TrainingProgress::tokens_per_second() const
 
 std::string TrainingProgress::text_of(const ProgressPoint& point) const
 {
-    const double remaining =
-        average_seconds_ * static_cast<double>(num_updates_ - point.update);
+    const double remaining = average_seconds_ * static_cast<double>(num_updates_ - point.update);
     // Everything that matters fits 80 columns.
     return fmt::format("{}/{} loss {:.3f} ppl {:.4g} {} tok/s ETA {} {}", point.update,
                        num_updates_, point.loss, std::exp(point.loss),

@@ -16,7 +16,7 @@ struct ProgressPoint {
     double loss = 0.0;
     double grad_norm = 0.0;
     double lr = 0.0;
-    double seconds = 0.0;          ///< of this update
+    double seconds = 0.0;           ///< of this update
     std::span<const double> alphas; ///< of every layer
 };
 

@@ -1,6 +1,5 @@
 #include "src/train/update_reduction.hpp"
 
-#include "core/error.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
 
 #include <algorithm>
@@ -39,8 +38,7 @@ void UpdateReduction::fill(Stage& stage, const Executor& executor, bool stop_her
     values_[loss_at_] = executor.loss_sum();
     const TransferChecksums& checksums = executor.checksums();
     std::copy(checksums.sent.begin(), checksums.sent.end(), values_.begin() + sent_at_);
-    std::copy(checksums.received.begin(), checksums.received.end(),
-              values_.begin() + received_at_);
+    std::copy(checksums.received.begin(), checksums.received.end(), values_.begin() + received_at_);
     values_[stop_at_] = stop_here ? 1.0 : 0.0;
 }
 
@@ -84,10 +82,10 @@ void UpdateReduction::check_gates(std::int64_t completed_updates) const
     for (std::int64_t layer = 0; layer < num_layers_; ++layer) {
         const double counter = values_[counters_at_ + static_cast<std::size_t>(layer)];
         if (counter != static_cast<double>(completed_updates))
-            throw InvariantError("gate counter out of step: " + stage_of_layer(layer) +
-                                 " stands at " + std::to_string(static_cast<long long>(counter)) +
-                                 ", the run at " + std::to_string(completed_updates) +
-                                 " completed updates; no weight was changed");
+            throw UpdateRefused("gate counter out of step: " + stage_of_layer(layer) +
+                                " stands at " + std::to_string(static_cast<long long>(counter)) +
+                                ", the run at " + std::to_string(completed_updates) +
+                                " completed updates; no weight was changed");
     }
 }
 
@@ -99,28 +97,27 @@ void UpdateReduction::check_transfers() const
         const bool gradient = entry % 2 == 1;
         const std::size_t from = entry / 2 + (gradient ? 1 : 0);
         const std::size_t to = entry / 2 + (gradient ? 0 : 1);
-        throw InvariantError(
-            std::string(gradient ? "a gradient" : "an activation") +
-            " changed on its way from stage " + std::to_string(from) + " (rank " +
-            std::to_string(rank_of_chunk_[from]) + ") to stage " + std::to_string(to) + " (rank " +
-            std::to_string(rank_of_chunk_[to]) + "), between layers " +
-            std::to_string(partition_[entry / 2].end - 1) + " and " +
-            std::to_string(partition_[entry / 2].end) +
-            ": memory or network is damaged; no weight was changed");
+        throw UpdateRefused(std::string(gradient ? "a gradient" : "an activation") +
+                            " changed on its way from stage " + std::to_string(from) + " (rank " +
+                            std::to_string(rank_of_chunk_[from]) + ") to stage " +
+                            std::to_string(to) + " (rank " + std::to_string(rank_of_chunk_[to]) +
+                            "), between layers " + std::to_string(partition_[entry / 2].end - 1) +
+                            " and " + std::to_string(partition_[entry / 2].end) +
+                            ": memory or network is damaged; no weight was changed");
     }
 }
 
 void UpdateReduction::check_finite() const
 {
     if (!std::isfinite(values_[loss_at_]))
-        throw InvariantError("the loss is not finite (" + std::to_string(values_[loss_at_]) +
-                             "); no weight was changed");
+        throw UpdateRefused("the loss is not finite (" + std::to_string(values_[loss_at_]) +
+                            "); no weight was changed");
     // Backward runs from the head to the embedding: the last bad parameter is nearest the cause.
     for (std::size_t i = counters_at_; i-- > 0;) {
         if (std::isfinite(values_[i]))
             continue;
-        throw InvariantError("the gradient of " + parameters_[i].name + " is not finite (" +
-                             stage_of_parameter(parameters_[i]) + "); no weight was changed");
+        throw UpdateRefused("the gradient of " + parameters_[i].name + " is not finite (" +
+                            stage_of_parameter(parameters_[i]) + "); no weight was changed");
     }
 }
 

@@ -1,0 +1,86 @@
+#include "src/cli/command_line.hpp"
+
+#include "core/error.hpp"
+#include "src/cli/commands.hpp"
+#include "src/config/nearest_name.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace sluice {
+
+namespace {
+
+/// The subcommand that was being parsed when it failed: errors are about its words.
+const CLI::App& innermost(const CLI::App& app)
+{
+    const auto parsed = app.get_subcommands();
+    return parsed.empty() ? app : innermost(*parsed.back());
+}
+
+std::vector<std::string> valid_words(const CLI::App& app, bool flags)
+{
+    std::vector<std::string> words;
+    if (flags) {
+        for (const CLI::Option* option : app.get_options())
+            for (const std::string& name : option->get_lnames())
+                words.push_back("--" + name);
+    } else {
+        for (const CLI::App* subcommand : app.get_subcommands([](const CLI::App*) { return true; }))
+            words.push_back(subcommand->get_name());
+    }
+    return words;
+}
+
+UserError explain(const CLI::App& app, const CLI::ParseError& error)
+{
+    const CLI::App& command = innermost(app);
+    const std::string help =
+        "see `" + (&command == &app ? "sluice" : "sluice " + command.get_name()) + " --help`";
+    const auto extra = command.remaining();
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !extra.empty()) {
+        const std::string& word = extra.front();
+        const bool flag = word.starts_with("-");
+        const auto nearest = nearest_name(word, valid_words(command, flag));
+        return usage_error("'" + word + "' is not " + (flag ? "a flag" : "understood") + " here",
+                           "command line",
+                           (nearest.empty() ? "" : "did you mean '" + nearest + "'? ") + help);
+    }
+    return usage_error(error.what(), "command line", help);
+}
+
+} // namespace
+
+int run_command_line(int argc, char** argv)
+{
+    CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes)\n"
+                 "over MPI pipeline stages.",
+                 "sluice"};
+    app.set_version_flag("--version", "sluice " SLUICE_VERSION);
+    app.require_subcommand(0, 1);
+    app.get_formatter()->column_width(32);
+    ChosenCommand chosen;
+    add_data_command(app, chosen);
+    add_train_command(app, chosen);
+    add_eval_command(app, chosen);
+    add_plan_command(app, chosen);
+    add_inspect_command(app, chosen);
+    add_doctor_command(app, chosen);
+    add_later_commands(app, chosen);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        std::cout << innermost(app).help();
+        return 0;
+    } catch (const CLI::Success& success) {
+        return app.exit(success);
+    } catch (const CLI::ParseError& error) {
+        throw explain(app, error);
+    }
+    if (!chosen) {
+        std::cout << app.help();
+        return static_cast<int>(ExitCode::usage);
+    }
+    return chosen();
+}
+
+} // namespace sluice

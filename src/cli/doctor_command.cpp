@@ -1,0 +1,49 @@
+// sluice doctor: what this machine and this build can do.
+
+#include "core/parallel.hpp"
+#include "pipeline/transport/transport.hpp"
+#include "src/cli/commands.hpp"
+#include "src/train/threads.hpp"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fmt/format.h>
+#include <thread>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace {
+
+int examine()
+{
+    const LaunchedAs launched = launched_as();
+    const auto pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));
+    const double gib = pages * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1u << 30);
+    fmt::print("sluice {}\n", SLUICE_VERSION);
+    fmt::print("  cores          {} on this machine, {} thread(s) for this rank\n",
+               std::thread::hardware_concurrency(), threads_for_this_rank(0));
+    fmt::print("  memory         {:.1f} GiB\n", gib);
+    fmt::print("  launched as    {}\n",
+               launched.by_launcher
+                   ? fmt::format("rank {} of {}", launched.rank, launched.num_ranks)
+                   : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
+    fmt::print("  backends       cpu (fp32, oneDNN), reference (fp64); no CUDA in this build\n");
+    fmt::print("  transports     in-process, MPI\n");
+    std::error_code error;
+    const auto space = std::filesystem::space(".", error);
+    if (!error)
+        fmt::print("  free space     {:.1f} GiB in this folder\n",
+                   static_cast<double>(space.available) / (1u << 30));
+    return 0;
+}
+
+} // namespace
+
+void add_doctor_command(CLI::App& app, ChosenCommand& chosen)
+{
+    CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
+    command->callback([&chosen] { chosen = examine; });
+}
+
+} // namespace sluice

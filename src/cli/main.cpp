@@ -1,0 +1,42 @@
+// `sluice`: one program, one file per subcommand.
+
+#include "core/error.hpp"
+#include "core/logging.hpp"
+#include "pipeline/transport/transport.hpp"
+#include "src/cli/command_line.hpp"
+#include "src/train/agreement.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <thread>
+
+int main(int argc, char** argv)
+{
+    using namespace sluice;
+    const LaunchedAs launched = launched_as();
+    start_logging(launched.rank, launched.num_ranks);
+    try {
+        return run_command_line(argc, argv);
+    } catch (const AgreedError& error) {
+        if (launched.rank == 0)
+            std::fprintf(stderr, "sluice: %s\n", error.what());
+        return static_cast<int>(error.code());
+    } catch (const UserError& error) {
+        // Most mistakes meet every rank alike. Rank 0 speaks; another rank is heard only when it is
+        // still there a moment later, which means that rank 0 found nothing wrong.
+        if (launched.rank != 0)
+            std::this_thread::sleep_for(std::chrono::seconds(2));
+        const std::string who =
+            launched.rank == 0 ? "" : "rank " + std::to_string(launched.rank) + ": ";
+        std::fprintf(stderr, "sluice: %s%s\n", who.c_str(), error.what());
+        return static_cast<int>(error.code());
+    } catch (const InvariantError& error) {
+        std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
+        return static_cast<int>(ExitCode::invariant);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
+        return static_cast<int>(ExitCode::invariant);
+    }
+}

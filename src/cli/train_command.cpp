@@ -1,0 +1,164 @@
+// sluice train: one rank of a training run.
+
+#include "core/error.hpp"
+#include "core/logging.hpp"
+#include "core/parallel.hpp"
+#include "pipeline/transport/transport.hpp"
+#include "src/cli/commands.hpp"
+#include "src/config/nearest_name.hpp"
+#include "src/train/agreement.hpp"
+#include "src/train/stop_request.hpp"
+#include "src/train/threads.hpp"
+#include "src/train/trainer.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace {
+
+struct TrainOptions {
+    std::string run_file;
+    std::vector<std::string> overrides;
+    std::string run_dir;
+    std::string resume = "auto";
+    std::int64_t stop_after = 0;
+    std::string inject;
+};
+
+ResumeRequest resume_request(const std::string& text)
+{
+    if (text == "auto")
+        return {ResumeMode::automatic, {}};
+    if (text == "never")
+        return {ResumeMode::never, {}};
+    return {ResumeMode::path, text};
+}
+
+/// "nan-gradient@5:2": kind, update, layer.
+FaultInjection fault_from(const std::string& text)
+{
+    using Kind = FaultInjection::Kind;
+    if (text.empty())
+        return {};
+    static const std::vector<std::pair<std::string, Kind>> kinds{
+        {"nan-gradient", Kind::nan_gradient},
+        {"flip-activation", Kind::flip_activation},
+        {"flip-gradient", Kind::flip_gradient},
+        {"advance-gate", Kind::advance_gate}};
+    FaultInjection fault;
+    char name[32] = {};
+    long long update = 0, layer = 0;
+    int used = 0;
+    const bool understood =
+        std::sscanf(text.c_str(), "%31[a-z-]@%lld:%lld%n", name, &update, &layer, &used) == 3 &&
+        static_cast<std::size_t>(used) == text.size();
+    for (const auto& [kind_name, kind] : kinds)
+        if (understood && kind_name == name)
+            fault = {kind, update, layer};
+    if (fault.kind == Kind::none)
+        throw usage_error("'" + text + "' is not a fault", "--inject",
+                          "write KIND@UPDATE:LAYER, KIND one of nan-gradient, flip-activation, "
+                          "flip-gradient, advance-gate");
+    return fault;
+}
+
+std::filesystem::path default_run_dir(const std::string& run_file)
+{
+    return std::filesystem::path("runs") / std::filesystem::path(run_file).stem();
+}
+
+int train(const TrainOptions& options)
+{
+    // Everything that can be wrong without a word to other ranks is found before MPI starts.
+    RunConfig config = load_run_config(options.run_file, options.overrides);
+    const FaultInjection fault = fault_from(options.inject);
+    const LaunchedAs launched = launched_as();
+    check_layout(config, launched.num_ranks);
+    config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
+    set_num_threads(config.run.threads_per_rank);
+    watch_stop_signals();
+
+    const auto transport =
+        launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
+    RunFolder folder(options.run_dir.empty() ? default_run_dir(options.run_file)
+                                             : std::filesystem::path(options.run_dir));
+    std::unique_ptr<Trainer> trainer;
+    const auto record_failure = [&](const char* why, ExitCode code) {
+        if (transport->rank() == 0 && trainer)
+            write_status(folder.status(), "failed", trainer->completed_updates(), why,
+                         static_cast<int>(code));
+    };
+    // Ends all ranks from one that cannot go on; the launcher stops the others.
+    const auto abandon = [&](const char* why, ExitCode code) {
+        std::string text = "rank " + std::to_string(transport->rank()) + ": " + why;
+        if (trainer)
+            text += " (" + trainer->where() + ")";
+        std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
+        try {
+            write_status(folder.status(), "failed", trainer ? trainer->completed_updates() : 0,
+                         text, static_cast<int>(code));
+        } catch (const std::exception&) {
+            // The message above is what is left to give.
+        }
+        transport->abort(static_cast<int>(code));
+    };
+    try {
+        on_rank_zero(*transport, [&] { folder.create_and_lock(); });
+        agree(*transport, [&] { trainer = std::make_unique<Trainer>(config, folder, *transport); });
+        trainer->start(resume_request(options.resume));
+        return static_cast<int>(trainer->run(options.stop_after, fault));
+    } catch (const AgreedError& error) {
+        record_failure(error.what(), error.code());
+        throw;
+    } catch (const UpdateRefused& error) {
+        record_failure(error.what(), ExitCode::invariant);
+        if (transport->rank() == 0)
+            log_error("update " + std::to_string(trainer->completed_updates() + 1) + ": " +
+                      error.what());
+        return static_cast<int>(ExitCode::invariant);
+    } catch (const UserError& error) {
+        abandon(error.what(), error.code());
+    } catch (const PeerError& error) {
+        abandon(error.what(), ExitCode::peer);
+    } catch (const std::exception& error) {
+        abandon(error.what(), ExitCode::invariant);
+    }
+    return static_cast<int>(ExitCode::invariant);
+}
+
+} // namespace
+
+void add_train_command(CLI::App& app, ChosenCommand& chosen)
+{
+    auto options = std::make_shared<TrainOptions>();
+    CLI::App* command = app.add_subcommand(
+        "train", "Train a model: alone, or as one rank of `mpirun -n P sluice train RUN.toml`");
+    command->add_option("RUN.toml", options->run_file, "Run file (docs/run-file.md)")->required();
+    command
+        ->add_option("--set", options->overrides,
+                     "Override one key of the run file: section.key=value")
+        ->take_all()
+        ->expected(1)
+        ->allow_extra_args(false);
+    command->add_option("--run-dir", options->run_dir,
+                        "Folder of the run [runs/<name of the run file>]");
+    command
+        ->add_option(
+            "--resume", options->resume,
+            "auto: newest whole checkpoint of the run folder; never; or a checkpoint's path")
+        ->capture_default_str();
+    command
+        ->add_option("--stop-after", options->stop_after,
+                     "Save and stop (exit 75) after this many updates in this process")
+        ->check(CLI::NonNegativeNumber);
+    command->add_option(
+        "--inject", options->inject,
+        "Fault drill: KIND@UPDATE:LAYER breaks something on purpose, to see the run "
+        "stop before weights change");
+    command->callback([&chosen, options] { chosen = [options] { return train(*options); }; });
+}
+
+} // namespace sluice

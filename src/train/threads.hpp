@@ -1,0 +1,10 @@
+// How many threads a rank uses.
+#pragma once
+
+namespace sluice {
+
+/// `requested`, or for 0 the cores this process may run on, divided by the ranks that share them on
+/// this machine when the launcher did not bind them; at least 1.
+int threads_for_this_rank(int requested);
+
+} // namespace sluice

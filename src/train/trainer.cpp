@@ -1,0 +1,318 @@
+#include "src/train/trainer.hpp"
+
+#include "core/error.hpp"
+#include "core/logging.hpp"
+#include "src/train/agreement.hpp"
+#include "src/train/lr_schedule.hpp"
+#include "src/train/optimizer.hpp"
+#include "src/train/process_memory.hpp"
+#include "src/train/stop_request.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <limits>
+
+namespace sluice {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start)
+{
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+StageOptions on_rank(StageOptions options, int rank)
+{
+    options.rank = rank;
+    return options;
+}
+
+bool due(std::int64_t every, std::int64_t update) { return every > 0 && update % every == 0; }
+
+} // namespace
+
+Trainer::Trainer(const RunConfig& config, RunFolder& folder, Transport& transport)
+    : config_(config), folder_(folder), transport_(transport),
+      plan_(plan_run(config, transport.num_ranks())),
+      stage_(on_rank(plan_.stage, transport.rank()), plan_.program, plan_.report, plan_.partition),
+      executor_(plan_.program, stage_, transport,
+                config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no),
+      reduction_(config.model, plan_.program, plan_.partition),
+      all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
+      norms_(static_cast<std::size_t>(config.model.num_layers))
+{
+}
+
+std::string Trainer::where() const
+{
+    return "update " + std::to_string(completed_updates_ + 1) + ", " + executor_.where();
+}
+
+void Trainer::open_data()
+{
+    agree(transport_, [&] {
+        tokens_ = std::make_unique<TokenStream>(config_);
+        const std::string& found = tokens_->train_info().checksum;
+        if (!config_.data.train_checksum.empty() && config_.data.train_checksum != found)
+            throw data_error("the tokens are not those that data.train_checksum names: " + found,
+                             config_.data.train.string(),
+                             "use the file the run was started with, or remove the key");
+        config_.data.train_checksum = found;
+    });
+}
+
+void Trainer::start(const ResumeRequest& resume)
+{
+    open_data();
+    const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, transport_);
+    if (checkpoint)
+        restore(*checkpoint);
+    else
+        for (StageChunk& chunk : stage_.chunks())
+            for (const Parameter& parameter : chunk.model->parameters())
+                initialize(config_.model, config_.run.seed, parameter);
+    on_rank_zero(transport_, [&] {
+        write_file_durably(folder_.config(), resolved_toml(config_));
+        log_to_file(folder_.log());
+        metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), completed_updates_);
+        progress_ = std::make_unique<TrainingProgress>(config_);
+        write_status(folder_.status(), "running", completed_updates_, "", 0);
+        announce(checkpoint);
+    });
+}
+
+void Trainer::restore(const std::filesystem::path& folder)
+{
+    agree(transport_, [&] {
+        const CheckpointReader reader(folder);
+        refuse_changed_result(reader, config_);
+        restore_stage(reader, stage_);
+        completed_updates_ = reader.progress().update;
+        saved_update_ = completed_updates_;
+    });
+}
+
+void Trainer::announce(const std::optional<std::filesystem::path>& resumed_from)
+{
+    std::size_t peak_bytes = 0;
+    std::string layers;
+    for (int rank = 0; rank < transport_.num_ranks(); ++rank)
+        peak_bytes = std::max(peak_bytes, plan_.rank_bytes(rank));
+    for (const LayerRange& range : plan_.partition)
+        layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
+    log_info(fmt::format("{} parameters, {} layers on {} stage(s) ({}), {} micro-batches of {} x "
+                         "{} tokens, {} thread(s) "
+                         "per rank",
+                         count_text(static_cast<double>(num_parameters(config_.model))),
+                         config_.model.num_layers, transport_.num_ranks(), layers,
+                         config_.batch.num_microbatches(), config_.batch.micro_batch_size,
+                         config_.batch.seq_len, config_.run.threads_per_rank));
+    log_info(
+        fmt::format("memory: largest rank plans {} MiB of tensors; with the program itself about "
+                    "{} MiB per rank",
+                    peak_bytes >> 20, (peak_bytes + program_bytes) >> 20));
+    if (resumed_from)
+        log_info(fmt::format("resumed from {} at update {}", resumed_from->string(),
+                             completed_updates_));
+    metrics_->write("start",
+                    std::vector<MetricField>{
+                        {"update", completed_updates_},
+                        {"num_ranks", std::int64_t{transport_.num_ranks()}},
+                        {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
+                        {"layers_per_stage", layers},
+                        {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)}});
+}
+
+ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
+{
+    const std::int64_t last = stop_after > 0
+                                  ? std::min(config_.run.updates, completed_updates_ + stop_after)
+                                  : config_.run.updates;
+    bool stopping = false;
+    while (completed_updates_ < last && !stopping) {
+        stopping = run_update(fault).stop_requested;
+        if (due(config_.eval.every_updates, completed_updates_) ||
+            (completed_updates_ == config_.run.updates && config_.eval.every_updates > 0))
+            evaluate();
+        if (due(config_.checkpoint.every_updates, completed_updates_))
+            save();
+    }
+    if (saved_update_ != completed_updates_)
+        save();
+    const bool finished = completed_updates_ >= config_.run.updates;
+    std::vector<double> peak(static_cast<std::size_t>(transport_.num_ranks()), 0.0);
+    peak[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(peak_resident_bytes());
+    transport_.sum(peak);
+    if (transport_.rank() == 0) {
+        const std::string reason = finished                 ? "all updates done"
+                                   : !stop_reason().empty() ? "stopped by " + stop_reason()
+                                   : stopping               ? "stopped by a signal to another rank"
+                                                            : "stopped by --stop-after";
+        progress_->finish();
+        metrics_->write("stop", std::vector<MetricField>{{"update", completed_updates_},
+                                                         {"reason", reason},
+                                                         {"peak_resident_bytes", peak}});
+        metrics_->sync();
+        const ExitCode code = finished ? ExitCode::finished : ExitCode::stopped;
+        write_status(folder_.status(), finished ? "finished" : "stopped", completed_updates_,
+                     reason, static_cast<int>(code));
+        log_info(fmt::format("{} at update {}: {}", finished ? "finished" : "stopped",
+                             completed_updates_, reason));
+        if (!finished)
+            log_info("run the same command again to continue");
+    }
+    return finished ? ExitCode::finished : ExitCode::stopped;
+}
+
+void Trainer::inject(const FaultInjection& fault)
+{
+    if (fault.kind == FaultInjection::Kind::none || completed_updates_ + 1 != fault.update)
+        return;
+    for (StageChunk& chunk : stage_.chunks()) {
+        const LayerRange& range = chunk.model->options().range;
+        if (fault.layer < range.begin || fault.layer >= range.end)
+            continue;
+        switch (fault.kind) {
+        case FaultInjection::Kind::nan_gradient:
+            for (const Parameter& parameter : chunk.model->parameters())
+                if (parameter.spec.layer == fault.layer && parameter.gradient.dtype == DType::f32)
+                    parameter.gradient.as<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+            break;
+        case FaultInjection::Kind::flip_activation:
+            executor_.inject({chunk.index, 0, false});
+            break;
+        case FaultInjection::Kind::flip_gradient: executor_.inject({chunk.index, 0, true}); break;
+        case FaultInjection::Kind::advance_gate:
+            chunk.warmup.advance_layer_out_of_step(fault.layer - range.begin);
+            break;
+        case FaultInjection::Kind::none: break;
+        }
+    }
+}
+
+UpdateSummary Trainer::run_update(const FaultInjection& fault)
+{
+    const auto start = Clock::now();
+    const std::int64_t update = completed_updates_ + 1;
+    const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
+    stage_.zero_gradients();
+    inject(fault);
+    executor_.run_update(tokens_->training(update), 1.0 / static_cast<double>(tokens_per_update));
+    const UpdateSummary summary = reduction_.reduce(
+        stage_, executor_, transport_, completed_updates_, tokens_per_update, stop_requested());
+    const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
+                                    completed_updates_);
+    adamw_step(stage_, config_.optimizer, lr, summary.grad_norm, update);
+    for (std::int64_t layer = 0; layer < config_.model.num_layers; ++layer)
+        all_alphas_[static_cast<std::size_t>(layer)] =
+            residual_alpha(config_.prores.schedule, config_.prores.warmup_steps,
+                           config_.model.num_layers, layer + 1, completed_updates_);
+    stage_.advance_gates();
+    completed_updates_ = update;
+    record_update(summary, lr, seconds_since(start));
+    return summary;
+}
+
+void Trainer::record_update(const UpdateSummary& summary, double lr, double seconds)
+{
+    std::string digest;
+    if (config_.metrics.digest_every_update)
+        digest = parameters_digest(stage_, transport_);
+    if (transport_.rank() == 0) {
+        const auto tokens = completed_updates_ * config_.batch.tokens_per_update();
+        std::vector<MetricField> fields{
+            {"update", completed_updates_},
+            {"loss", summary.loss},
+            {"grad_norm", summary.grad_norm},
+            {"lr", lr},
+            {"tokens", tokens},
+            {"seconds", seconds},
+            {"tokens_per_second", static_cast<double>(config_.batch.tokens_per_update()) / seconds},
+            {"alpha", all_alphas_}};
+        if (!digest.empty())
+            fields.push_back({"parameters_digest", digest});
+        metrics_->write("update", fields);
+        progress_->show({.update = completed_updates_,
+                         .loss = summary.loss,
+                         .grad_norm = summary.grad_norm,
+                         .lr = lr,
+                         .seconds = seconds,
+                         .alphas = all_alphas_});
+    }
+    if (due(config_.metrics.activation_norm_every, completed_updates_))
+        record_activation_norms();
+}
+
+void Trainer::record_activation_norms()
+{
+    std::fill(norms_.begin(), norms_.end(), 0.0);
+    const auto last_microbatch = static_cast<std::int64_t>(config_.batch.num_microbatches() - 1);
+    for (StageChunk& chunk : stage_.chunks()) {
+        const ModelChunkOptions& options = chunk.model->options();
+        chunk.model->activation_norms(
+            last_microbatch % options.num_slots,
+            std::span(norms_).subspan(static_cast<std::size_t>(options.range.begin),
+                                      static_cast<std::size_t>(options.range.num_layers())));
+    }
+    transport_.sum(norms_);
+    if (transport_.rank() == 0)
+        metrics_->write("activation_norm",
+                        std::vector<MetricField>{{"update", completed_updates_}, {"rms", norms_}});
+}
+
+void Trainer::evaluate()
+{
+    if (!tokens_->has_validation())
+        return;
+    const auto start = Clock::now();
+    const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
+    const Schedule forwards =
+        make_forward_only(plan_.program.rank_of_chunk, transport_.num_ranks(), num_microbatches);
+    Executor executor(forwards, stage_, transport_, VerifyTransfers::no);
+    double loss_sum = executor.run_evaluation(tokens_->evaluation());
+    transport_.sum({&loss_sum, 1});
+    const std::int64_t tokens =
+        std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
+    const double loss = loss_sum / static_cast<double>(tokens);
+    if (transport_.rank() != 0)
+        return;
+    metrics_->write("eval", std::vector<MetricField>{{"update", completed_updates_},
+                                                     {"loss", loss},
+                                                     {"perplexity", std::exp(loss)},
+                                                     {"tokens", tokens},
+                                                     {"seconds", seconds_since(start)}});
+    progress_->note(fmt::format("update {}: validation loss {:.4f}, perplexity {:.2f} ({} tokens)",
+                                completed_updates_, loss, std::exp(loss),
+                                count_text(static_cast<double>(tokens))));
+}
+
+CheckpointProgress Trainer::progress() const
+{
+    return {.update = completed_updates_,
+            .samples = completed_updates_ * config_.batch.global_batch_size,
+            .tokens = completed_updates_ * config_.batch.tokens_per_update(),
+            .seed = config_.run.seed};
+}
+
+void Trainer::save()
+{
+    const auto start = Clock::now();
+    on_rank_zero(transport_, [&] { metrics_->sync(); });
+    const std::string digest =
+        save_checkpoint(folder_.checkpoints(), stage_, transport_, progress(), config_);
+    saved_update_ = completed_updates_;
+    if (transport_.rank() != 0)
+        return;
+    const auto folder = folder_.checkpoints() / checkpoint_folder_name(completed_updates_);
+    metrics_->write("checkpoint", std::vector<MetricField>{{"update", completed_updates_},
+                                                           {"path", folder.string()},
+                                                           {"parameters_digest", digest},
+                                                           {"seconds", seconds_since(start)}});
+    write_status(folder_.status(), "running", completed_updates_, "", 0);
+    progress_->note(fmt::format("saved {} ({:.1f} s)", folder.string(), seconds_since(start)));
+}
+
+} // namespace sluice
