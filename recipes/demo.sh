@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The main job from text to a checkpoint that resumes, on this machine, in about two minutes.
+# Usage: recipes/demo.sh PATH/TO/sluice. Environment: DEMO_DIR (default runs/demo), DEMO_INPUT.
+set -euo pipefail
+sluice=$(realpath "$1")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+folder=${DEMO_DIR:-runs/demo}
+input=${DEMO_INPUT:-/usr/include}
+recipe=recipes/demo.toml
+
+step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() {
+    printf '  $ %s\n' "${*//$sluice/sluice}"
+    "$@"
+}
+train() { # ranks, then options; 75 means "stopped as asked, run again to continue"
+    local ranks=$1 code=0
+    shift
+    show mpirun --quiet -n "$ranks" "$sluice" train "$recipe" --run-dir "$folder" \
+        --set "data.train=$folder/train.h5" --set "data.validation=$folder/validation.h5" "$@" || code=$?
+    [[ $code -eq 0 || $code -eq 75 ]] || exit "$code"
+    return "$code"
+}
+
+rm -rf "$folder"
+mkdir -p "$folder"
+step "1. Text to tokens: the C and C++ headers of this machine, byte by byte"
+show "$sluice" data prepare --input "$input" --tokenizer bytes --max-bytes 64M \
+    --out "$folder/train.h5" --validation-fraction 0.02 --validation-out "$folder/validation.h5"
+
+step "2. Train 24 layers on 2 pipeline stages; the gates open from the first layer to the last"
+stopped=0
+train 2 --stop-after "${DEMO_STOP_AFTER:-200}" || stopped=$?
+[[ $stopped -eq 75 ]] || { echo "demo: expected to stop half way (exit 75), got $stopped" >&2; exit 1; }
+
+step "3. Continue on 3 stages: the result is the same to the bit as on 2"
+train 3
+
+step "4. Look inside the last checkpoint"
+last=$(ls -d "$folder"/checkpoints/update-* | tail -n 1)
+show "$sluice" inspect "$last"
+
+step "Done"
+cat <<TEXT
+  checkpoint   $last   (open checkpoint.h5 with h5py, h5ls -rE or HDFView)
+  metrics      $folder/metrics.jsonl   one JSON object per update, every layer's gate included
+  try next     sluice inspect $last --verify
+               sluice eval $last --data $folder/validation.h5
+               sluice plan $recipe --stages 4 --set data.train=$folder/train.h5
+               edit $recipe: prores.schedule = "off" or "stagewise-L", arrangement = "post"
+TEXT

@@ -1,0 +1,89 @@
+// sluice inspect: what is in a checkpoint.
+
+#include "core/error.hpp"
+#include "io/checkpoint.hpp"
+#include "src/cli/commands.hpp"
+#include "src/inspect/checkpoint_diff.hpp"
+#include "src/inspect/checkpoint_summary.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace {
+
+struct InspectOptions {
+    std::string path, other;
+    bool json = false, verify = false, tensors = false;
+};
+
+/// A run folder stands for its newest checkpoint.
+std::filesystem::path checkpoint_at(const std::filesystem::path& path)
+{
+    if (std::filesystem::exists(path / "manifest.json"))
+        return path;
+    const auto checkpoints = list_checkpoints(path / "checkpoints");
+    if (!checkpoints.empty())
+        return checkpoints.back();
+    throw data_error("neither a checkpoint (no manifest.json) nor a run folder with checkpoints",
+                     path.string(), "name a folder like RUN_DIR/checkpoints/update-00001000");
+}
+
+int verify(const CheckpointReader& reader, bool json)
+{
+    const auto problems = reader.verify();
+    if (json) {
+        std::cout << nlohmann::json{{"checkpoint", reader.folder().string()},
+                                    {"whole", problems.empty()},
+                                    {"problems", problems}}
+                         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+                  << '\n';
+    } else if (problems.empty()) {
+        fmt::print("{}: whole ({} files, {} tensors, parameters digest {})\n",
+                   reader.folder().string(), reader.manifest().size(), reader.arrays().size(),
+                   reader.parameters_digest());
+    } else {
+        fmt::print("{}: DAMAGED\n", reader.folder().string());
+        for (const std::string& problem : problems)
+            fmt::print("  {}\n", problem);
+    }
+    return problems.empty() ? 0 : static_cast<int>(ExitCode::data);
+}
+
+int inspect(const InspectOptions& options)
+{
+    const CheckpointReader reader(checkpoint_at(options.path));
+    if (options.verify)
+        return verify(reader, options.json);
+    if (!options.other.empty()) {
+        const CheckpointReader other(checkpoint_at(options.other));
+        return print_diff(reader, other, options.json);
+    }
+    print_summary(reader, options.json, options.tensors);
+    return 0;
+}
+
+} // namespace
+
+void add_inspect_command(CLI::App& app, ChosenCommand& chosen)
+{
+    auto options = std::make_shared<InspectOptions>();
+    CLI::App* command = app.add_subcommand(
+        "inspect", "What is in a checkpoint: layers, norms, gates, moments, progress");
+    command
+        ->add_option("CHECKPOINT", options->path, "Checkpoint folder, or a run folder (its newest)")
+        ->required();
+    command->add_flag("--json", options->json, "One JSON object");
+    command->add_flag("--verify", options->verify,
+                      "Compare every file and tensor with its checksum (exit 3 when damaged)");
+    command->add_option(
+        "--diff", options->other,
+        "Compare with another checkpoint: identical to the bit, or where not (exit 1)");
+    command->add_flag("--tensors", options->tensors, "Also list every tensor");
+    command->callback([&chosen, options] { chosen = [options] { return inspect(*options); }; });
+}
+
+} // namespace sluice
