@@ -1,0 +1,108 @@
+#include "src/train/token_stream.hpp"
+
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace sluice {
+
+namespace {
+
+/// Hands out either half of the batches of a BatchReader, from sample `first` on.
+class WindowSource : public TokenSource {
+public:
+    WindowSource(BatchReader reader, std::int64_t micro_batch_size)
+        : reader_(std::move(reader)), shape_{micro_batch_size, reader_.seq_len()},
+          unwanted_(static_cast<std::size_t>(shape_.num_elements()))
+    {
+    }
+
+    void start_at(std::uint64_t first_sample) { first_ = first_sample; }
+    std::uint64_t num_windows() const { return reader_.num_windows(); }
+
+    void inputs(std::int32_t microbatch, const TensorView& into) override
+    {
+        reader_.read(sample_of(microbatch), into.reshape(shape_), unwanted());
+    }
+    void targets(std::int32_t microbatch, const TensorView& into) override
+    {
+        reader_.read(sample_of(microbatch), unwanted(), into.reshape(shape_));
+    }
+
+private:
+    std::uint64_t sample_of(std::int32_t microbatch) const
+    {
+        return first_ +
+               static_cast<std::uint64_t>(microbatch) * static_cast<std::uint64_t>(shape_[0]);
+    }
+    TensorView unwanted() { return view_of(unwanted_.data(), shape_); }
+
+    BatchReader reader_;
+    Shape shape_; ///< [B,T]
+    std::vector<std::int32_t> unwanted_;
+    std::uint64_t first_ = 0;
+};
+
+TokenFile open(const std::filesystem::path& path, const RunConfig& config)
+{
+    TokenFile file(path);
+    check_vocabulary(file, config.model.vocab_size);
+    return file;
+}
+
+} // namespace
+
+struct TokenStream::Parts {
+    explicit Parts(const RunConfig& config)
+        : batch(config.batch), eval_tokens(config.eval.tokens),
+          train_file(open(config.data.train, config)),
+          training(BatchReader::shuffled(train_file, batch.seq_len, config.run.seed),
+                   batch.micro_batch_size)
+    {
+        if (config.data.validation.empty())
+            return;
+        validation_file.emplace(open(config.data.validation, config));
+        evaluation.emplace(BatchReader::in_order(*validation_file, batch.seq_len),
+                           batch.micro_batch_size);
+        if (evaluation->num_windows() < static_cast<std::uint64_t>(batch.micro_batch_size))
+            throw data_error("the file holds " + std::to_string(evaluation->num_windows()) +
+                                 " sequences of " + std::to_string(batch.seq_len) +
+                                 " tokens, fewer than one micro-batch of " +
+                                 std::to_string(batch.micro_batch_size),
+                             config.data.validation.string(),
+                             "prepare a larger validation file, or remove data.validation");
+    }
+
+    BatchConfig batch;
+    std::int64_t eval_tokens;
+    TokenFile train_file;
+    WindowSource training;
+    std::optional<TokenFile> validation_file;
+    std::optional<WindowSource> evaluation;
+};
+
+TokenStream::TokenStream(const RunConfig& config) : parts_(std::make_unique<Parts>(config)) {}
+TokenStream::~TokenStream() = default;
+
+const TokenFileInfo& TokenStream::train_info() const { return parts_->train_file.info(); }
+bool TokenStream::has_validation() const { return parts_->evaluation.has_value(); }
+
+TokenSource& TokenStream::training(std::int64_t update)
+{
+    parts_->training.start_at(first_sample_of_update(update, parts_->batch.global_batch_size));
+    return parts_->training;
+}
+
+TokenSource& TokenStream::evaluation() { return *parts_->evaluation; }
+
+std::int32_t TokenStream::num_evaluation_microbatches() const
+{
+    const auto windows =
+        std::min(static_cast<std::int64_t>(parts_->evaluation->num_windows()),
+                 std::max<std::int64_t>(1, parts_->eval_tokens / parts_->batch.seq_len));
+    return static_cast<std::int32_t>(
+        std::max<std::int64_t>(1, windows / parts_->batch.micro_batch_size));
+}
+
+} // namespace sluice
