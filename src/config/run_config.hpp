@@ -49,10 +49,14 @@ struct PipelineConfig {
     std::int32_t replicas = 1;
     std::int32_t extra_warmup = 0;
     std::string partition = "auto"; ///< or layers per stage, "7,5"
+    bool verify_transfers = true;   ///< checksums of all activations and gradients on their way
 };
 
 struct DataConfig {
     std::filesystem::path train, validation; ///< validation may be empty
+    /// Checksum of the training tokens; empty: any. A run writes it into its resolved run file, so that
+    /// a resume on other tokens is refused.
+    std::string train_checksum;
 };
 
 struct CheckpointConfig {
