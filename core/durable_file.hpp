@@ -2,7 +2,10 @@
 // fsync, rename, fsync of the folder; every call checked.
 #pragma once
 
+#include "core/error.hpp"
+
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -20,7 +23,20 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 
 void fsync_folder(const std::filesystem::path& folder);
 
-/// Whole file in memory. Throws UserError (data).
-std::string read_file(const std::filesystem::path& path);
+/// Whole file in memory. Throws UserError (data), also when it has more than `max_bytes`.
+std::string read_file(const std::filesystem::path& path,
+                      std::uint64_t max_bytes = std::uint64_t{1} << 32);
+
+/// The UserError (data) for a failed system call: "cannot write: No space left on device (fsync)"
+/// with the remedy that fits `error_number`.
+UserError file_error(std::string_view call, const std::filesystem::path& path, int error_number);
+
+/// Fails now, in words, when the file system that holds `folder` has less than `bytes` to give, so
+/// that a save does not end halfway. A file system that cannot say is let pass.
+void require_free_space(const std::filesystem::path& folder, std::uint64_t bytes);
+
+/// A write beyond the file-size limit (ulimit -f) returns EFBIG instead of ending the process.
+/// Called by everything here that writes; a handler somebody installed stays.
+void report_size_limit_as_error();
 
 } // namespace sluice

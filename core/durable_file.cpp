@@ -1,0 +1,176 @@
+#include "core/durable_file.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Owns a descriptor and, until told otherwise, the file's right to exist.
+class OpenFile {
+public:
+    OpenFile(const fs::path& path, int flags) : path_(path)
+    {
+        descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        if (descriptor_ < 0)
+            throw file_error("open", path, errno);
+    }
+    ~OpenFile()
+    {
+        if (descriptor_ >= 0)
+            ::close(descriptor_);
+        if (delete_)
+            ::unlink(path_.c_str());
+    }
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+
+    int descriptor() const { return descriptor_; }
+    void delete_when_done(bool value) { delete_ = value; }
+    void close()
+    {
+        const int result = ::close(descriptor_);
+        descriptor_ = -1;
+        if (result != 0)
+            throw file_error("close", path_, errno);
+    }
+
+private:
+    fs::path path_;
+    int descriptor_ = -1;
+    bool delete_ = false;
+};
+
+void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path)
+{
+    while (!bytes.empty()) {
+        const ssize_t done = ::write(descriptor, bytes.data(), bytes.size());
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            throw file_error("write", path, errno);
+        bytes = bytes.subspan(static_cast<std::size_t>(done));
+    }
+}
+
+const char* remedy_for(int error_number)
+{
+    switch (error_number) {
+    case ENOSPC:
+    case EDQUOT: return "free some space or raise the quota, then run again";
+    case EFBIG: return "raise the limit on file sizes (ulimit -f), then run again";
+    case EACCES:
+    case EPERM: return "check the permissions of the file and of its folder";
+    case EROFS: return "this file system is read-only: choose another folder";
+    case ENOENT:
+    case ENOTDIR: return "check the path";
+    case EIO: return "the device reports errors: check it before relying on its files";
+    default: return "";
+    }
+}
+
+fs::path folder_of(const fs::path& path)
+{
+    return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+} // namespace
+
+UserError file_error(std::string_view call, const fs::path& path, int error_number)
+{
+    return data_error(std::string(std::strerror(error_number)) + " (" + std::string(call) + ")",
+                      path.string(), remedy_for(error_number));
+}
+
+void report_size_limit_as_error()
+{
+    struct sigaction current {};
+    if (::sigaction(SIGXFSZ, nullptr, &current) == 0 && current.sa_handler == SIG_DFL) {
+        current.sa_handler = SIG_IGN;
+        ::sigaction(SIGXFSZ, &current, nullptr);
+    }
+}
+
+void write_file_durably(const fs::path& path, std::span<const std::byte> bytes)
+{
+    report_size_limit_as_error();
+    const fs::path temporary = path.string() + ".partial";
+    OpenFile file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    file.delete_when_done(true);
+    write_all(file.descriptor(), bytes, path);
+    if (::fsync(file.descriptor()) != 0)
+        throw file_error("fsync", path, errno);
+    file.close();
+    rename_durably(temporary, path);
+    file.delete_when_done(false);
+}
+
+void write_file_durably(const fs::path& path, std::string_view text)
+{
+    write_file_durably(path, std::as_bytes(std::span(text)));
+}
+
+void rename_durably(const fs::path& from, const fs::path& to)
+{
+    if (::rename(from.c_str(), to.c_str()) != 0)
+        throw file_error("rename", to, errno);
+    fsync_folder(folder_of(to));
+}
+
+void fsync_folder(const fs::path& folder)
+{
+    OpenFile directory(folder, O_RDONLY | O_DIRECTORY);
+    // EINVAL: file systems that keep folders durable by themselves and have no call for it.
+    if (::fsync(directory.descriptor()) != 0 && errno != EINVAL)
+        throw file_error("fsync", folder, errno);
+}
+
+std::string read_file(const fs::path& path, std::uint64_t max_bytes)
+{
+    OpenFile file(path, O_RDONLY);
+    struct stat status {};
+    if (::fstat(file.descriptor(), &status) != 0)
+        throw file_error("fstat", path, errno);
+    if (S_ISDIR(status.st_mode))
+        throw file_error("read", path, EISDIR);
+    std::string text;
+    std::string piece(std::size_t{1} << 16, '\0');
+    for (;;) {
+        const ssize_t got = ::read(file.descriptor(), piece.data(), piece.size());
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            throw file_error("read", path, errno);
+        if (got == 0)
+            return text;
+        text.append(piece, 0, static_cast<std::size_t>(got));
+        if (text.size() > max_bytes)
+            throw data_error("the file has more than " + std::to_string(max_bytes) + " bytes",
+                             path.string(), "check that this is the right file");
+    }
+}
+
+void require_free_space(const fs::path& folder, std::uint64_t bytes)
+{
+    struct statvfs status {};
+    if (::statvfs(folder.c_str(), &status) != 0 || status.f_frsize == 0)
+        return;
+    const std::uint64_t unit = status.f_frsize;
+    const std::uint64_t free_bytes = status.f_bavail > ~std::uint64_t{0} / unit
+                                         ? ~std::uint64_t{0}
+                                         : static_cast<std::uint64_t>(status.f_bavail) * unit;
+    if (free_bytes < bytes)
+        throw data_error("not enough free space: " + std::to_string((bytes >> 20) + 1) +
+                             " MiB needed, " + std::to_string(free_bytes >> 20) + " MiB free",
+                         folder.string(), "free some space or choose a folder on another disk");
+}
+
+} // namespace sluice

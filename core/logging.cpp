@@ -1,0 +1,71 @@
+#include "core/logging.hpp"
+
+#include "core/error.hpp"
+
+#include <memory>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <string>
+
+namespace sluice {
+
+namespace {
+
+int logging_rank = 0;
+
+/// Each level has its own word in front, so the pattern is the bare text.
+std::shared_ptr<spdlog::logger> make_logger()
+{
+    auto logger = std::make_shared<spdlog::logger>(
+        "sluice", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    logger->sinks().front()->set_pattern("%v");
+    logger->flush_on(spdlog::level::info);
+    // A full disk under log.txt must not end the run, nor repeat itself on the terminal.
+    logger->set_error_handler([](const std::string&) {});
+    return logger;
+}
+
+spdlog::logger& logger()
+{
+    static const std::shared_ptr<spdlog::logger> instance = make_logger();
+    return *instance;
+}
+
+void write(spdlog::level::level_enum level, std::string_view word, std::string_view message)
+{
+    const std::string prefix =
+        logging_rank == 0 ? "[sluice] " : "[sluice rank " + std::to_string(logging_rank) + "] ";
+    logger().log(level, "{}{}{}", prefix, word, message);
+}
+
+} // namespace
+
+void start_logging(int rank, int num_ranks)
+{
+    SLUICE_CHECK(rank >= 0 && rank < num_ranks, "rank " << rank << " of " << num_ranks);
+    logging_rank = rank;
+    logger().set_level(rank == 0 ? spdlog::level::info : spdlog::level::err);
+}
+
+void log_to_file(const std::filesystem::path& path)
+{
+    if (logging_rank != 0)
+        return;
+    try {
+        auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
+        sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %v");
+        // The terminal keeps its place at the front; a second run folder replaces the first.
+        logger().sinks().resize(1);
+        logger().sinks().push_back(std::move(sink));
+    } catch (const spdlog::spdlog_ex& error) {
+        throw data_error(std::string("cannot open the log file: ") + error.what(), path.string(),
+                         "check the permissions of its folder");
+    }
+}
+
+void log_info(std::string_view message) { write(spdlog::level::info, "", message); }
+void log_warning(std::string_view message) { write(spdlog::level::warn, "warning: ", message); }
+void log_error(std::string_view message) { write(spdlog::level::err, "error: ", message); }
+
+} // namespace sluice
