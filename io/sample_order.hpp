@@ -1,8 +1,8 @@
 // Which tokens update N trains on: the one place where this arithmetic is written down.
 //
-// A token file is one stream of `num_tokens` tokens. Window w of sequences of S tokens covers tokens
-// [w S, w S + S]: inputs are the first S of them, targets the last S, so that the target of a
-// window's last input is the next window's first token, and no token but the stream's first is
+// A token file is one stream of `num_tokens` tokens. Window w of sequences of S tokens covers
+// tokens [w S, w S + S]: inputs are the first S of them, targets the last S, so that the target of
+// a window's last input is the next window's first token, and no token but the stream's first is
 // never a target (besides a remainder shorter than S).
 //
 // Training counts samples globally from 0 and never forgets the count. With G = global batch size

@@ -1,0 +1,105 @@
+#include "io/input_files.hpp"
+
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <fnmatch.h>
+#include <glob.h>
+
+namespace sluice {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool matches_any(const std::vector<std::string>& patterns, const fs::path& below_folder)
+{
+    return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+        const fs::path subject =
+            pattern.find('/') == std::string::npos ? below_folder.filename() : below_folder;
+        return fnmatch(pattern.c_str(), subject.c_str(), 0) == 0;
+    });
+}
+
+void sort_by_path_bytes(std::vector<InputFile>& files)
+{
+    std::sort(files.begin(), files.end(), [](const InputFile& a, const InputFile& b) {
+        return a.path.native() < b.path.native();
+    });
+}
+
+std::vector<InputFile> files_below(const fs::path& folder, const InputSelection& selection)
+{
+    std::vector<InputFile> files;
+    try {
+        for (auto entry = fs::recursive_directory_iterator(folder);
+             entry != fs::recursive_directory_iterator(); ++entry) {
+            if (entry->path().filename().native().starts_with('.')) {
+                entry.disable_recursion_pending();
+                continue;
+            }
+            std::error_code dangling;
+            if (!entry->is_regular_file(dangling))
+                continue;
+            const fs::path below = entry->path().lexically_relative(folder);
+            if ((selection.include.empty() || matches_any(selection.include, below)) &&
+                !matches_any(selection.exclude, below))
+                files.push_back({entry->path(), false, entry->file_size()});
+        }
+    } catch (const fs::filesystem_error& error) {
+        throw data_error("cannot be read: " + error.code().message(), error.path1().string(),
+                         "check its permissions, or leave it out");
+    }
+    if (files.empty())
+        throw data_error("no file in this folder" +
+                             std::string(selection.include.empty() && selection.exclude.empty()
+                                             ? ""
+                                             : " passes --include and --exclude"),
+                         folder.string(), "give a folder that holds text files");
+    sort_by_path_bytes(files);
+    return files;
+}
+
+std::vector<InputFile> files_matching(const std::string& pattern)
+{
+    glob_t found{};
+    const int result = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
+    std::vector<InputFile> files;
+    for (std::size_t i = 0; result == 0 && i < found.gl_pathc; ++i)
+        if (fs::is_regular_file(found.gl_pathv[i]))
+            files.push_back({found.gl_pathv[i], false, fs::file_size(found.gl_pathv[i])});
+    ::globfree(&found);
+    if (files.empty())
+        throw data_error("no file matches this pattern", pattern,
+                         "check the pattern; ** is not understood, name a folder instead");
+    sort_by_path_bytes(files);
+    return files;
+}
+
+} // namespace
+
+std::vector<InputFile> find_input_files(const std::vector<std::string>& inputs,
+                                        const InputSelection& selection)
+{
+    std::vector<InputFile> files;
+    for (const std::string& input : inputs) {
+        std::error_code error;
+        const fs::file_status status = fs::status(input, error);
+        std::vector<InputFile> more;
+        if (fs::is_directory(status))
+            more = files_below(input, selection);
+        else if (fs::is_regular_file(status))
+            more = {{input, true, fs::file_size(input)}};
+        else if (fs::exists(status))
+            throw data_error("neither a file nor a folder", input,
+                             "give files, folders or patterns; write a stream to a file first");
+        else if (input.find_first_of("*?[") != std::string::npos)
+            more = files_matching(input);
+        else
+            throw data_error("no such file or folder", input, "check the path");
+        std::move(more.begin(), more.end(), std::back_inserter(files));
+    }
+    return files;
+}
+
+} // namespace sluice

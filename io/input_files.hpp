@@ -1,0 +1,32 @@
+// What a list of files, folders and patterns stands for.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+struct InputFile {
+    std::filesystem::path path;
+    /// Named by the user, so that it must be usable; false for what a folder or a pattern gave,
+    /// where files that are not text are passed over.
+    bool named = false;
+    std::uint64_t size_bytes = 0;
+};
+
+struct InputSelection {
+    /// Patterns (`*`, `?`, `[...]`) on the name of files found in folders, or on their path below
+    /// the folder when the pattern contains a slash. Empty `include`: all.
+    std::vector<std::string> include, exclude;
+};
+
+/// Files in the order of `inputs`; a folder gives every file below it, and a pattern every match,
+/// sorted by path bytes. Hidden files and folders inside a folder are passed over; links to folders
+/// are not followed. Throws UserError (data) when something does not exist, cannot be read, or
+/// gives no file.
+std::vector<InputFile> find_input_files(const std::vector<std::string>& inputs,
+                                        const InputSelection& selection);
+
+} // namespace sluice

@@ -1,0 +1,152 @@
+#include "io/json_lines.hpp"
+
+#include "core/error.hpp"
+
+#include <cstring>
+#include <simdjson.h>
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
+constexpr std::size_t longest_line_bytes = std::size_t{1} << 30;
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+constexpr std::string_view blanks = " \t\r\n";
+
+/// The object of one line. simdjson wants readable bytes behind the text; `padded` has them.
+simdjson::simdjson_result<simdjson::dom::element> parse_line(simdjson::dom::parser& parser,
+                                                             const char* padded, std::size_t size)
+{
+    return parser.parse(padded, size, false);
+}
+
+} // namespace
+
+struct JsonLines::State {
+    State(const std::filesystem::path& file_path, const std::string& key)
+        : path(file_path), text_key(key), stream(file_path)
+    {
+        grow();
+        if (view().starts_with(byte_order_mark))
+            begin += byte_order_mark.size();
+    }
+
+    UserError bad_line(const std::string& what, const std::string& remedy) const
+    {
+        return data_error(what, path.string() + " line " + std::to_string(line), remedy);
+    }
+
+    std::string_view view() const { return {buffer.data() + begin, end - begin}; }
+
+    /// Reads another chunk behind the unread bytes, which move to the front.
+    void grow()
+    {
+        std::memmove(buffer.data(), buffer.data() + begin, end - begin);
+        end -= begin;
+        begin = 0;
+        const std::size_t wanted = end < chunk_bytes ? chunk_bytes : end; // doubles: linear time
+        buffer.resize(end + wanted + simdjson::SIMDJSON_PADDING);
+        const std::size_t got = stream.read(std::span(buffer).subspan(end, wanted));
+        end += got;
+        at_end = got < wanted;
+    }
+
+    /// The next line without its end, or false after the last.
+    bool next_line(std::string_view& text)
+    {
+        std::size_t searched = 0;
+        for (;;) {
+            const std::size_t newline = view().find('\n', searched);
+            if (newline != std::string_view::npos || (at_end && begin < end)) {
+                text = view().substr(0, newline);
+                begin += newline == std::string_view::npos ? text.size() : newline + 1;
+                ++line;
+                return true;
+            }
+            if (at_end)
+                return false;
+            searched = end - begin;
+            if (searched > longest_line_bytes) {
+                ++line;
+                throw bad_line("longer than 1 GiB", "split the document, or give the file with "
+                                                    "--format text if it is not JSON lines");
+            }
+            grow();
+        }
+    }
+
+    void text_of(std::string_view json, std::string& text)
+    {
+        simdjson::dom::element document;
+        if (const auto error = parse_line(parser, json.data(), json.size()).get(document))
+            throw bad_line(std::string("not a JSON object: ") + simdjson::error_message(error),
+                           "each line must be one whole JSON object; if this is not JSON lines, "
+                           "use --format text");
+        simdjson::dom::object object;
+        if (document.get(object))
+            throw bad_line("a JSON value that is not an object",
+                           "each line must be one whole JSON object");
+        simdjson::dom::element value;
+        if (object.at_key(text_key).get(value))
+            throw bad_line("no key '" + text_key + "'" + keys_of(object),
+                           "name the key that holds the text with --text-key");
+        std::string_view content;
+        if (value.get(content))
+            throw bad_line("'" + text_key + "' is not a string",
+                           "name the key that holds the text with --text-key");
+        text = content;
+    }
+
+    static std::string keys_of(simdjson::dom::object object)
+    {
+        std::string keys;
+        for (const auto field : object)
+            keys += (keys.empty() ? "; it has '" : ", '") + std::string(field.key) + "'";
+        return keys.size() > 200 ? keys.substr(0, 200) + " ..." : keys;
+    }
+
+    std::filesystem::path path;
+    std::string text_key;
+    ByteStream stream;
+    simdjson::dom::parser parser;
+    std::vector<char> buffer;
+    std::size_t begin = 0, end = 0; ///< of the unread bytes in `buffer`
+    bool at_end = false;
+    std::uint64_t line = 0;
+};
+
+JsonLines::JsonLines(const std::filesystem::path& path, const std::string& text_key)
+    : state_(std::make_unique<State>(path, text_key))
+{
+}
+JsonLines::~JsonLines() = default;
+
+bool JsonLines::next(std::string& text)
+{
+    std::string_view line;
+    while (state_->next_line(line)) {
+        if (line.find_first_not_of(blanks) == std::string_view::npos)
+            continue;
+        state_->text_of(line, text);
+        return true;
+    }
+    return false;
+}
+
+std::uint64_t JsonLines::line() const { return state_->line; }
+std::uint64_t JsonLines::file_offset() const { return state_->stream.file_offset(); }
+
+bool begins_with_json_object(const std::filesystem::path& path)
+{
+    ByteStream stream(path);
+    std::vector<char> head(chunk_bytes);
+    const std::size_t size = stream.read(head);
+    const std::string_view line = std::string_view(head.data(), size)
+                                      .substr(0, std::string_view(head.data(), size).find('\n'));
+    simdjson::dom::parser parser;
+    simdjson::dom::object object;
+    return !parser.parse(line.data(), line.size(), true).get(object);
+}
+
+} // namespace sluice

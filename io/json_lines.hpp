@@ -1,0 +1,36 @@
+// JSON lines: one object per line, of which one key holds a text.
+#pragma once
+
+#include "io/byte_stream.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+class JsonLines {
+public:
+    /// `text_key` names the member that holds the text. Throws as ByteStream.
+    JsonLines(const std::filesystem::path& path, const std::string& text_key);
+    ~JsonLines();
+
+    /// The text of the next line that is not blank, or false at the end of the file. Throws
+    /// UserError (data) naming file and line: not JSON, not an object, no such key, not a string,
+    /// longer than 1 GiB.
+    bool next(std::string& text);
+
+    std::uint64_t line() const; ///< of the last text, from 1
+    std::uint64_t file_offset() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+/// Whether the first line of the file is a whole JSON object.
+bool begins_with_json_object(const std::filesystem::path& path);
+
+} // namespace sluice
