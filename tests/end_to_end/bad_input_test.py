@@ -1,0 +1,257 @@
+"""Each mistake: one clear message, the right exit code, nothing lost."""
+
+import gzip
+import json
+import os
+import shutil
+import unittest
+
+import h5py
+from harness import MPIRUN, SLUICE, RunTest, call
+
+
+class RunFiles(RunTest):
+    def refuse(self, *parts, expect=2, ranks=1, overrides=(), options=(), run_file=None):
+        result = self.train(ranks, "refused", *options, expect=expect, overrides=overrides,
+                            run_file=run_file)
+        self.assert_one_clear_message(result, *parts)
+
+    def test_misspelt_key_names_the_nearest(self):
+        path = self.write_run_file("misspelt.toml")
+        path.write_text(path.read_text().replace("warmup_steps = 2\n[optimizer]",
+                                                 "warmup_stps = 2\n[optimizer]"))
+        self.refuse("misspelt.toml", "warmup_stps", "warmup_steps", "line", run_file=path)
+
+    def test_misspelt_override(self):
+        self.refuse("optimizer.lrr", "optimizer.lr", overrides=("optimizer.lrr=1",))
+
+    def test_impossible_values(self):
+        for override, part in (("model.num_heads=5", "num_heads"),
+                               ("batch.micro_batch_size=3", "micro_batch_size"),
+                               ("prores.total_warmup_steps=12", "total_warmup_steps"),
+                               ("prores.schedule=quadratic", "linear-square"),
+                               ("optimizer.lr=-1", "optimizer.lr"),
+                               ("batch.seq_len=4096", "seq_len"),
+                               ("pipeline.replicas=2", "replicas")):
+            with self.subTest(override=override):
+                self.refuse(part, overrides=(override,))
+
+    def test_more_stages_than_layers(self):
+        self.refuse("7", "6", ranks=7)
+
+    def test_partition_that_does_not_add_up(self):
+        self.refuse("pipeline.partition", ranks=2, overrides=("pipeline.partition=3,4",))
+
+    def test_missing_run_file(self):
+        self.refuse("nowhere.toml", run_file=self.folder / "nowhere.toml")
+
+    def test_not_toml(self):
+        path = self.folder / "broken.toml"
+        path.write_text("[model\nlayers = ")
+        self.refuse("broken.toml", "line 1", run_file=path)
+
+    def test_misspelt_flag_and_command(self):
+        result = call(SLUICE, "train", "--run-dri", "x", self.run_file)
+        self.assertEqual(result.returncode, 2)
+        self.assert_one_clear_message(result, "--run-dri", "--run-dir")
+        result = call(SLUICE, "trian", self.run_file)
+        self.assertEqual(result.returncode, 2)
+        self.assert_one_clear_message(result, "trian", "train")
+
+    def test_a_command_of_a_later_version_says_so(self):
+        result = call(SLUICE, "export", "x", "--to", "hf")
+        self.assertEqual(result.returncode, 2)
+        self.assert_one_clear_message(result, "export")
+
+    def test_help_everywhere(self):
+        for words in ((), ("train",), ("data", "prepare"), ("data", "show"), ("eval",), ("plan",),
+                      ("inspect",), ("doctor",)):
+            result = call(SLUICE, *words, "--help")
+            self.assertEqual(result.returncode, 0)
+            self.assertIn("--help", result.stdout)
+
+
+class Texts(RunTest):
+    def refuse(self, content, *parts, name="input.txt", options=()):
+        path = self.folder / name
+        path.write_bytes(content)
+        result = call(SLUICE, "data", "prepare", "--input", path, "--tokenizer", "bytes", "--out",
+                      self.folder / "refused.h5", *options)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assert_one_clear_message(result, name, *parts)
+        self.assertFalse((self.folder / "refused.h5").exists())
+        self.assertEqual([p.name for p in self.folder.glob("*refused*")], [])
+
+    def test_empty(self):
+        self.refuse(b"")
+
+    def test_binary(self):
+        self.refuse(bytes(range(256)) * 8)
+
+    def test_damaged_gzip(self):
+        packed = bytearray(gzip.compress(b'{"text": "water flows"}\n' * 3000))
+        packed[len(packed) // 2] ^= 0xFF
+        self.refuse(bytes(packed), name="damaged.json.gz")
+
+    def test_truncated_gzip(self):
+        packed = gzip.compress(os.urandom(3000).hex().encode())
+        self.refuse(packed[:len(packed) // 2], name="truncated.json.gz")
+
+    def test_json_without_text(self):
+        self.refuse(b'{"text": "a"}\n{"body": "b"}\n', "2", "text", name="lines.jsonl")
+
+    def test_json_that_is_none(self):
+        self.refuse(b'{"text": "a"}\n{"text": \n', "2", name="broken.jsonl")
+
+    def test_missing_input_and_tokenizer(self):
+        for options in (("--input", "nowhere.txt", "--tokenizer", "bytes"),
+                        ("--input", self.run_file, "--tokenizer", "nowhere.model")):
+            result = call(SLUICE, "data", "prepare", *options, "--out", self.folder / "refused.h5")
+            self.assertEqual(result.returncode, 3, result.stderr)
+            self.assert_one_clear_message(result, "nowhere")
+
+
+class TokenFiles(RunTest):
+    def refuse(self, path, *parts, ranks=1):
+        result = self.train(ranks, "refused", expect=3, overrides=(f"data.train='{path}'",))
+        self.assert_one_clear_message(result, path.name, *parts)
+
+    def copy(self, name):
+        return shutil.copy(self.folder / "train.h5", self.folder / name)
+
+    def test_missing(self):
+        self.refuse(self.folder / "nowhere.h5", ranks=2)
+
+    def test_truncated(self):
+        path = self.copy("truncated.h5")
+        os.truncate(path, path.stat().st_size // 2)
+        self.refuse(path, ranks=2)
+
+    def test_not_a_token_file(self):
+        path = self.folder / "other.h5"
+        with h5py.File(path, "w") as file:
+            file["x"] = [1, 2, 3]
+        self.refuse(path)
+        path.write_text("not HDF5 at all")
+        self.refuse(path)
+
+    def test_token_outside_the_vocabulary(self):
+        path = self.copy("outside.h5")
+        with h5py.File(path, "r+") as file:
+            file["tokens"][::7] = 60000
+        self.refuse(path, "60000")
+        self.refuse(path, "60000", ranks=2)
+
+    def test_model_with_too_small_a_vocabulary(self):
+        result = self.train(1, "refused", expect=3, overrides=("model.vocab_size=100",))
+        self.assert_one_clear_message(result, "vocab")
+
+    def test_swapped_between_stop_and_resume(self):
+        self.train(1, "swapped", "--stop-after", 2, expect=75)
+        result = self.train(1, "swapped", expect=2, overrides=("data.train=validation.h5",))
+        self.assert_one_clear_message(result, "train_checksum")
+
+
+class Checkpoints(RunTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls().train(2, "saved", "--stop-after", 4, expect=75,
+                    overrides=("checkpoint.every_updates=2",))
+        cls().train(1, "whole")
+
+    def copy(self, name):
+        shutil.copytree(self.folder / "saved", self.folder / name)
+        return self.last_checkpoint(name)
+
+    def damage(self, checkpoint, how):
+        path = checkpoint / "stage-0001-of-0002.h5"
+        if how == "missing":
+            path.unlink()
+        elif how == "truncated":
+            os.truncate(path, path.stat().st_size - 1000)
+        else:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+
+    def test_damage_is_named_and_the_previous_one_is_used(self):
+        for how in ("missing", "truncated", "flipped"):
+            with self.subTest(how=how):
+                checkpoint = self.copy(how)
+                self.damage(checkpoint, how)
+                verify = call(SLUICE, "inspect", checkpoint, "--verify")
+                self.assertEqual(verify.returncode, 3)
+                self.assertIn("stage-0001-of-0002.h5", verify.stdout + verify.stderr)
+                result = self.train(1, how, expect=3, *("--resume", checkpoint))
+                self.assert_one_clear_message(result, "stage-0001-of-0002.h5")
+                result = self.train(2, how)
+                self.assertIn("stage-0001-of-0002.h5", result.stderr)
+                self.assertEqual(self.metrics(how, "start")[-1]["update"], 2)
+                self.assert_same_curve(how, "whole")
+                self.assert_same_state(how, "whole")
+
+    def test_without_a_manifest_it_does_not_exist(self):
+        checkpoint = self.copy("no-manifest")
+        (checkpoint / "manifest.json").unlink()
+        self.train(1, "no-manifest")
+        self.assertEqual(self.metrics("no-manifest", "start")[-1]["update"], 2)
+
+    def test_a_forged_manifest_never_leads_outside(self):
+        checkpoint = self.copy("forged")
+        manifest = json.loads((checkpoint / "manifest.json").read_text())
+        text = json.dumps(manifest).replace("stage-0000-of-0002.h5", "../../../run.toml")
+        (checkpoint / "manifest.json").write_text(text)
+        result = self.train(1, "forged", *("--resume", checkpoint), expect=3)
+        self.assert_one_clear_message(result, "manifest.json")
+
+    def test_a_changed_run_file_is_refused_with_every_difference(self):
+        self.copy("changed")
+        result = self.train(1, "changed", expect=2,
+                            overrides=("optimizer.lr=0.02", "prores.warmup_steps=3"))
+        self.assert_one_clear_message(result, "optimizer.lr", "0.02", "prores.warmup_steps")
+        self.train(3, "changed", overrides=("pipeline.schedule=gpipe", "eval.every_updates=2"))
+
+    def test_never_refuses_a_folder_with_checkpoints(self):
+        self.copy("never")
+        result = self.train(1, "never", "--resume", "never", expect=2)
+        self.assert_one_clear_message(result, "--resume never")
+
+    def test_a_run_that_is_done_stays_done(self):
+        before = (self.folder / "whole" / "metrics.jsonl").read_text().count('"update"')
+        self.train(2, "whole")
+        self.assertEqual(len(self.metrics("whole")), self.updates)
+        self.assertGreaterEqual(before, self.updates)
+
+
+class Folders(RunTest):
+    def test_a_run_folder_that_cannot_be_made(self):
+        (self.folder / "a-file").write_text("")
+        result = self.train(2, "a-file/run", expect=3)
+        self.assert_one_clear_message(result, "a-file", "--run-dir")
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("mount"), "needs root to mount a tmpfs")
+    def test_a_full_disk_keeps_the_last_checkpoint(self):
+        small = self.folder / "small"
+        small.mkdir()
+        if call("mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", small).returncode != 0:
+            self.skipTest("cannot mount a tmpfs here")
+        self.addCleanup(call, "umount", "-l", small)
+        result = self.train(2, "small/run", expect=3, overrides=("checkpoint.every_updates=1",))
+        self.assert_one_clear_message(result, "space")
+        self.assertEqual(self.status("small/run")["state"], "failed")
+        last = self.last_checkpoint("small/run")
+        self.assertEqual(call(SLUICE, "inspect", last, "--verify").returncode, 0)
+        self.assertEqual(list((small / "run" / "checkpoints").glob(".update-*")), [])
+
+
+class Launchers(unittest.TestCase):
+    def test_a_program_that_is_not_launched_is_one_rank(self):
+        result = call(SLUICE, "doctor")
+        self.assertEqual(result.returncode, 0)
+        result = call(MPIRUN, "--quiet", "-n", "2", SLUICE, "doctor")
+        self.assertIn("rank 1 of 2", result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

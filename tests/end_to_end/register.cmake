@@ -1,0 +1,15 @@
+# Whole-program tests: end_to_end/*_test.py, each one CTest test. A Python with h5py runs them.
+find_program(SLUICE_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+if(NOT SLUICE_PYTHON)
+    find_program(SLUICE_PYTHON NAMES python3 REQUIRED)
+endif()
+file(GLOB tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end
+     ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end/*_test.py)
+foreach(test ${tests})
+    string(REGEX REPLACE "_test\\.py$" "" name ${test})
+    add_test(NAME end_to_end/${name}
+        COMMAND ${SLUICE_PYTHON} -B -m unittest -v ${name}_test
+        WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end)
+    set_tests_properties(end_to_end/${name} PROPERTIES TIMEOUT 600 LABELS end_to_end PROCESSORS 2
+        ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE}")
+endforeach()

@@ -1,0 +1,89 @@
+"""The layout never changes the result: losses, gradient norms, weights, moments, counters, to the bit."""
+
+import unittest
+
+from harness import RunTest
+
+
+class SameBits(RunTest):
+    """One undisturbed run on one rank and one thread is what every other layout must equal."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls().train(1, "whole", overrides=("run.threads_per_rank=1",))
+
+    def check(self, run_dir):
+        self.assert_same_curve(run_dir, "whole")
+        self.assert_same_state(run_dir, "whole")
+        self.assertEqual(self.metrics(run_dir, "eval")[-1]["loss"],
+                         self.metrics("whole", "eval")[-1]["loss"])
+
+    def test_the_run_learns_something(self):
+        losses = [row["loss"] for row in self.metrics("whole")]
+        self.assertLess(losses[-1], losses[0] - 0.5)
+
+    def test_every_layout(self):
+        layouts = [(1, "gpipe", "auto", 2)]
+        layouts += [(ranks, schedule, "auto", threads) for ranks in (2, 3, 4, 6)
+                    for schedule, threads in (("gpipe", 2), ("1f1b", 1))]
+        layouts += [(2, "1f1b", "5,1", 2), (2, "gpipe", "1,5", 1), (3, "1f1b", "1,4,1", 1),
+                    (4, "gpipe", "1,1,1,3", 1)]
+        for ranks, schedule, partition, threads in layouts:
+            with self.subTest(ranks=ranks, schedule=schedule, partition=partition, threads=threads):
+                name = f"{ranks}-{schedule}-{partition.replace(',', '_')}-{threads}"
+                self.train(ranks, name, overrides=(
+                    f"pipeline.schedule={schedule}", f"pipeline.partition={partition}",
+                    f"run.threads_per_rank={threads}"))
+                self.check(name)
+
+    def test_extra_warmup_forwards(self):
+        self.train(3, "deeper", overrides=("pipeline.extra_warmup=2",))
+        self.check("deeper")
+
+    def test_stop_and_resume_on_other_layouts(self):
+        steps = [(2, 1, "1f1b"), (3, 3, "gpipe"), (1, 2, "1f1b")]
+        for ranks, updates, schedule in steps:
+            self.train(ranks, "moved", "--stop-after", updates, expect=75,
+                       overrides=(f"pipeline.schedule={schedule}",))
+        self.train(4, "moved")
+        self.check("moved")
+
+    def test_digest_of_every_update(self):
+        overrides = ("metrics.digest_every_update=true",)
+        self.train(1, "digest-1", overrides=overrides)
+        self.train(3, "digest-3", overrides=overrides)
+        mine = [row["parameters_digest"] for row in self.metrics("digest-1")]
+        self.assertEqual(mine, [row["parameters_digest"] for row in self.metrics("digest-3")])
+        # The first update has learning rate 0 and changes nothing; every later one does.
+        self.assertEqual(len(set(mine)), len(mine))
+        self.assertEqual(self.metrics("digest-1", "checkpoint")[-1]["parameters_digest"], mine[-1])
+
+
+class SameBitsInEveryArrangement(RunTest):
+    updates = 4
+
+    def test_arrangements_and_gates(self):
+        for arrangement, prores in (("post", "equal"), ("sandwich", "stagewise-0"),
+                                    ("deepnorm", "reverse"), ("lns", "off")):
+            with self.subTest(arrangement=arrangement):
+                run_file = self.write_run_file(f"{arrangement}.toml", arrangement=arrangement,
+                                               prores=prores)
+                self.train(1, f"{arrangement}-1", run_file=run_file)
+                self.train(3, f"{arrangement}-3", run_file=run_file)
+                self.assert_same_curve(f"{arrangement}-1", f"{arrangement}-3")
+                self.assert_same_state(f"{arrangement}-1", f"{arrangement}-3")
+
+
+class SameBitsInTheReference(RunTest):
+    updates = 3
+
+    def test_fp64(self):
+        for ranks in (1, 2):
+            self.train(ranks, f"fp64-{ranks}", overrides=("precision.compute=fp64",))
+        self.assert_same_curve("fp64-1", "fp64-2")
+        self.assert_same_state("fp64-1", "fp64-2")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,125 @@
+"""Signals, killed ranks, full disks: nothing is lost and the exit code says what happened."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import RunTest, call, environment
+
+
+class Processes(RunTest):
+    """Runs in the background, found by their command lines."""
+
+    def start(self, ranks, run_dir, *options, overrides=()):
+        return subprocess.Popen(self.command(ranks, run_dir, *options, overrides=overrides),
+                                cwd=self.folder, env=environment(), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                start_new_session=True)
+
+    def wait_for_update(self, run_dir, update, seconds=60):
+        metrics = self.folder / run_dir / "metrics.jsonl"
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if metrics.exists() and f'"update":{update},' in metrics.read_text().replace(" ", ""):
+                return
+            time.sleep(0.02)
+        self.fail(f"update {update} was not reached")
+
+    @staticmethod
+    def ranks_of(run_dir):
+        """Process ids of the ranks that train into this folder, by rank."""
+        found = {}
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if not entry.name.isdigit():
+                    continue
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if not words[0].endswith(b"sluice") or str(run_dir).encode() not in b" ".join(words):
+                    continue
+                variables = (entry / "environ").read_bytes().split(b"\0")
+                rank = [v for v in variables if v.startswith(b"OMPI_COMM_WORLD_RANK=")]
+                found[int(rank[0].split(b"=")[1]) if rank else 0] = int(entry.name)
+            except OSError:
+                continue
+        return found
+
+
+class Stopping(Processes):
+    updates = 400
+
+    def check_stop(self, name, ranks, send):
+        process = self.start(ranks, name)
+        self.wait_for_update(name, 3)
+        send(process)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, errors)
+        status = self.status(name)
+        self.assertEqual(status["state"], "stopped")
+        self.assertEqual(self.last_checkpoint(name).name, f"update-{status['update']:08}")
+        verify = call(self.command(1, name)[0], "inspect", self.last_checkpoint(name), "--verify")
+        self.assertEqual(verify.returncode, 0, verify.stdout)
+
+    def test_ctrl_c_alone(self):
+        self.check_stop("interrupt", 1, lambda process: process.send_signal(signal.SIGINT))
+
+    def test_ctrl_c_under_mpirun(self):
+        self.check_stop("interrupt-2", 2,
+                        lambda process: os.killpg(process.pid, signal.SIGINT))
+
+    def test_term(self):
+        self.check_stop("term", 1, lambda process: process.send_signal(signal.SIGTERM))
+
+    def test_usr1_to_one_rank_is_enough(self):
+        self.check_stop("usr1", 2, lambda process: os.kill(
+            self.ranks_of(self.folder / "usr1")[1], signal.SIGUSR1))
+
+    def test_a_killed_rank_ends_the_job_and_is_named(self):
+        process = self.start(3, "killed", overrides=("checkpoint.every_updates=2",))
+        self.wait_for_update("killed", 5)
+        os.kill(self.ranks_of(self.folder / "killed")[1], signal.SIGKILL)
+        start = time.monotonic()
+        output, errors = process.communicate(timeout=60)
+        self.assertLess(time.monotonic() - start, 15.0)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertRegex(output + errors, "rank 1")
+        verify = call(self.command(1, "killed")[0], "inspect", self.last_checkpoint("killed"),
+                      "--verify")
+        self.assertEqual(verify.returncode, 0, verify.stdout)
+
+    def test_two_runs_never_share_a_folder(self):
+        process = self.start(1, "shared")
+        self.wait_for_update("shared", 2)
+        try:
+            result = self.train(1, "shared", expect=2)
+            self.assert_one_clear_message(result, "another run", "--run-dir")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+
+
+class KilledAndContinued(Processes):
+    """Killed at a random instant again and again, a run ends as if nothing had happened."""
+
+    updates = 30
+
+    def test_kills(self):
+        self.train(1, "whole")
+        for seed in range(4):
+            process = self.start(2, "kills", overrides=("checkpoint.every_updates=3",))
+            time.sleep(0.6 + 0.37 * seed)
+            for pid in self.ranks_of(self.folder / "kills").values():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            process.communicate(timeout=60)
+        self.train(3, "kills")
+        self.assert_same_curve("kills", "whole")
+        self.assert_same_state("kills", "whole")
+
+
+if __name__ == "__main__":
+    unittest.main()
