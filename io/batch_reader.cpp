@@ -2,8 +2,6 @@
 
 #include "core/error.hpp"
 
-#include <algorithm>
-
 namespace sluice {
 
 void check_vocabulary(const TokenFile& file, std::int64_t model_vocab_size)
@@ -54,18 +52,18 @@ std::uint64_t BatchReader::window_of(std::uint64_t sample) const
 void BatchReader::read(std::uint64_t first, const TensorView& inputs,
                        const TensorView& targets) const
 {
-    SLUICE_CHECK(inputs.shape.rank() == 2 && inputs.shape == targets.shape &&
-                     inputs.shape[1] == seq_len_,
+    const Shape& shape = inputs.empty() ? targets.shape : inputs.shape; // [B,T]
+    SLUICE_CHECK(shape.rank() == 2 && shape[1] == seq_len_ &&
+                     (inputs.empty() || targets.empty() || inputs.shape == targets.shape),
                  "inputs " << inputs.shape.text() << ", targets " << targets.shape.text()
                            << ", seq_len " << seq_len_);
     const auto length = static_cast<std::size_t>(seq_len_);
-    for (std::int64_t b = 0; b < inputs.shape[0]; ++b) {
-        const std::uint64_t window = window_of(first + static_cast<std::uint64_t>(b));
-        const std::span<std::int32_t> input{inputs.as<std::int32_t>() + b * seq_len_, length};
-        const std::span<std::int32_t> target{targets.as<std::int32_t>() + b * seq_len_, length};
-        file_->read(window * length, input);
-        std::copy(input.begin() + 1, input.end(), target.begin());
-        file_->read(window * length + length, target.last(1));
+    for (std::int64_t b = 0; b < shape[0]; ++b) {
+        const std::uint64_t begin = window_of(first + static_cast<std::uint64_t>(b)) * length;
+        if (!inputs.empty())
+            file_->read(begin, {inputs.as<std::int32_t>() + b * seq_len_, length});
+        if (!targets.empty())
+            file_->read(begin + 1, {targets.as<std::int32_t>() + b * seq_len_, length});
     }
 }
 

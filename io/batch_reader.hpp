@@ -28,8 +28,9 @@ public:
     std::uint64_t window_of(std::uint64_t sample) const;
 
     /// Samples [first, first + B): overwrites `inputs` and `targets`, both i32 [B,T] on the CPU
-    /// with T = seq_len. targets[b,t] is the token after inputs[b,t]. Allocates nothing. May be
-    /// called from several threads. Throws UserError (data) for a token outside the vocabulary.
+    /// with T = seq_len. targets[b,t] is the token after inputs[b,t]. One of the two may be an
+    /// empty view and is then left out. Allocates nothing. May be called from several threads.
+    /// Throws UserError (data) for a token outside the vocabulary.
     void read(std::uint64_t first, const TensorView& inputs, const TensorView& targets) const;
 
 private:

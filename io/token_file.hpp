@@ -3,7 +3,7 @@
 // Layout (docs/token-format.md): `/tokens` contiguous u16 or u32 [num_tokens]; `/document_offsets`
 // u64 [num_documents + 1]; root attributes with provenance: format "sluice-tokens", format_version,
 // tokenizer, vocab_size, end_token, num_documents, num_tokens, checksum (of the token bytes),
-// inputs_digest, split, created_by.
+// inputs_digest, split, created_by. token_file_writer.hpp writes it.
 #pragma once
 
 #include "core/dtype.hpp"
@@ -22,9 +22,14 @@ struct TokenFileInfo {
     std::uint64_t num_documents = 0;
     std::uint32_t vocab_size = 0;
     std::uint32_t end_token = 0;
-    std::string tokenizer; ///< "bytes" or the model file's name and checksum
-    std::string checksum;  ///< of the token bytes, hex
+    std::string tokenizer;     ///< "bytes" or the model file's name and checksum
+    std::string checksum;      ///< of the token bytes, hex
+    std::string inputs_digest; ///< of the documents' text, hex; the same in both halves of a split
+    std::string split;         ///< "all", or which documents: "train 0.99 seed 0"
+    std::string created_by;    ///< "sluice 0.1.0"
 };
+
+inline constexpr std::int64_t token_format_version = 1;
 
 /// Reads a token file through a memory map of its contiguous dataset.
 class TokenFile {
@@ -38,11 +43,13 @@ public:
     const TokenFileInfo& info() const;
     const std::filesystem::path& path() const;
 
-    /// Tokens [begin, begin + out.size()) widened to i32. Throws UserError (data) naming file and
-    /// position of the first token that is outside the vocabulary.
+    /// Tokens [begin, begin + out.size()) widened to i32; may be called from several threads, and
+    /// allocates nothing. Throws UserError (data) naming file and position of the first token that
+    /// is outside the vocabulary.
     void read(std::uint64_t begin, std::span<std::int32_t> out) const;
 
-    /// Reads everything and compares with the stored checksum; throws UserError (data).
+    /// Reads everything: the checksum, the range of every id, the document offsets and the end
+    /// token at each document's end. Throws UserError (data) at the first thing that is wrong.
     void verify() const;
 
 private:
