@@ -1,0 +1,183 @@
+// Whole updates on this machine's cores against the best sgemm rate measured in the same run.
+//
+// usage: sluice_cpu_benchmark [--json FILE] [--preset NAME]... [--repeat N]
+//
+// Ratios hold; absolute rates are this machine's. FLOPs are 6 N + 6 L d s per token (N without the
+// embedding, causal attention).
+
+#include "core/parallel.hpp"
+#include "core/random.hpp"
+#include "layers/kernels/matmul.hpp"
+#include "pipeline/executor.hpp"
+#include "src/config/run_config.hpp"
+#include "src/train/optimizer.hpp"
+#include "src/train/process_memory.hpp"
+#include "src/train/run_plan.hpp"
+#include "src/train/threads.hpp"
+#include "src/train/update_reduction.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using namespace sluice;
+using Clock = std::chrono::steady_clock;
+
+double seconds_of(const std::function<void()>& work)
+{
+    const auto start = Clock::now();
+    work();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values)
+{
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+}
+
+/// Best rate of one square product on random data, the ceiling everything else is held to.
+double best_sgemm_gflops()
+{
+    double best = 0.0;
+    const RandomStream random(1, "benchmark");
+    for (const std::int64_t n : {1024, 2048}) {
+        std::vector<float> a(n * n), b(n * n), c(n * n);
+        for (std::int64_t i = 0; i < n * n; ++i) {
+            a[i] = static_cast<float>(random.uniform(2 * i) - 0.5);
+            b[i] = static_cast<float>(random.uniform(2 * i + 1) - 0.5);
+        }
+        for (int i = 0; i < 8; ++i) {
+            const double seconds = seconds_of([&] {
+                kernels::launch(Stream{}, kernels::Matmul{.a = view_of(a.data(), {n, n}),
+                                                          .b = view_of(b.data(), {n, n}),
+                                                          .out = view_of(c.data(), {n, n})});
+            });
+            best = std::max(best, 2.0 * static_cast<double>(n * n * n) / seconds * 1e-9);
+        }
+    }
+    return best;
+}
+
+/// Uniform random tokens: never zeros, which run faster.
+class RandomTokens : public TokenSource {
+public:
+    explicit RandomTokens(std::int64_t vocab_size) : vocab_size_(vocab_size) {}
+    void inputs(std::int32_t microbatch, const TensorView& into) override
+    {
+        fill(microbatch, into);
+    }
+    void targets(std::int32_t microbatch, const TensorView& into) override
+    {
+        fill(microbatch + 1000, into);
+    }
+
+private:
+    void fill(std::int32_t stream, const TensorView& into)
+    {
+        std::uint64_t index = static_cast<std::uint64_t>(stream) << 32;
+        for (std::int32_t& token : into.elements<std::int32_t>())
+            token = static_cast<std::int32_t>(random_.bits(index++) %
+                                              static_cast<std::uint64_t>(vocab_size_));
+    }
+    std::int64_t vocab_size_;
+    RandomStream random_{2, "tokens"};
+};
+
+nlohmann::json run_updates(const std::string& preset, int repeat, double ceiling)
+{
+    constexpr int num_microbatches = 4;
+    const RunConfig config = parse_run_config(
+        fmt::format("[model]\npreset = \"{}\"\n[prores]\nschedule = \"off\"\n"
+                    "[batch]\nglobal_batch_size = {}\nmicro_batch_size = 1\nseq_len = 1024\n"
+                    "[data]\ntrain = \"none.h5\"\n[run]\nupdates = 100000\nseed = 1\n",
+                    preset, num_microbatches),
+        "benchmark", ".", {});
+    const RunPlan plan = plan_run(config, 1);
+    const auto transport = make_in_process_transport();
+    Stage stage(plan.stage, plan.program, plan.report, plan.partition);
+    for (const Parameter& parameter : stage.chunks().front().model->parameters())
+        initialize(config.model, 1, parameter);
+    Executor executor(plan.program, stage, *transport, VerifyTransfers::yes);
+    UpdateReduction reduction(config.model, plan.program, plan.partition);
+    RandomTokens tokens(config.model.vocab_size);
+    const std::int64_t tokens_per_update = config.batch.tokens_per_update();
+
+    std::vector<double> compute, whole;
+    for (int i = 0; i <= repeat; ++i) {
+        double seconds = 0.0;
+        const double total = seconds_of([&] {
+            stage.zero_gradients();
+            seconds = seconds_of(
+                [&] { executor.run_update(tokens, 1.0 / static_cast<double>(tokens_per_update)); });
+            const UpdateSummary summary =
+                reduction.reduce(stage, executor, *transport, 0, tokens_per_update, false);
+            adamw_step(stage, config.optimizer, 1e-4, summary.grad_norm, i + 1);
+        });
+        if (i > 0) { // the first one warms up
+            compute.push_back(seconds);
+            whole.push_back(total);
+        }
+    }
+    const double flops = flops_per_token(config.model, config.batch.seq_len) *
+                         static_cast<double>(tokens_per_update);
+    const double seconds = median(whole);
+    return {{"preset", preset},
+            {"tokens_per_update", tokens_per_update},
+            {"seconds", seconds},
+            {"seconds_min", *std::min_element(whole.begin(), whole.end())},
+            {"seconds_max", *std::max_element(whole.begin(), whole.end())},
+            {"forward_backward_seconds", median(compute)},
+            {"tokens_per_second", static_cast<double>(tokens_per_update) / seconds},
+            {"gflops", flops / seconds * 1e-9},
+            {"share_of_sgemm", flops / seconds * 1e-9 / ceiling},
+            {"planned_mib", (plan.rank_bytes(0) + program_bytes) / 1048576.0},
+            {"peak_mib", peak_resident_bytes() / 1048576.0}};
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    CLI::App app{"Whole updates against the best sgemm rate of the same run"};
+    std::vector<std::string> presets{"llama-71m"};
+    std::string json_file;
+    int repeat = 5;
+    app.add_option("--preset", presets, "Models to run")->capture_default_str();
+    app.add_option("--repeat", repeat, "Timed updates; the median counts")->capture_default_str();
+    app.add_option("--json", json_file, "Also write the figures to this file");
+    CLI11_PARSE(app, argc, argv);
+
+    set_num_threads(threads_for_this_rank(0));
+    const double ceiling = best_sgemm_gflops();
+    fmt::print("{} thread(s), best sgemm {:.1f} GFLOP/s\n\n", num_threads(), ceiling);
+    fmt::print("{:<14} {:>9} {:>19} {:>10} {:>10} {:>10} {:>10}\n", "model", "s/update",
+               "(min..max)", "tokens/s", "GFLOP/s", "of sgemm", "optimizer");
+    nlohmann::json out{{"threads", num_threads()}, {"sgemm_gflops", ceiling}};
+    for (const std::string& preset : presets) {
+        const auto row = run_updates(preset, repeat, ceiling);
+        fmt::print("{:<14} {:>9.3f} {:>19} {:>10.1f} {:>10.1f} {:>9.1f}% {:>9.1f}%\n", preset,
+                   row["seconds"].get<double>(),
+                   fmt::format("({:.3f}..{:.3f})", row["seconds_min"].get<double>(),
+                               row["seconds_max"].get<double>()),
+                   row["tokens_per_second"].get<double>(), row["gflops"].get<double>(),
+                   100.0 * row["share_of_sgemm"].get<double>(),
+                   100.0 * (1.0 - row["forward_backward_seconds"].get<double>() /
+                                      row["seconds"].get<double>()));
+        out["updates"].push_back(row);
+    }
+    // The process's largest resident set grows with each model: only the last row's can be
+    // compared.
+    const auto& last = out["updates"].back();
+    fmt::print("\nmemory of {}: planned {:.0f} MiB, peak {:.0f} MiB\n",
+               last["preset"].get<std::string>(), last["planned_mib"].get<double>(),
+               last["peak_mib"].get<double>());
+    if (!json_file.empty())
+        std::ofstream(json_file) << out.dump(2) << '\n';
+    return 0;
+}
