@@ -8,11 +8,13 @@
 // in `num_gradient_slots` slots likewise.
 //
 // The head runs in the backward pass: forward() of a chunk with the head stops before the final
-// norm, backward_input() computes logits, losses and their gradient in place in one shared buffer.
+// norm, backward() or backward_input() computes logits, losses and their gradient in place in one
+// shared buffer, and at once the gradients of head and final norm.
 // Logits, by far the largest activation, therefore exist once per rank, not once per micro-batch in
 // flight.
 #pragma once
 
+#include "layers/micro_batch.hpp"
 #include "layers/parameter.hpp"
 
 #include <memory>
@@ -20,15 +22,10 @@
 
 namespace sluice {
 
-struct MicroBatchShape {
-    std::int64_t num_sequences = 0; ///< B
-    std::int64_t seq_len = 0;       ///< T
-    std::int64_t num_tokens() const { return num_sequences * seq_len; }
-};
-
-/// Whether backward_weight() directly follows backward_input() of the same micro-batch (then what
-/// it needs lives in scratch shared by all micro-batches) or may come later (then it is kept per
-/// slot).
+/// Whether the weight gradient of a micro-batch directly follows its input gradient: then the chunk
+/// only has backward(), which runs layer by layer with scratch for one layer. Or whether it may
+/// come later: then backward_input() and backward_weight() are separate and what lies between them
+/// is kept per gradient slot. Both give the same bits.
 enum class BackwardSplit : bool { fused, split };
 
 struct ModelChunkOptions {
@@ -88,17 +85,26 @@ public:
     void forward(std::int64_t slot, std::span<const double> alphas);
 
     /// Gradient with respect to the chunk's input, from output_gradient(gradient_slot) (or the
-    /// loss) into input_gradient(gradient_slot). ACCUMULATES the gradients of norms. `loss_scale`
-    /// multiplies the gradient of the summed token losses: 1 / (target tokens of the global batch).
+    /// loss) into input_gradient(gradient_slot), and the gradients of all parameters, which
+    /// ACCUMULATE. `loss_scale` multiplies the gradient of the summed token losses: 1 / (target
+    /// tokens of the global batch), never 0. OVERWRITES output_gradient(gradient_slot) and part of
+    /// the slot's activations: one backward pass per forward pass; output(slot) and the residual
+    /// stream stay. `alphas` as in forward().
+    void backward(std::int64_t slot, std::int64_t gradient_slot, std::span<const double> alphas,
+                  double loss_scale);
+
+    /// The same in two parts, only with BackwardSplit::split. This one gives the input's gradient
+    /// and ACCUMULATES the gradients of norms and head.
     void backward_input(std::int64_t slot, std::int64_t gradient_slot,
                         std::span<const double> alphas, double loss_scale);
-    /// ACCUMULATES the gradients of matrices and embedding for the micro-batch in `slot`. With
-    /// BackwardSplit::fused it must directly follow backward_input of the same slot.
+    /// ACCUMULATES the gradients of the layers' matrices and the embedding for the micro-batch in
+    /// `slot`, any time after its backward_input() while both slots are still its own. Calls in
+    /// micro-batch order (of either part) keep the bits of any schedule the same.
     void backward_weight(std::int64_t slot, std::int64_t gradient_slot,
                          std::span<const double> alphas);
 
     /// Sum of the token losses of the micro-batch in `slot`, in float64 and token order: set by
-    /// backward_input() or evaluate(); only with the head.
+    /// backward(), backward_input() or evaluate(); only with the head.
     double loss_sum(std::int64_t slot) const;
     /// Forward through final norm, head and loss without any gradient; only with the head, after
     /// forward() on the same slot.

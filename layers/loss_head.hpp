@@ -1,0 +1,38 @@
+// What stands behind the last layer: final norm, head, cross entropy. Value and gradient are
+// computed together and nothing is kept, so one buffer of logits serves all micro-batches.
+// Legend: N tokens, V vocabulary, C channels.
+#pragma once
+
+#include "layers/rms_norm.hpp"
+
+namespace sluice {
+
+struct LossHeadScratch {
+    TensorView normed; ///< [N,C]
+    TensorView rstd;   ///< [N]
+    TensorView logits; ///< [N,V], then their gradient
+    TensorView losses; ///< [N] f64
+};
+
+LossHeadScratch allocate_loss_head_scratch(const ModelSpec& spec, std::int64_t num_tokens,
+                                           DType dtype, Arena& arena);
+
+struct LossHead {
+    RmsNorm norm;
+    Weight projection; ///< [V,C]
+
+    /// Sum of the token losses, in float64 and token order. x [N,C] and targets [N] i32 in.
+    double evaluate(const Stream& stream, const TensorView& x, const TensorView& targets,
+                    const LossHeadScratch& scratch) const;
+
+    /// The same sum (unscaled), and dx [N,C] overwritten by loss_scale times its gradient.
+    /// ACCUMULATES the gradients of norm and projection. `loss_scale` must not be 0.
+    double backward(const Stream& stream, const TensorView& x, const TensorView& targets,
+                    double loss_scale, const LossHeadScratch& scratch, const TensorView& dx) const;
+
+private:
+    double loss(const Stream& stream, const TensorView& x, const TensorView& targets,
+                double loss_scale, const LossHeadScratch& scratch) const;
+};
+
+} // namespace sluice

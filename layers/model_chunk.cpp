@@ -1,0 +1,221 @@
+#include "layers/model_chunk.hpp"
+
+#include "layers/chunk_layout.hpp"
+#include "layers/embedding.hpp"
+#include "layers/kernels/elementwise.hpp"
+#include "layers/kernels/rotary.hpp"
+#include "layers/kernels/sum_of_squares.hpp"
+
+#include <cmath>
+
+namespace sluice {
+
+namespace {
+
+ChunkArenas real_arenas(const ModelChunkOptions& options)
+{
+    ChunkArenas counting;
+    lay_out(options, counting);
+    return {.parameters = Arena(counting.parameters.used_bytes(), options.device),
+            .activations = Arena(counting.activations.used_bytes(), options.device),
+            .scratch = Arena(counting.scratch.used_bytes(), options.device)};
+}
+
+} // namespace
+
+struct ModelChunk::Parts {
+    explicit Parts(const ModelChunkOptions& chunk_options)
+        : options(chunk_options), stream{options.backend, options.device, nullptr},
+          arenas(real_arenas(options)), layout(lay_out(options, arenas)), memory(memory_of(arenas)),
+          loss_sums(layout.slots.size(), 0.0)
+    {
+        for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
+            layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
+                                layout.cos, layout.sin);
+        if (options.range.embedding)
+            embedding.table = weight_of(layout.parameters, "model.embed_tokens.weight");
+        if (options.range.head)
+            head = {.norm = {.weight = weight_of(layout.parameters, "model.norm.weight"),
+                             .scale = 1.0,
+                             .eps = options.model.norm_eps},
+                    .projection = weight_of(layout.parameters, "lm_head.weight")};
+        kernels::launch(stream, kernels::RotaryTable{.cos = layout.cos,
+                                                     .sin = layout.sin,
+                                                     .base = options.model.rope_base});
+    }
+
+    const ActivationSlot& slot(std::int64_t index) const
+    {
+        SLUICE_CHECK(index >= 0 && index < options.num_slots,
+                     "slot " << index << " of " << options.num_slots);
+        return layout.slots[static_cast<std::size_t>(index)];
+    }
+
+    const GradientSlot& gradient_slot(std::int64_t index) const
+    {
+        SLUICE_CHECK(index >= 0 && index < options.num_gradient_slots,
+                     "gradient slot " << index << " of " << options.num_gradient_slots);
+        return layout.gradient_slots[static_cast<std::size_t>(index)];
+    }
+
+    void check_gates(std::span<const double> alphas) const
+    {
+        SLUICE_CHECK(alphas.size() == layers.size(),
+                     alphas.size() << " gates, " << layers.size() << " layers");
+    }
+
+    /// Final norm, head and loss, weight gradients included.
+    void head_backward(std::int64_t index, const GradientSlot& gradients, double loss_scale)
+    {
+        if (!options.range.head)
+            return;
+        const ActivationSlot& activations = slot(index);
+        loss_sums[static_cast<std::size_t>(index)] =
+            head.backward(stream, activations.output, activations.target_tokens, loss_scale,
+                          layout.loss_head, gradients.output);
+    }
+
+    void embedding_backward(const ActivationSlot& activations, const GradientSlot& gradients) const
+    {
+        if (options.range.embedding)
+            embedding.backward_weight(stream, activations.input_tokens, gradients.input);
+    }
+
+    ModelChunkOptions options;
+    Stream stream;
+    ChunkArenas arenas;
+    ChunkLayout layout;
+    ChunkMemory memory;
+    std::vector<double> loss_sums; ///< [slot]
+    Embedding embedding;
+    std::vector<DecoderLayer> layers;
+    LossHead head;
+};
+
+ModelChunk::ModelChunk(const ModelChunkOptions& options) : parts_(std::make_unique<Parts>(options))
+{
+}
+ModelChunk::~ModelChunk() = default;
+
+const ModelChunkOptions& ModelChunk::options() const { return parts_->options; }
+std::span<Parameter> ModelChunk::parameters() { return parts_->layout.parameters; }
+const ChunkMemory& ModelChunk::memory() const { return parts_->memory; }
+
+TensorView ModelChunk::input(std::int64_t slot) const { return parts_->slot(slot).input; }
+TensorView ModelChunk::output(std::int64_t slot) const { return parts_->slot(slot).output; }
+
+TensorView ModelChunk::output_gradient(std::int64_t gradient_slot) const
+{
+    SLUICE_CHECK(!parts_->options.range.head, "the loss gives this chunk's output gradient");
+    return parts_->gradient_slot(gradient_slot).output;
+}
+
+TensorView ModelChunk::input_gradient(std::int64_t gradient_slot) const
+{
+    SLUICE_CHECK(!parts_->options.range.embedding, "nobody takes this chunk's input gradient");
+    return parts_->gradient_slot(gradient_slot).input;
+}
+
+TensorView ModelChunk::input_tokens(std::int64_t slot) const
+{
+    SLUICE_CHECK(parts_->options.range.embedding, "no embedding in this chunk");
+    return parts_->slot(slot).input_tokens;
+}
+
+TensorView ModelChunk::target_tokens(std::int64_t slot) const
+{
+    SLUICE_CHECK(parts_->options.range.head, "no head in this chunk");
+    return parts_->slot(slot).target_tokens;
+}
+
+void ModelChunk::forward(std::int64_t slot, std::span<const double> alphas)
+{
+    const Parts& parts = *parts_;
+    const ActivationSlot& activations = parts.slot(slot);
+    parts.check_gates(alphas);
+    if (parts.options.range.embedding)
+        parts.embedding.forward(parts.stream, activations.input_tokens, activations.input);
+    for (std::size_t i = 0; i < parts.layers.size(); ++i)
+        parts.layers[i].forward(parts.stream, activations.layers[i], alphas[i]);
+}
+
+void ModelChunk::backward(std::int64_t slot, std::int64_t gradient_slot,
+                          std::span<const double> alphas, double loss_scale)
+{
+    Parts& parts = *parts_;
+    const ActivationSlot& activations = parts.slot(slot);
+    const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
+    parts.check_gates(alphas);
+    parts.head_backward(slot, gradients, loss_scale);
+    for (std::size_t i = parts.layers.size(); i-- > 0;)
+        parts.layers[i].backward(parts.stream, activations.layers[i], gradients.layers[i],
+                                 alphas[i]);
+    parts.embedding_backward(activations, gradients);
+}
+
+void ModelChunk::backward_input(std::int64_t slot, std::int64_t gradient_slot,
+                                std::span<const double> alphas, double loss_scale)
+{
+    Parts& parts = *parts_;
+    SLUICE_CHECK(parts.options.split == BackwardSplit::split, "a fused chunk only has backward()");
+    const ActivationSlot& activations = parts.slot(slot);
+    const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
+    parts.check_gates(alphas);
+    parts.head_backward(slot, gradients, loss_scale);
+    for (std::size_t i = parts.layers.size(); i-- > 0;)
+        parts.layers[i].backward_input(parts.stream, activations.layers[i], gradients.layers[i],
+                                       alphas[i]);
+}
+
+void ModelChunk::backward_weight(std::int64_t slot, std::int64_t gradient_slot,
+                                 std::span<const double> alphas)
+{
+    const Parts& parts = *parts_;
+    SLUICE_CHECK(parts.options.split == BackwardSplit::split, "a fused chunk only has backward()");
+    const ActivationSlot& activations = parts.slot(slot);
+    const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
+    parts.check_gates(alphas);
+    for (std::size_t i = parts.layers.size(); i-- > 0;)
+        parts.layers[i].backward_weight(parts.stream, activations.layers[i], gradients.layers[i],
+                                        alphas[i]);
+    parts.embedding_backward(activations, gradients);
+}
+
+double ModelChunk::loss_sum(std::int64_t slot) const
+{
+    SLUICE_CHECK(parts_->options.range.head, "no head in this chunk");
+    parts_->slot(slot); // checks the index
+    return parts_->loss_sums[static_cast<std::size_t>(slot)];
+}
+
+void ModelChunk::evaluate(std::int64_t slot)
+{
+    Parts& parts = *parts_;
+    SLUICE_CHECK(parts.options.range.head, "no head in this chunk");
+    const ActivationSlot& activations = parts.slot(slot);
+    parts.loss_sums[static_cast<std::size_t>(slot)] = parts.head.evaluate(
+        parts.stream, activations.output, activations.target_tokens, parts.layout.loss_head);
+}
+
+void ModelChunk::activation_norms(std::int64_t slot, std::span<double> rms) const
+{
+    const Parts& parts = *parts_;
+    const ActivationSlot& activations = parts.slot(slot);
+    SLUICE_CHECK(rms.size() == parts.layers.size(),
+                 rms.size() << " norms, " << parts.layers.size() << " layers");
+    for (std::size_t i = 0; i < rms.size(); ++i) {
+        const TensorView& stream = activations.layers[i].mlp_residual.y;
+        kernels::launch(parts.stream,
+                        kernels::SumOfSquares{.x = stream, .result = parts.layout.sum_of_squares});
+        rms[i] = std::sqrt(parts.layout.sum_of_squares.as<double>()[0] /
+                           static_cast<double>(stream.num_elements()));
+    }
+}
+
+void ModelChunk::zero_gradients()
+{
+    for (const Parameter& parameter : parts_->layout.parameters)
+        kernels::launch(parts_->stream, kernels::Fill{.to = parameter.gradient, .value = 0.0});
+}
+
+} // namespace sluice

@@ -1,0 +1,101 @@
+#include "layers/residual.hpp"
+
+#include "layers/kernels/elementwise.hpp"
+
+#include <cmath>
+
+namespace sluice {
+
+double skip_factor(const ModelSpec& spec)
+{
+    if (spec.arrangement != Arrangement::deepnorm)
+        return 1.0;
+    return std::pow(2.0 * static_cast<double>(spec.num_layers), 0.25);
+}
+
+double input_norm_scale(const ModelSpec& spec, std::int64_t layer)
+{
+    if (spec.arrangement != Arrangement::lns || spec.lns != LnsVariant::fixed)
+        return 1.0;
+    return 1.0 / std::sqrt(static_cast<double>(layer + 1));
+}
+
+void Residual::forward_in(const Stream& stream, const ResidualActivations& activations) const
+{
+    if (input_norm.exists())
+        input_norm.forward(stream, activations.x, activations.u, activations.input_rstd);
+}
+
+void Residual::forward_out(const Stream& stream, const ResidualActivations& activations,
+                           const TensorView& h, double alpha) const
+{
+    if (arrangement == Arrangement::sandwich) {
+        linear_forward(stream, h, projection.value, activations.projected);
+        output_norm.forward(stream, activations.projected, activations.y,
+                            activations.projected_rstd, alpha, activations.x);
+        return;
+    }
+    linear_forward(stream, h, projection.value, activations.projected, alpha,
+                   {activations.x, skip});
+    if (norms_sum())
+        output_norm.forward(stream, activations.projected, activations.y,
+                            activations.projected_rstd);
+}
+
+void Residual::forward_closed(const Stream& stream, const ResidualActivations& activations) const
+{
+    if (!norms_sum()) {
+        kernels::launch(stream, kernels::Copy{.from = activations.x, .to = activations.y});
+        return;
+    }
+    kernels::launch(stream,
+                    kernels::Scale{.x = activations.x, .y = activations.projected, .factor = skip});
+    output_norm.forward(stream, activations.projected, activations.y, activations.projected_rstd);
+}
+
+void Residual::backward_out(const Stream& stream, const ResidualActivations& activations,
+                            const ResidualGradients& gradients, const TensorView& dh,
+                            double alpha) const
+{
+    if (output_norm.exists())
+        output_norm.backward(stream, gradients.y, activations.projected, activations.projected_rstd,
+                             gradients.projected, norms_sum() ? 1.0 : alpha);
+    const double product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
+    linear_backward_input(stream, gradients.projected, projection.value, dh, product_gate);
+}
+
+Addend Residual::input_addend(const ResidualGradients& gradients) const
+{
+    // With an input norm the residual add joins behind it, in backward_in().
+    return input_norm.exists() ? Addend{} : Addend{gradients.projected, skip};
+}
+
+void Residual::backward_in(const Stream& stream, const ResidualActivations& activations,
+                           const ResidualGradients& gradients) const
+{
+    if (input_norm.exists())
+        input_norm.backward(stream, gradients.x, activations.x, activations.input_rstd, gradients.x,
+                            1.0, gradients.y);
+}
+
+void Residual::backward_closed(const Stream& stream, const ResidualActivations& activations,
+                               const ResidualGradients& gradients) const
+{
+    if (!norms_sum()) {
+        kernels::launch(stream, kernels::Copy{.from = gradients.y, .to = gradients.x});
+        return;
+    }
+    output_norm.backward(stream, gradients.y, activations.projected, activations.projected_rstd,
+                         gradients.projected);
+    kernels::launch(stream,
+                    kernels::Scale{.x = gradients.projected, .y = gradients.x, .factor = skip});
+}
+
+void Residual::backward_weight(const Stream& stream, const ResidualGradients& gradients,
+                               const TensorView& h, double alpha) const
+{
+    const double product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
+    linear_backward_weight(stream, gradients.projected, h, projection.gradient, product_gate);
+}
+
+} // namespace sluice
