@@ -30,10 +30,14 @@ struct OptimizerConfig {
 
 struct LearningRateConfig {
     LearningRateKind kind = LearningRateKind::wsd;
-    std::int64_t warmup_steps = 2000; ///< updates
+    std::int64_t warmup_steps = 2000; ///< updates; see default_lr_warmup_steps() in presets.hpp
     double decay_fraction = 0.1;      ///< of run.updates (wsd)
     double min_lr_ratio = 0.0;
 };
+
+/// Updates at the end of a run of `updates` over which the rate falls: wsd: decay_fraction of them,
+/// rounded; cosine, linear: all after the warm-up; constant: 0.
+std::int64_t num_decay_updates(const LearningRateConfig& config, std::int64_t updates);
 
 struct BatchConfig {
     std::int64_t global_batch_size = 512; ///< sequences per update
@@ -54,8 +58,8 @@ struct PipelineConfig {
 
 struct DataConfig {
     std::filesystem::path train, validation; ///< validation may be empty
-    /// Checksum of the training tokens; empty: any. A run writes it into its resolved run file, so that
-    /// a resume on other tokens is refused.
+    /// Checksum of the training tokens; empty: any. A run writes it into its resolved run file, so
+    /// that a resume on other tokens is refused.
     std::string train_checksum;
 };
 
@@ -113,8 +117,9 @@ RunConfig parse_run_config(std::string_view text, const std::string& source,
 std::string resolved_toml(const RunConfig& config);
 
 /// The keys (with both values) in which two runs differ in a way that changes the result: model,
-/// prores, optimizer, lr_schedule, batch.global_batch_size and seq_len and micro_batch_size,
-/// precision, seed, run.updates where the schedule depends on it, data. Layout keys never appear.
+/// prores, optimizer, lr_schedule, batch, precision, seed, run.updates where the schedule depends
+/// on it, data.train (its checksum, where both runs know one; its path otherwise). Layout keys
+/// never appear; run_key.hpp says which is which.
 std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now);
 
 /// Throws UserError (usage) when `num_ranks` cannot run this (more stages than layers, ...).

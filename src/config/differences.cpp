@@ -1,0 +1,41 @@
+#include "src/config/run_config.hpp"
+#include "src/config/run_key.hpp"
+
+namespace sluice {
+
+namespace {
+
+/// Only the constant schedule does the same for any length of the run.
+bool length_matters(const RunConfig& config)
+{
+    return config.lr_schedule.kind != LearningRateKind::constant;
+}
+
+/// Where both runs know the checksum of their tokens, the file's place does not matter; the
+/// checksum matters only then.
+bool compares_checksums(const RunConfig& saved, const RunConfig& now)
+{
+    return !saved.data.train_checksum.empty() && !now.data.train_checksum.empty();
+}
+
+} // namespace
+
+std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now)
+{
+    std::vector<std::string> differences;
+    for (const RunKey& key : run_keys()) {
+        if (key.effect != KeyEffect::result || !key.get)
+            continue;
+        const std::string name = key.full_name();
+        if ((name == "run.updates" && !length_matters(saved) && !length_matters(now)) ||
+            (name == "data.train" && compares_checksums(saved, now)) ||
+            (name == "data.train_checksum" && !compares_checksums(saved, now)))
+            continue;
+        const std::string before = toml_text(key.get(saved)), after = toml_text(key.get(now));
+        if (before != after)
+            differences.push_back(name + ": saved " + before + ", now " + after);
+    }
+    return differences;
+}
+
+} // namespace sluice

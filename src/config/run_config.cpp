@@ -1,0 +1,91 @@
+#include "src/config/run_config.hpp"
+
+#include "core/error.hpp"
+#include "src/config/presets.hpp"
+#include "src/config/run_file.hpp"
+#include "src/config/run_key.hpp"
+#include "src/config/validation.hpp"
+
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+namespace sluice {
+
+namespace {
+
+/// T and T L are two ways to say one thing. A --set replaces what the file says; both in one place
+/// contradict each other.
+void choose_one_warmup(RunFile& file)
+{
+    const auto first = file.values.find("prores.warmup_steps");
+    const auto total = file.values.find("prores.total_warmup_steps");
+    if (first == file.values.end() || total == file.values.end())
+        return;
+    if (first->second.from_override == total->second.from_override)
+        throw usage_error("prores.warmup_steps (T, of the first layer) is given, too: both say the "
+                          "same thing",
+                          total->second.where, "keep one of the two");
+    file.values.erase(first->second.from_override ? total : first);
+}
+
+void apply_values(RunConfig& config, const RunFile& file)
+{
+    // The preset first: every other key overrides what it sets.
+    if (const auto preset = file.values.find("model.preset"); preset != file.values.end()) {
+        find_run_key("model", "preset")->set(config, preset->second);
+        if (const Preset* found = find_preset(config.preset))
+            apply_preset(config, *found);
+    }
+    for (const RunKey& key : run_keys())
+        if (const auto value = file.values.find(key.full_name()); value != file.values.end())
+            key.set(config, value->second);
+    if (!file.has("optimizer.lr"))
+        config.optimizer.lr = default_learning_rate(config);
+    if (!file.has("lr_schedule.warmup_steps"))
+        config.lr_schedule.warmup_steps = default_lr_warmup_steps(config);
+    settle_warmup_steps(config, file);
+}
+
+} // namespace
+
+std::int64_t num_decay_updates(const LearningRateConfig& config, std::int64_t updates)
+{
+    switch (config.kind) {
+    case LearningRateKind::wsd:
+        return std::llround(config.decay_fraction * static_cast<double>(updates));
+    case LearningRateKind::cosine:
+    case LearningRateKind::linear: return updates - config.warmup_steps;
+    case LearningRateKind::constant: break;
+    }
+    return 0;
+}
+
+RunConfig parse_run_config(std::string_view text, const std::string& source,
+                           const std::filesystem::path& base,
+                           const std::vector<std::string>& overrides)
+{
+    RunFile file = read_run_file(text, source, base, overrides);
+    choose_one_warmup(file);
+    RunConfig config;
+    apply_values(config, file);
+    validate(config, file);
+    return config;
+}
+
+RunConfig load_run_config(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides)
+{
+    std::error_code error;
+    if (std::filesystem::is_directory(path, error))
+        throw usage_error("the run file is a folder", path.string(),
+                          "name a file, like recipes/demo.toml");
+    std::ifstream stream(path, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    if (!stream.is_open() || stream.bad())
+        throw usage_error("cannot read the run file", path.string(),
+                          "name a readable file, like recipes/demo.toml");
+    return parse_run_config(text, path.string(), path.parent_path(), overrides);
+}
+
+} // namespace sluice

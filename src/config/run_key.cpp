@@ -1,0 +1,373 @@
+#include "src/config/run_key.hpp"
+
+#include "core/error.hpp"
+#include "src/config/presets.hpp"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+namespace sluice {
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+constexpr std::int64_t many = 1'000'000'000;
+constexpr double unbounded = std::numeric_limits<double>::max();
+constexpr RealRange positive{0.0, unbounded, true};
+constexpr RealRange not_negative{0.0, unbounded};
+constexpr RealRange fraction{0.0, 1.0};
+constexpr RealRange below_one{0.0, 1.0, false, true};
+
+const Names arrangement_names{"pre", "post", "sandwich", "deepnorm", "lns"};
+const Names lns_names{"fixed", "init"};
+const Names init_names{"default", "ds", "scaled"};
+const Names distribution_names{"truncated_normal", "normal"};
+const Names embedding_scale_names{"one", "sqrt_d"};
+const Names learning_rate_names{"wsd", "cosine", "linear", "constant"};
+const Names pipeline_schedule_names{"gpipe", "1f1b"};
+const Names precision_names{"fp32", "fp64"};
+const Names device_names{"auto", "cpu"};
+
+Names prores_names()
+{
+    const auto names = warmup_schedule_names();
+    return {names.begin(), names.end()};
+}
+
+constexpr std::string_view no_such_schedule = "is not in this version yet";
+constexpr std::string_view no_bf16 =
+    "is not in this version yet: this build computes in fp32 (and fp64, slowly, for checking)";
+constexpr std::string_view no_gpu = "is not in this version yet: this build computes on the CPU";
+
+/// `field`: a generic lambda from a RunConfig (const or not) to a reference.
+template <typename Field>
+RunKey integer_key(std::string_view section, std::string_view name, KeyEffect effect, Field field,
+                   std::int64_t low, std::int64_t high)
+{
+    return {section, name, effect,
+            [field, low, high](RunConfig& config, const ConfigValue& value) {
+                using Type = std::remove_reference_t<decltype(field(config))>;
+                field(config) = static_cast<Type>(integer_in(value, low, high));
+            },
+            [field](const RunConfig& config) -> ConfigPayload {
+                return static_cast<std::int64_t>(field(config));
+            }};
+}
+
+template <typename Field>
+RunKey real_key(std::string_view section, std::string_view name, KeyEffect effect, Field field,
+                RealRange range)
+{
+    return {section, name, effect,
+            [field, range](RunConfig& config, const ConfigValue& value) {
+                field(config) = real_in(value, range);
+            },
+            [field](const RunConfig& config) -> ConfigPayload { return field(config); }};
+}
+
+template <typename Field>
+RunKey boolean_key(std::string_view section, std::string_view name, KeyEffect effect, Field field)
+{
+    return {
+        section, name, effect,
+        [field](RunConfig& config, const ConfigValue& value) { field(config) = boolean_of(value); },
+        [field](const RunConfig& config) -> ConfigPayload { return field(config); }};
+}
+
+/// An enumeration whose names stand in the enumeration's order.
+template <typename Field>
+RunKey choice_key(std::string_view section, std::string_view name, KeyEffect effect, Field field,
+                  Names names, std::vector<UnavailableChoice> unavailable = {})
+{
+    return {section, name, effect,
+            [field, names, unavailable](RunConfig& config, const ConfigValue& value) {
+                using Type = std::remove_reference_t<decltype(field(config))>;
+                field(config) = static_cast<Type>(choice_of(value, names, unavailable));
+            },
+            [field, names](const RunConfig& config) -> ConfigPayload {
+                return names.at(static_cast<std::size_t>(field(config)));
+            }};
+}
+
+template <typename Field>
+RunKey path_key(std::string_view section, std::string_view name, KeyEffect effect, Field field)
+{
+    return {
+        section, name, effect,
+        [field](RunConfig& config, const ConfigValue& value) { field(config) = path_of(value); },
+        [field](const RunConfig& config) -> ConfigPayload { return field(config).string(); }};
+}
+
+/// A count that later versions take; in this one only 1 runs.
+template <typename Field>
+RunKey only_one_key(std::string_view section, std::string_view name, Field field,
+                    std::string available)
+{
+    RunKey key = integer_key(section, name, KeyEffect::layout, field, 1, many);
+    key.set = [field, available](RunConfig& config, const ConfigValue& value) {
+        const std::int64_t count = integer_in(value, 1, many);
+        if (count != 1)
+            throw usage_error(std::to_string(count) + " is not in this version yet", value.where,
+                              "write 1: " + available);
+        field(config) = 1;
+    };
+    return key;
+}
+
+void set_preset(RunConfig& config, const ConfigValue& value)
+{
+    // The sizes themselves were applied before any other key (apply_preset).
+    const bool none = std::holds_alternative<std::string>(value.payload) && text_of(value).empty();
+    config.preset = none ? "" : preset_names()[choice_of(value, preset_names())];
+}
+
+void set_total_warmup(RunConfig& config, const ConfigValue& value)
+{
+    // T itself follows once the number of layers is known (settle_warmup_steps).
+    config.prores.warmup_steps = integer_in(value, 1, many);
+}
+
+void set_betas(RunConfig& config, const ConfigValue& value)
+{
+    const auto& betas = numbers_of(value);
+    if (betas.size() != 2)
+        throw usage_error("expected two numbers, found " + std::to_string(betas.size()),
+                          value.where, "write both, like [0.9, 0.95]");
+    const auto beta = [&](std::size_t i) {
+        return real_in({betas[i], value.where, value.base}, below_one);
+    };
+    config.optimizer.beta1 = beta(0);
+    config.optimizer.beta2 = beta(1);
+}
+
+std::vector<RunKey> model_keys()
+{
+    using enum KeyEffect;
+    return {
+        {"model", "preset", layout, set_preset,
+         [](const RunConfig& c) -> ConfigPayload { return c.preset; }},
+        integer_key(
+            "model", "vocab_size", result, [](auto& c) -> auto& { return c.model.vocab_size; }, 2,
+            many),
+        integer_key(
+            "model", "hidden_size", result, [](auto& c) -> auto& { return c.model.hidden_size; }, 2,
+            1 << 20),
+        integer_key(
+            "model", "intermediate_size", result,
+            [](auto& c) -> auto& { return c.model.intermediate_size; }, 1, 1 << 22),
+        integer_key(
+            "model", "num_layers", result, [](auto& c) -> auto& { return c.model.num_layers; }, 1,
+            100'000),
+        integer_key(
+            "model", "num_heads", result, [](auto& c) -> auto& { return c.model.num_heads; }, 1,
+            1 << 19),
+        integer_key(
+            "model", "max_seq_len", result, [](auto& c) -> auto& { return c.model.max_seq_len; }, 1,
+            1 << 24),
+        choice_key(
+            "model", "arrangement", result, [](auto& c) -> auto& { return c.model.arrangement; },
+            arrangement_names),
+        choice_key(
+            "model", "lns", result, [](auto& c) -> auto& { return c.model.lns; }, lns_names),
+        choice_key(
+            "model", "init", result, [](auto& c) -> auto& { return c.model.init; }, init_names),
+        choice_key(
+            "model", "init_distribution", result,
+            [](auto& c) -> auto& { return c.model.init_distribution; }, distribution_names),
+        choice_key(
+            "model", "init_embedding_scale", result,
+            [](auto& c) -> auto& { return c.model.init_embedding_scale; }, embedding_scale_names),
+        real_key(
+            "model", "init_std", result, [](auto& c) -> auto& { return c.model.init_std; },
+            positive),
+        real_key(
+            "model", "norm_eps", result, [](auto& c) -> auto& { return c.model.norm_eps; },
+            positive),
+        real_key(
+            "model", "rope_base", result, [](auto& c) -> auto& { return c.model.rope_base; },
+            positive),
+    };
+}
+
+std::vector<RunKey> training_keys()
+{
+    using enum KeyEffect;
+    return {
+        choice_key(
+            "prores", "schedule", result, [](auto& c) -> auto& { return c.prores.schedule; },
+            prores_names()),
+        integer_key(
+            "prores", "warmup_steps", result,
+            [](auto& c) -> auto& { return c.prores.warmup_steps; }, 1, many),
+        {"prores", "total_warmup_steps", result, set_total_warmup, {}},
+        real_key(
+            "optimizer", "lr", result, [](auto& c) -> auto& { return c.optimizer.lr; }, positive),
+        {"optimizer", "betas", result, set_betas,
+         [](const RunConfig& c) -> ConfigPayload {
+             return std::vector<double>{c.optimizer.beta1, c.optimizer.beta2};
+         }},
+        real_key(
+            "optimizer", "eps", result, [](auto& c) -> auto& { return c.optimizer.eps; }, positive),
+        real_key(
+            "optimizer", "weight_decay", result,
+            [](auto& c) -> auto& { return c.optimizer.weight_decay; }, not_negative),
+        real_key(
+            "optimizer", "grad_clip", result,
+            [](auto& c) -> auto& { return c.optimizer.grad_clip; }, not_negative),
+        choice_key(
+            "lr_schedule", "kind", result, [](auto& c) -> auto& { return c.lr_schedule.kind; },
+            learning_rate_names),
+        integer_key(
+            "lr_schedule", "warmup_steps", result,
+            [](auto& c) -> auto& { return c.lr_schedule.warmup_steps; }, 0, many),
+        real_key(
+            "lr_schedule", "decay_fraction", result,
+            [](auto& c) -> auto& { return c.lr_schedule.decay_fraction; }, fraction),
+        real_key(
+            "lr_schedule", "min_lr_ratio", result,
+            [](auto& c) -> auto& { return c.lr_schedule.min_lr_ratio; }, fraction),
+        integer_key(
+            "batch", "global_batch_size", result,
+            [](auto& c) -> auto& { return c.batch.global_batch_size; }, 1, 10'000'000),
+        integer_key(
+            "batch", "micro_batch_size", result,
+            [](auto& c) -> auto& { return c.batch.micro_batch_size; }, 1, 10'000'000),
+        integer_key(
+            "batch", "seq_len", result, [](auto& c) -> auto& { return c.batch.seq_len; }, 1,
+            1 << 24),
+    };
+}
+
+std::vector<RunKey> running_keys()
+{
+    using enum KeyEffect;
+    return {
+        choice_key("pipeline", "schedule", layout,
+                   [](auto& c) -> auto& { return c.pipeline.schedule; }, pipeline_schedule_names,
+                   {{"interleaved", no_such_schedule},
+                    {"interleaved-1f1b", no_such_schedule},
+                    {"zb-h1", no_such_schedule},
+                    {"zb-h2", no_such_schedule},
+                    {"zb-v", no_such_schedule},
+                    {"v-half", no_such_schedule},
+                    {"v-min", no_such_schedule}}),
+        only_one_key(
+            "pipeline", "chunks_per_rank",
+            [](auto& c) -> auto& { return c.pipeline.chunks_per_rank; },
+            "the schedules of this version, gpipe and 1f1b, give every rank one chunk"),
+        only_one_key(
+            "pipeline", "replicas", [](auto& c) -> auto& { return c.pipeline.replicas; },
+            "this version runs one pipeline; give it more ranks as stages"),
+        {"pipeline", "partition", layout,
+         [](RunConfig& c, const ConfigValue& v) { c.pipeline.partition = text_of(v); },
+         [](const RunConfig& c) -> ConfigPayload { return c.pipeline.partition; }},
+        integer_key(
+            "pipeline", "extra_warmup", layout,
+            [](auto& c) -> auto& { return c.pipeline.extra_warmup; }, 0, 1'000'000),
+        boolean_key(
+            "pipeline", "verify_transfers", layout,
+            [](auto& c) -> auto& { return c.pipeline.verify_transfers; }),
+        path_key(
+            "data", "train", result, [](auto& c) -> auto& { return c.data.train; }),
+        {"data", "train_checksum", result,
+         [](RunConfig& c, const ConfigValue& v) { c.data.train_checksum = text_of(v); },
+         [](const RunConfig& c) -> ConfigPayload { return c.data.train_checksum; }},
+        path_key(
+            "data", "validation", layout, [](auto& c) -> auto& { return c.data.validation; }),
+        choice_key("precision", "compute", result, [](auto& c) -> auto& { return c.precision; },
+                   precision_names, {{"bf16", no_bf16}, {"fp16", no_bf16}, {"fp8", no_bf16}}),
+        integer_key(
+            "checkpoint", "every_updates", layout,
+            [](auto& c) -> auto& { return c.checkpoint.every_updates; }, 0, many),
+        integer_key(
+            "checkpoint", "keep_last", layout,
+            [](auto& c) -> auto& { return c.checkpoint.keep_last; }, 0, many),
+        integer_key(
+            "checkpoint", "keep_every", layout,
+            [](auto& c) -> auto& { return c.checkpoint.keep_every; }, 0, many),
+        integer_key(
+            "eval", "every_updates", layout, [](auto& c) -> auto& { return c.eval.every_updates; },
+            0, many),
+        integer_key(
+            "eval", "tokens", layout, [](auto& c) -> auto& { return c.eval.tokens; }, 1,
+            std::int64_t{1} << 50),
+        integer_key(
+            "metrics", "activation_norm_every", layout,
+            [](auto& c) -> auto& { return c.metrics.activation_norm_every; }, 0, many),
+        boolean_key(
+            "metrics", "digest_every_update", layout,
+            [](auto& c) -> auto& { return c.metrics.digest_every_update; }),
+        integer_key(
+            "run", "updates", result, [](auto& c) -> auto& { return c.run.updates; }, 1, many),
+        integer_key(
+            "run", "seed", result, [](auto& c) -> auto& { return c.run.seed; }, 0,
+            std::numeric_limits<std::int64_t>::max()),
+        {"run", "device", layout,
+         [](RunConfig& c, const ConfigValue& v) {
+             c.run.device =
+                 device_names[choice_of(v, device_names, {{"cuda", no_gpu}, {"gpu", no_gpu}})];
+         },
+         [](const RunConfig& c) -> ConfigPayload { return c.run.device; }},
+        integer_key(
+            "run", "threads_per_rank", layout,
+            [](auto& c) -> auto& { return c.run.threads_per_rank; }, 0, 4096),
+    };
+}
+
+} // namespace
+
+const std::vector<RunKey>& run_keys()
+{
+    static const std::vector<RunKey> keys = [] {
+        std::vector<RunKey> all = model_keys();
+        for (auto part : {training_keys(), running_keys()})
+            all.insert(all.end(), part.begin(), part.end());
+        return all;
+    }();
+    return keys;
+}
+
+std::vector<std::string> section_names()
+{
+    std::vector<std::string> names;
+    for (const RunKey& key : run_keys())
+        if (names.empty() || names.back() != key.section)
+            names.emplace_back(key.section);
+    return names;
+}
+
+std::vector<std::string> key_names(std::string_view section)
+{
+    std::vector<std::string> names;
+    for (const RunKey& key : run_keys())
+        if (key.section == section)
+            names.emplace_back(key.name);
+    return names;
+}
+
+const RunKey* find_run_key(std::string_view section, std::string_view name)
+{
+    for (const RunKey& key : run_keys())
+        if (key.section == section && key.name == name)
+            return &key;
+    return nullptr;
+}
+
+std::string_view name_of(LearningRateKind kind)
+{
+    return learning_rate_names.at(static_cast<std::size_t>(kind));
+}
+
+std::string_view name_of(PipelineScheduleKind kind)
+{
+    return pipeline_schedule_names.at(static_cast<std::size_t>(kind));
+}
+
+std::string_view name_of(ComputePrecision precision)
+{
+    return precision_names.at(static_cast<std::size_t>(precision));
+}
+
+} // namespace sluice

@@ -1,0 +1,231 @@
+#include "src/config/validation.hpp"
+
+#include "core/error.hpp"
+#include "src/config/presets.hpp"
+#include "src/config/run_key.hpp"
+
+#include <charconv>
+#include <limits>
+#include <numeric>
+
+namespace sluice {
+
+namespace {
+
+std::string text(std::int64_t number) { return std::to_string(number); }
+
+/// The divisor of `total` nearest to `wanted` whose quotient is a multiple of `factor`; 0 if none.
+std::int64_t nearest_divisor(std::int64_t total, std::int64_t wanted, std::int64_t factor = 1)
+{
+    std::int64_t nearest = 0;
+    for (std::int64_t d = 1; d <= total; ++d)
+        if (total % d == 0 && total / d % factor == 0 &&
+            (nearest == 0 || std::abs(d - wanted) < std::abs(nearest - wanted)))
+            nearest = d;
+    return nearest;
+}
+
+void missing(const RunFile& file, const std::string& full_name, const std::string& remedy)
+{
+    throw usage_error(full_name + " is missing", file.source, remedy);
+}
+
+void check_sizes(const ModelSpec& model, const RunFile& file)
+{
+    const std::pair<const char*, std::int64_t> sizes[] = {
+        {"vocab_size", model.vocab_size},
+        {"hidden_size", model.hidden_size},
+        {"intermediate_size", model.intermediate_size},
+        {"num_layers", model.num_layers},
+        {"num_heads", model.num_heads}};
+    for (const auto& [name, size] : sizes)
+        if (size == 0)
+            missing(file, std::string("model.") + name,
+                    "give it under [model], or name a preset there: " + listed(preset_names()));
+}
+
+void check_heads(const ModelSpec& model, const RunFile& file)
+{
+    const std::string where = file.where({"model.num_heads", "model.hidden_size"});
+    const std::string sizes =
+        text(model.num_heads) + " heads, hidden_size " + text(model.hidden_size);
+    const std::int64_t nearest = nearest_divisor(model.hidden_size, model.num_heads, 2);
+    const std::string remedy =
+        nearest == 0
+            ? "rotary positions turn pairs of channels: choose an even hidden_size, like " +
+                  text(2 * model.num_heads * (model.hidden_size / (2 * model.num_heads) + 1))
+            : "the nearest possible number is num_heads = " + text(nearest);
+    if (model.hidden_size % model.num_heads != 0)
+        throw usage_error("the heads do not divide the hidden size (" + sizes + ")", where, remedy);
+    if (model.head_dim() % 2 != 0)
+        throw usage_error("each head would be " + text(model.head_dim()) +
+                              " wide, and rotary positions need an even number (" + sizes + ")",
+                          where, remedy);
+}
+
+void check_batch(const RunConfig& config, const RunFile& file)
+{
+    const BatchConfig& batch = config.batch;
+    if (batch.global_batch_size % batch.micro_batch_size != 0)
+        throw usage_error(
+            "the micro-batch of " + text(batch.micro_batch_size) +
+                " sequences does not divide the global batch of " + text(batch.global_batch_size),
+            file.where({"batch.micro_batch_size", "batch.global_batch_size"}),
+            "the nearest possible number is micro_batch_size = " +
+                text(nearest_divisor(batch.global_batch_size, batch.micro_batch_size)));
+    if (batch.seq_len > config.model.max_seq_len)
+        throw usage_error(
+            "sequences of " + text(batch.seq_len) +
+                " tokens are longer than model.max_seq_len = " + text(config.model.max_seq_len),
+            file.where({"batch.seq_len", "model.max_seq_len"}),
+            "the longest possible is seq_len = " + text(config.model.max_seq_len) +
+                "; or raise model.max_seq_len");
+    if (batch.num_microbatches() > 1'000'000)
+        throw usage_error(text(batch.num_microbatches()) + " micro-batches per update are too many",
+                          file.where({"batch.micro_batch_size", "batch.global_batch_size"}),
+                          "raise micro_batch_size; at most 1000000 fit into one update");
+    if (config.run.updates > std::numeric_limits<std::int64_t>::max() / batch.tokens_per_update())
+        throw usage_error(
+            "the run would train on more tokens than 63 bits can count",
+            file.where({"run.updates"}),
+            "the largest possible number is run.updates = " +
+                text(std::numeric_limits<std::int64_t>::max() / batch.tokens_per_update()));
+}
+
+void check_learning_rate(const RunConfig& config, const RunFile& file)
+{
+    if (config.optimizer.lr == 0.0)
+        missing(file, "optimizer.lr",
+                config.preset.empty()
+                    ? "give the peak learning rate, like lr = 1e-3 under [optimizer]"
+                    : "the paper names none for " + config.preset +
+                          ": give one, like lr = 3e-4 under [optimizer]");
+    const LearningRateConfig& schedule = config.lr_schedule;
+    const std::string where = file.where({"lr_schedule.warmup_steps", "run.updates"});
+    if (schedule.warmup_steps > config.run.updates)
+        throw usage_error(
+            "the learning rate would warm up over " + text(schedule.warmup_steps) +
+                " updates, longer than the whole run of " + text(config.run.updates),
+            where, "the largest possible number is warmup_steps = " + text(config.run.updates));
+    const std::int64_t decay = num_decay_updates(schedule, config.run.updates);
+    if (schedule.kind == LearningRateKind::wsd &&
+        schedule.warmup_steps + decay > config.run.updates)
+        throw usage_error(
+            "warm-up (" + text(schedule.warmup_steps) + " updates) and decay (" + text(decay) +
+                ") are longer than the run of " + text(config.run.updates) + " updates together",
+            where,
+            "the largest possible number is warmup_steps = " + text(config.run.updates - decay) +
+                "; or lower decay_fraction");
+}
+
+void check_pipeline(const RunConfig& config, const RunFile& file)
+{
+    const PipelineConfig& pipeline = config.pipeline;
+    if (pipeline.extra_warmup > 0 && pipeline.schedule == PipelineScheduleKind::gpipe)
+        throw usage_error("gpipe runs all forwards first, so it has no extra warm-up",
+                          file.where({"pipeline.extra_warmup", "pipeline.schedule"}),
+                          "write extra_warmup = 0, or schedule = \"1f1b\"");
+    if (pipeline.partition == "auto")
+        return;
+    const std::string where = file.where({"pipeline.partition"});
+    const auto layers = layers_per_stage(pipeline.partition, where);
+    const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
+    if (sum != config.model.num_layers)
+        throw usage_error(
+            "the stages hold " + text(sum) + " layers, the model has " +
+                text(config.model.num_layers),
+            where, "make them add up to " + text(config.model.num_layers) + ", or write \"auto\"");
+}
+
+} // namespace
+
+std::vector<std::int64_t> layers_per_stage(const std::string& partition, const std::string& where)
+{
+    std::vector<std::int64_t> layers;
+    const char* at = partition.data();
+    const char* const end = at + partition.size();
+    while (true) {
+        while (at != end && *at == ' ')
+            ++at;
+        std::int64_t number = 0;
+        const auto [rest, error] = std::from_chars(at, end, number);
+        if (error != std::errc() || number < 1)
+            break;
+        layers.push_back(number);
+        for (at = rest; at != end && *at == ' ';)
+            ++at;
+        if (at == end)
+            return layers;
+        if (*at++ != ',')
+            break;
+    }
+    throw usage_error("\"" + partition + "\" is not a partition", where,
+                      "write \"auto\", or the layers of each stage, at least one each, like "
+                      "\"7,5\"");
+}
+
+void settle_warmup_steps(RunConfig& config, const RunFile& file)
+{
+    if (!file.has("prores.total_warmup_steps"))
+        return;
+    const std::int64_t total = config.prores.warmup_steps;
+    const std::int64_t num_layers = config.model.num_layers;
+    if (config.prores.schedule == WarmupSchedule::equal || num_layers == 0)
+        return;
+    if (total % num_layers != 0) {
+        const std::int64_t below = total / num_layers * num_layers;
+        const std::string nearest =
+            below == 0 ? text(num_layers) : text(below) + " or " + text(below + num_layers);
+        throw usage_error(
+            "the total warm-up of " + text(total) + " updates is no multiple of the " +
+                text(num_layers) + " layers, each of which adds T whole updates",
+            file.where({"prores.total_warmup_steps"}), "the nearest possible: " + nearest);
+    }
+    config.prores.warmup_steps = total / num_layers;
+}
+
+void validate(const RunConfig& config, const RunFile& file)
+{
+    check_sizes(config.model, file);
+    check_heads(config.model, file);
+    if (config.run.updates == 0)
+        missing(file, "run.updates", "give the length of the run, like updates = 1000 under [run]");
+    if (config.data.train.empty())
+        missing(file, "data.train",
+                "name a token file under [data]; `sluice data prepare` makes one from text");
+    check_batch(config, file);
+    check_learning_rate(config, file);
+    check_pipeline(config, file);
+    if (config.eval.tokens < config.batch.seq_len)
+        throw usage_error("an evaluation on " + text(config.eval.tokens) +
+                              " tokens is shorter than one sequence of " +
+                              text(config.batch.seq_len),
+                          file.where({"eval.tokens", "batch.seq_len"}),
+                          "the smallest possible number is tokens = " + text(config.batch.seq_len) +
+                              "; to switch evaluation off write every_updates = 0");
+}
+
+void check_layout(const RunConfig& config, int num_ranks)
+{
+    const std::int64_t num_layers = config.model.num_layers;
+    const std::string where =
+        "layout of " + std::to_string(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
+    if (num_ranks < 1)
+        throw usage_error("a run needs at least one rank", where, "start at least one");
+    if (num_ranks > num_layers)
+        throw usage_error(
+            "there are more stages than layers: " + std::to_string(num_ranks) +
+                " ranks for model.num_layers = " + text(num_layers),
+            where, "start at most " + text(num_layers) + " ranks: mpirun -n " + text(num_layers));
+    if (config.pipeline.partition == "auto")
+        return;
+    const auto layers = layers_per_stage(config.pipeline.partition, where);
+    if (layers.size() != static_cast<std::size_t>(num_ranks))
+        throw usage_error("pipeline.partition = \"" + config.pipeline.partition + "\" names " +
+                              std::to_string(layers.size()) + " stages",
+                          where,
+                          "start " + std::to_string(layers.size()) +
+                              " ranks, or write --set pipeline.partition=auto");
+}
+
+} // namespace sluice

@@ -1,0 +1,19 @@
+// What a run file's keys must satisfy together. Types and single ranges are checked on reading.
+#pragma once
+
+#include "src/config/run_config.hpp"
+#include "src/config/run_file.hpp"
+
+namespace sluice {
+
+/// T from prores.total_warmup_steps, where that was given: total / num_layers, or the total itself
+/// for "equal", whose layers all warm over T. Throws UserError (usage) when it does not divide.
+void settle_warmup_steps(RunConfig& config, const RunFile& file);
+
+/// Throws UserError (usage) for the first thing that is missing or impossible.
+void validate(const RunConfig& config, const RunFile& file);
+
+/// "7,5" or "7 + 5" as numbers; throws UserError (usage) at `where` for anything else.
+std::vector<std::int64_t> layers_per_stage(const std::string& partition, const std::string& where);
+
+} // namespace sluice
