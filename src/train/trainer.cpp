@@ -1,5 +1,6 @@
 #include "src/train/trainer.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "src/train/agreement.hpp"
