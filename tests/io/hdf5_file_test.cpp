@@ -1,0 +1,203 @@
+#include "io/hdf5_file.hpp"
+
+#include "core/checksum.hpp"
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <fcntl.h>
+#include <numeric>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace fs = std::filesystem;
+using namespace sluice;
+
+namespace {
+
+struct Folder {
+    fs::path path;
+    Folder()
+    {
+        char name[] = "/tmp/sluice_hdf5_test_XXXXXX";
+        path = ::mkdtemp(name);
+    }
+    ~Folder() { fs::remove_all(path); }
+};
+
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values)
+{
+    return std::as_bytes(std::span(values));
+}
+
+std::string message_of(const std::function<void()>& work)
+{
+    try {
+        work();
+    } catch (const UserError& error) {
+        BOOST_TEST(static_cast<int>(error.code()) == static_cast<int>(ExitCode::data));
+        return error.what();
+    }
+    return "nothing thrown";
+}
+
+bool contains(const std::string& text, const std::string& part)
+{
+    return text.find(part) != std::string::npos;
+}
+
+Hdf5FileSummary write_example(const fs::path& path)
+{
+    std::vector<float> matrix(6);
+    std::iota(matrix.begin(), matrix.end(), 0.5f);
+    std::vector<std::uint16_t> tokens(1000);
+    std::iota(tokens.begin(), tokens.end(), std::uint16_t{0});
+    Hdf5Writer file(path);
+    file.write_dataset("/a/b/matrix", Hdf5Type::f32, std::vector<std::uint64_t>{2, 3},
+                       bytes_of(matrix));
+    file.set_attribute("/a/b/matrix", "checksum", "abc");
+    file.set_attribute("/", "count", std::int64_t{-7});
+    file.set_attribute("/", "seed", ~std::uint64_t{0});
+    file.set_attribute("/", "third", 1.0 / 3.0);
+    file.set_attribute("/", "nothing", "");
+    file.write_text("/config", "x = \"ü\"\n");
+    file.write_text("/empty_text", "");
+    file.write_dataset("/empty", Hdf5Type::u64, std::vector<std::uint64_t>{0}, {});
+    file.create_dataset("/tokens", Hdf5Type::u16, std::vector<std::uint64_t>{1000});
+    file.write_elements("/tokens", 600, bytes_of(tokens).subspan(1200));
+    file.write_elements("/tokens", 0, bytes_of(tokens).first(1200));
+    file.link_external("/links/other", "other.h5", "/x");
+    return file.commit();
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(hdf5_file)
+
+BOOST_AUTO_TEST_CASE(what_is_written_is_read)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    const Hdf5FileSummary summary = write_example(path);
+    BOOST_TEST(summary.size_bytes == fs::file_size(path));
+    BOOST_TEST(summary.checksum == checksum_of_file(path));
+    BOOST_TEST(!fs::exists(path.string() + ".partial"));
+
+    const std::string image = read_file(path);
+    for (int way = 0; way < 2; ++way) {
+        const Hdf5Reader file = way == 0
+                                    ? Hdf5Reader(path)
+                                    : Hdf5Reader(std::as_bytes(std::span(image)), path.string());
+        std::vector<float> matrix(6);
+        file.read_dataset("/a/b/matrix", Hdf5Type::f32, std::as_writable_bytes(std::span(matrix)));
+        BOOST_TEST(matrix[5] == 5.5f);
+        BOOST_TEST((file.dataset("/a/b/matrix").extents == std::vector<std::uint64_t>{2, 3}));
+        BOOST_TEST(file.text_attribute("/a/b/matrix", "checksum") == "abc");
+        BOOST_TEST(file.int64_attribute("/", "count") == -7);
+        BOOST_TEST(file.uint64_attribute("/", "seed") == ~std::uint64_t{0});
+        BOOST_TEST(file.double_attribute("/", "third") == 1.0 / 3.0);
+        BOOST_TEST(file.text_attribute("/", "nothing").empty());
+        BOOST_TEST(file.read_text("/config") == "x = \"ü\"\n");
+        BOOST_TEST(file.read_text("/empty_text").empty());
+        BOOST_TEST(file.read_vector<std::uint64_t>("/empty", 10).empty());
+        BOOST_TEST(file.read_vector<std::uint16_t>("/tokens", 1000)[999] == 999);
+        BOOST_TEST(file.exists("/tokens"));
+        BOOST_TEST(!file.exists("/links/other")); // leads out of the file
+        BOOST_TEST(!file.attribute("/", "absent").has_value());
+        const std::vector<std::string> expected = {"/a/b/matrix", "/config", "/empty",
+                                                   "/empty_text", "/tokens"};
+        BOOST_TEST(file.datasets_below("/") == expected, boost::test_tools::per_element());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(offsets_point_at_the_bytes)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    write_example(path);
+    const auto info = Hdf5Reader(path).dataset("/tokens");
+    BOOST_REQUIRE(info.file_offset.has_value());
+    BOOST_TEST(*info.file_offset % 64 == 0);
+    const std::string bytes = read_file(path);
+    BOOST_TEST(bytes[*info.file_offset + 2 * 258] == 2);
+    BOOST_TEST(bytes[*info.file_offset + 2 * 258 + 1] == 1);
+}
+
+BOOST_AUTO_TEST_CASE(the_same_contents_give_the_same_bytes)
+{
+    Folder folder;
+    const auto first = write_example(folder.path / "1.h5");
+    ::usleep(1'100'000); // HDF5 would record times in seconds
+    const auto second = write_example(folder.path / "2.h5");
+    BOOST_TEST(first.checksum == second.checksum);
+}
+
+BOOST_AUTO_TEST_CASE(uncommitted_files_leave_nothing)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    write_file_durably(path, "old");
+    {
+        Hdf5Writer file(path);
+        file.write_text("/config", "new");
+    }
+    BOOST_TEST(read_file(path) == "old");
+    BOOST_TEST(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(every_instant_of_a_full_disk_is_reported)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    const std::uint64_t whole = write_example(folder.path / "whole.h5").size_bytes;
+    write_file_durably(path, "old");
+    report_size_limit_as_error();
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    for (std::uint64_t limit = 0; limit < whole; limit += 97) {
+        const rlimit small{limit, before.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &small);
+        const std::string message = message_of([&] { write_example(path); });
+        ::setrlimit(RLIMIT_FSIZE, &before);
+        BOOST_TEST(contains(message, "File too large"), "limit " << limit << ": " << message);
+        BOOST_TEST(contains(message, "file.h5"));
+        BOOST_TEST(read_file(path) == "old");
+        BOOST_TEST(!fs::exists(path.string() + ".partial"));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(mistakes_are_named)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    write_example(path);
+    const Hdf5Reader file(path);
+    std::vector<std::byte> into(24);
+    BOOST_TEST(contains(message_of([&] { file.read_dataset("/no", Hdf5Type::f32, into); }), "/no"));
+    BOOST_TEST(contains(message_of([&] { file.read_dataset("/a", Hdf5Type::f32, into); }),
+                        "not a dataset"));
+    BOOST_TEST(contains(message_of([&] { file.read_dataset("/a/b/matrix", Hdf5Type::f64, into); }),
+                        "type f32, expected f64"));
+    BOOST_TEST(contains(message_of([&] { file.read_vector<std::uint16_t>("/tokens", 999); }),
+                        "at most 999"));
+    BOOST_TEST(contains(message_of([&] { Hdf5Reader("/nonexistent/x.h5"); }), "No such file"));
+    write_file_durably(folder.path / "text.h5", "This is not HDF5");
+    BOOST_TEST(contains(message_of([&] { Hdf5Reader(folder.path / "text.h5"); }), "not a whole"));
+    BOOST_TEST(contains(message_of([&] { Hdf5Writer("/nonexistent/x.h5"); }), "No such file"));
+}
+
+BOOST_AUTO_TEST_CASE(truncated_files_are_refused)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    write_example(path);
+    const std::string whole = read_file(path);
+    for (std::size_t size = 0; size < whole.size(); size += 61) {
+        const auto bytes = std::as_bytes(std::span(whole)).first(size);
+        BOOST_TEST(message_of([&] { Hdf5Reader(bytes, "cut.h5"); }) != "nothing thrown");
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
