@@ -32,8 +32,12 @@ struct JsonLines::State {
             begin += byte_order_mark.size();
     }
 
-    UserError bad_line(const std::string& what, const std::string& remedy) const
+    UserError bad_line(const std::string& what, const std::string& remedy)
     {
+        // What a damaged gzip file unpacks to looks like bad JSON; its checksum, at the end, knows.
+        if (stream.is_gzip())
+            while (stream.read(buffer) == buffer.size()) {
+            }
         return data_error(what, path.string() + " line " + std::to_string(line), remedy);
     }
 

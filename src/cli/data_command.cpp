@@ -1,0 +1,286 @@
+// sluice data: token files from text, and what is in them.
+
+#include "core/error.hpp"
+#include "io/token_file.hpp"
+#include "src/cli/commands.hpp"
+#include "src/config/run_config.hpp"
+#include "src/data/batch_listing.hpp"
+#include "src/data/prepare.hpp"
+#include "src/train/progress_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fmt/format.h>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace {
+
+/// "1234", "5.6 k", "7.8 M": three digits are enough for a summary.
+std::string short_count(double value, double base, const char* unit)
+{
+    static constexpr const char* prefixes[] = {"", "k", "M", "G", "T", "P"};
+    std::size_t prefix = 0;
+    for (; value >= base && prefix + 1 < std::size(prefixes); ++prefix)
+        value /= base;
+    if (prefix == 0)
+        return fmt::format("{:.0f} {}", value, unit);
+    return fmt::format("{:.{}f} {}{}{}", value, value < 100.0 ? 1 : 0, prefixes[prefix],
+                       base == 1024.0 ? "i" : "", unit);
+}
+
+std::string bytes_text(std::uint64_t bytes)
+{
+    return short_count(static_cast<double>(bytes), 1024.0, "B");
+}
+
+std::string clock_text(double seconds)
+{
+    const auto whole = static_cast<std::int64_t>(seconds);
+    return whole < 3600 ? fmt::format("{}:{:02}", whole / 60, whole % 60)
+                        : fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+std::string bar_text(double share)
+{
+    constexpr int width = 20;
+    const int full = std::clamp(static_cast<int>(share * width), 0, width);
+    return "[" + std::string(static_cast<std::size_t>(full), '#') +
+           std::string(static_cast<std::size_t>(width - full), '.') + "]";
+}
+
+/// `limit_bytes`: --max-bytes, which may end the work long before the input does.
+std::string progress_text(const PrepareProgress& at, std::uint64_t limit_bytes)
+{
+    const double input_share = static_cast<double>(at.input_bytes_done) /
+                               static_cast<double>(std::max<std::uint64_t>(1, at.input_bytes));
+    const double share = std::max(input_share, static_cast<double>(at.text_bytes) /
+                                                   static_cast<double>(limit_bytes));
+    const double remaining = share > 0.0 ? at.seconds * (1.0 - share) / share : 0.0;
+    return fmt::format(
+        "{} {:3.0f}%  {}  {}  {}/s  ETA {}", bar_text(share), 100.0 * share,
+        short_count(static_cast<double>(at.documents), 1000.0, "documents"),
+        short_count(static_cast<double>(at.tokens), 1000.0, "tokens"),
+        bytes_text(static_cast<std::uint64_t>(static_cast<double>(at.text_bytes) / at.seconds)),
+        clock_text(remaining));
+}
+
+void print_file(const char* role, const PreparedFile& file)
+{
+    if (!file.path.empty())
+        fmt::print("{:<12}{}  {} documents  {} tokens  {}\n", role, file.path.string(),
+                   file.num_documents, file.num_tokens, bytes_text(file.size_bytes));
+}
+
+void print_summary(const PrepareSummary& summary, const Tokenizer& tokenizer)
+{
+    const TextSourceCounts& source = summary.source;
+    fmt::print("{:<12}{} files  {} documents  {} of text\n", "read", source.files_read,
+               source.documents, bytes_text(source.text_bytes));
+    if (source.files_not_text + source.files_empty + source.empty_documents > 0)
+        fmt::print("{:<12}{} files that are not text, {} empty files, {} empty JSON lines\n",
+                   "passed over", source.files_not_text, source.files_empty,
+                   source.empty_documents);
+    fmt::print("{:<12}{} (vocabulary {})  {:.3f} bytes per token\n", "tokenizer",
+               tokenizer.description(), tokenizer.vocab_size(), summary.bytes_per_token());
+    print_file(summary.validation.path.empty() ? "written" : "train", summary.train);
+    print_file("validation", summary.validation);
+    fmt::print("{:<12}{}  {}/s\n", "time", clock_text(summary.seconds),
+               bytes_text(static_cast<std::uint64_t>(static_cast<double>(source.text_bytes) /
+                                                     std::max(summary.seconds, 1e-3))));
+}
+
+struct PrepareFlags {
+    PrepareOptions options;
+    std::string tokenizer;
+    bool quiet = false;
+};
+
+int prepare(const PrepareFlags& flags)
+{
+    constexpr int num_notes_shown = 5;
+    const auto tokenizer = make_tokenizer(flags.tokenizer);
+    ProgressLine line(stderr);
+    int num_notes = 0;
+    PrepareListener listener;
+    if (!flags.quiet) {
+        listener.progress = [&](const PrepareProgress& at) {
+            // Work of a second needs no telling, least of all into a log.
+            if (at.seconds >= (line.is_terminal() ? 0.2 : 2.0) && line.due())
+                line.update(progress_text(at, flags.options.source.max_bytes));
+        };
+        listener.note = [&](const std::string& text) {
+            if (++num_notes <= num_notes_shown)
+                line.note(text);
+            if (num_notes == num_notes_shown + 1)
+                line.note("... and more; the summary counts them");
+        };
+    }
+    const PrepareSummary summary = [&] {
+        try {
+            return prepare_tokens(flags.options, *tokenizer, listener);
+        } catch (...) {
+            line.clear();
+            throw;
+        }
+    }();
+    line.finish();
+    if (!flags.quiet)
+        print_summary(summary, *tokenizer);
+    return static_cast<int>(ExitCode::finished);
+}
+
+void add_prepare(CLI::App& data, ChosenCommand& chosen)
+{
+    auto flags = std::make_shared<PrepareFlags>();
+    PrepareOptions& options = flags->options;
+    options.created_by = "sluice " SLUICE_VERSION;
+    CLI::App* command = data.add_subcommand("prepare", "Turn text into a token file");
+    command
+        ->add_option("--input", options.inputs,
+                     "Files, folders (every text file below them), or quoted patterns. Plain text: "
+                     "a file is a document. JSON lines (.jsonl .ndjson .json): a line is one. "
+                     "Gzip (.gz) of either")
+        ->required();
+    command
+        ->add_option("--tokenizer", flags->tokenizer,
+                     "bytes (257 ids), or a SentencePiece .model file")
+        ->required();
+    command->add_option("--out", options.out, "Token file to write (replaced when it exists)")
+        ->required();
+    command->add_option("--validation-fraction", options.validation_fraction,
+                        "Share of the documents that goes to --validation-out instead");
+    command->add_option("--validation-out", options.validation_out, "Token file of that share");
+    command->add_option("--split-seed", options.split_seed, "Chooses which documents those are")
+        ->capture_default_str();
+    static const std::map<std::string, TextFormat> formats{
+        {"auto", TextFormat::automatic}, {"text", TextFormat::text}, {"jsonl", TextFormat::jsonl}};
+    command
+        ->add_option("--format", options.source.format, "auto (by file name), text or jsonl [auto]")
+        ->transform(CLI::CheckedTransformer(formats).description(""));
+    command->add_option("--text-key", options.source.text_key, "Key of the text in JSON lines")
+        ->capture_default_str();
+    for (auto& [name, patterns, what] :
+         {std::tuple{"--include", &options.source.selection.include,
+                     "Pattern for names of files in folders, such as '*.txt'; may be repeated"},
+          std::tuple{"--exclude", &options.source.selection.exclude,
+                     "Pattern for names of files in folders to leave out; may be repeated"}})
+        command->add_option(name, *patterns, what)
+            ->take_all()
+            ->expected(1)
+            ->allow_extra_args(false);
+    command
+        ->add_option("--max-documents", options.source.max_documents,
+                     "Stop after this many documents")
+        ->check(CLI::PositiveNumber);
+    command
+        ->add_option("--max-bytes", options.source.max_bytes,
+                     "Stop after this much text, cutting the last document; 64M is 64 x 1024^2")
+        ->transform(CLI::AsSizeValue(false).description(""));
+    command
+        ->add_option("--threads", options.num_threads,
+                     "Threads that tokenize; the result is the same for any number [all cores]")
+        ->check(CLI::NonNegativeNumber);
+    command->add_flag("--quiet", flags->quiet, "No progress and no summary");
+    command->callback([&chosen, flags] { chosen = [flags] { return prepare(*flags); }; });
+}
+
+struct ShowFlags {
+    std::string run_file;
+    std::vector<std::string> overrides;
+    std::int64_t update = 0;
+    bool json = false;
+};
+
+int show(const ShowFlags& flags)
+{
+    if (flags.update < 1)
+        throw usage_error("updates are counted from 1", "--update " + std::to_string(flags.update),
+                          "give 1 or more");
+    const RunConfig config = load_run_config(flags.run_file, flags.overrides);
+    const TokenFile file(config.data.train);
+    const auto samples = list_batch(config, file, flags.update);
+    if (flags.update > config.run.updates)
+        fmt::print(stderr, "note: the run ends with update {}\n", config.run.updates);
+    const std::string text = flags.json ? listing_json(flags.update, samples) + "\n"
+                                        : listing_text(flags.update, samples, file.info());
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return static_cast<int>(ExitCode::finished);
+}
+
+void add_show(CLI::App& data, ChosenCommand& chosen)
+{
+    auto flags = std::make_shared<ShowFlags>();
+    CLI::App* command =
+        data.add_subcommand("show", "Print the token ids that one update of a run trains on");
+    command->add_option("RUN.toml", flags->run_file, "Run file")->required();
+    command->add_option("--update", flags->update, "Which update, counted from 1")->required();
+    command->add_option("--set", flags->overrides, "Override one key: section.key=value")
+        ->take_all()
+        ->expected(1)
+        ->allow_extra_args(false);
+    command->add_flag("--json", flags->json, "One JSON object instead of text");
+    command->callback([&chosen, flags] { chosen = [flags] { return show(*flags); }; });
+}
+
+struct InfoFlags {
+    std::string file;
+    bool verify = false, json = false;
+};
+
+int info(const InfoFlags& flags)
+{
+    const TokenFile file(flags.file);
+    if (flags.verify)
+        file.verify();
+    const TokenFileInfo& info = file.info();
+    nlohmann::ordered_json json{{"tokenizer", info.tokenizer},
+                                {"vocab_size", info.vocab_size},
+                                {"end_token", info.end_token},
+                                {"num_documents", info.num_documents},
+                                {"num_tokens", info.num_tokens},
+                                {"dtype", std::string(name_of(info.dtype))},
+                                {"split", info.split},
+                                {"checksum", info.checksum},
+                                {"inputs_digest", info.inputs_digest},
+                                {"created_by", info.created_by}};
+    if (flags.verify)
+        json["verified"] = true;
+    if (flags.json) {
+        fmt::print("{}\n", json.dump());
+        return static_cast<int>(ExitCode::finished);
+    }
+    for (const auto& [key, value] : json.items())
+        if (key != "verified")
+            fmt::print("{:<15}{}\n", key,
+                       value.is_string() ? value.get<std::string>() : value.dump());
+    if (flags.verify)
+        fmt::print("whole: checksum, ids and documents are as they should be\n");
+    return static_cast<int>(ExitCode::finished);
+}
+
+void add_info(CLI::App& data, ChosenCommand& chosen)
+{
+    auto flags = std::make_shared<InfoFlags>();
+    CLI::App* command = data.add_subcommand("info", "Say what is in a token file");
+    command->add_option("FILE", flags->file, "Token file")->required();
+    command->add_flag("--verify", flags->verify, "Read all of it and compare checksums");
+    command->add_flag("--json", flags->json, "One JSON object instead of text");
+    command->callback([&chosen, flags] { chosen = [flags] { return info(*flags); }; });
+}
+
+} // namespace
+
+void add_data_command(CLI::App& app, ChosenCommand& chosen)
+{
+    CLI::App* data = app.add_subcommand("data", "Prepare text for training, and look at tokens");
+    data->require_subcommand(1);
+    add_prepare(*data, chosen);
+    add_show(*data, chosen);
+    add_info(*data, chosen);
+}
+
+} // namespace sluice
