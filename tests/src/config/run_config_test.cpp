@@ -1,0 +1,107 @@
+// Defaults, files as a whole, and the recipes.
+#include "run_text_fixture.hpp"
+#include "src/config/run_config.hpp"
+
+#include <unistd.h>
+
+using namespace sluice;
+
+BOOST_AUTO_TEST_SUITE(run_config)
+
+const std::filesystem::path recipes = SLUICE_SOURCE_DIR "/recipes";
+
+BOOST_AUTO_TEST_CASE(defaults_are_the_papers)
+{
+    const RunConfig config = small();
+    BOOST_TEST((config.model.arrangement == Arrangement::pre));
+    BOOST_TEST((config.model.init == Init::standard));
+    BOOST_TEST((config.model.init_distribution == InitDistribution::truncated_normal));
+    BOOST_TEST((config.prores.schedule == WarmupSchedule::linear));
+    BOOST_TEST(config.prores.warmup_steps == 1000);
+    BOOST_TEST(config.optimizer.beta1 == 0.9);
+    BOOST_TEST(config.optimizer.beta2 == 0.95);
+    BOOST_TEST(config.optimizer.eps == 1e-8);
+    BOOST_TEST(config.optimizer.weight_decay == 0.1);
+    BOOST_TEST(config.optimizer.grad_clip == 1.0);
+    BOOST_TEST((config.lr_schedule.kind == LearningRateKind::wsd));
+    BOOST_TEST(config.lr_schedule.decay_fraction == 0.1);
+    BOOST_TEST(config.batch.global_batch_size == 512);
+    BOOST_TEST((config.pipeline.schedule == PipelineScheduleKind::one_f_one_b));
+    BOOST_TEST((config.precision == ComputePrecision::fp32));
+    BOOST_TEST(config.eval.tokens == 10'000'000);
+}
+
+BOOST_AUTO_TEST_CASE(every_recipe_loads_and_runs_in_some_layout)
+{
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(recipes)) {
+        if (entry.path().extension() != ".toml")
+            continue;
+        ++count;
+        BOOST_TEST_CONTEXT(entry.path().filename().string())
+        {
+            RunConfig config;
+            BOOST_REQUIRE_NO_THROW(config = load_run_config(entry.path(), {}));
+            BOOST_CHECK_NO_THROW(check_layout(config, 4));
+            BOOST_TEST(config.data.train.is_absolute());
+        }
+    }
+    BOOST_TEST(count >= 7);
+}
+
+BOOST_AUTO_TEST_CASE(recipes_take_the_overrides_their_comments_name)
+{
+    const auto load = [](const char* name, const std::vector<std::string>& overrides) {
+        return load_run_config(recipes / name, overrides);
+    };
+    const RunConfig deep = load("llama-71m-c4.toml", {"model.preset=llama-71m-120"});
+    BOOST_TEST(deep.model.num_layers == 120);
+    BOOST_TEST(deep.prores.warmup_steps == 500);
+    BOOST_CHECK_NO_THROW(load("llama-71m-c4.toml", {"run.updates=100", "batch.global_batch_size=8",
+                                                    "model.vocab_size=257"}));
+    const RunConfig post = load("llama-350m-c4.toml", {"model.arrangement=post"});
+    BOOST_TEST(post.optimizer.lr == 5e-4);
+    BOOST_TEST(post.lr_schedule.warmup_steps == 10000);
+    const RunConfig ablation = load("ablation-350m-6b.toml", {});
+    BOOST_TEST(ablation.prores.warmup_steps == 1000);
+    BOOST_CHECK_NO_THROW(load("ablation-350m-6b.toml", {"prores.total_warmup_steps=1008",
+                                                        "prores.schedule=stagewise-sqrt-l"}));
+}
+
+BOOST_AUTO_TEST_CASE(the_demo_is_deep_and_small)
+{
+    const RunConfig demo = load_run_config(recipes / "demo.toml", {});
+    BOOST_TEST(demo.model.num_layers >= 16);
+    BOOST_TEST(demo.model.vocab_size == 257);
+    // All gates open well before the end.
+    BOOST_TEST(demo.prores.warmup_steps * demo.model.num_layers < demo.run.updates);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_read_is_one_message)
+{
+    const auto message = [](const std::filesystem::path& path) -> std::string {
+        try {
+            load_run_config(path, {});
+        } catch (const UserError& error) {
+            BOOST_TEST((error.code() == ExitCode::usage));
+            return error.what();
+        }
+        return {};
+    };
+    check_mentions(message("/no/such/run.toml"), {"/no/such/run.toml", "cannot read"});
+    check_mentions(message(recipes), {"recipes", "a folder"});
+}
+
+BOOST_AUTO_TEST_CASE(windows_line_ends_and_a_byte_order_mark_are_fine)
+{
+    std::string text = "\xEF\xBB\xBF";
+    for (const char c : small_run)
+        text += c == '\n' ? "\r\n" : std::string(1, c);
+    BOOST_TEST(message_of(text) == "");
+    check_mentions(message_of(std::string("\x7f"
+                                          "ELF\x02\x01\0\0",
+                                          8)),
+                   {"run.toml:1", "not valid TOML"});
+}
+
+BOOST_AUTO_TEST_SUITE_END()

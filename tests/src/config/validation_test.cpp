@@ -1,0 +1,120 @@
+#include "run_text_fixture.hpp"
+#include "src/config/validation.hpp"
+
+using namespace sluice;
+
+BOOST_AUTO_TEST_SUITE(validation)
+
+struct Impossible {
+    std::vector<std::string> overrides;
+    std::vector<std::string> fragments;
+};
+
+BOOST_AUTO_TEST_CASE(impossible_combinations_name_the_nearest_possible_value)
+{
+    const std::vector<Impossible> cases{
+        {{"model.num_heads=5"}, {"5 heads, hidden_size 64", "num_heads = 4"}},
+        {{"model.num_heads=64"}, {"1 wide", "even", "num_heads = 32"}},
+        {{"model.hidden_size=63"}, {"do not divide", "hidden_size, like 64"}},
+        {{"batch.micro_batch_size=3"},
+         {"3 sequences does not divide", "512", "micro_batch_size = 2"}},
+        {{"batch.seq_len=2048"}, {"longer than model.max_seq_len = 1024", "seq_len = 1024"}},
+        {{"batch.global_batch_size=2000000"}, {"2000000 micro-batches", "at most 1000000"}},
+        {{"run.updates=1000000000", "batch.global_batch_size=10000000",
+          "batch.micro_batch_size=1000", "batch.seq_len=8388608", "model.max_seq_len=8388608",
+          "eval.tokens=8388608"},
+         {"63 bits", "run.updates = "}},
+        {{"lr_schedule.warmup_steps=1001"},
+         {"--set lr_schedule.warmup_steps=1001", "longer than the whole run of 1000",
+          "warmup_steps = 1000"}},
+        {{"lr_schedule.warmup_steps=950"}, {"950 updates) and decay (100)", "warmup_steps = 900"}},
+        {{"prores.total_warmup_steps=100"}, {"no multiple of the 6 layers", "96 or 102"}},
+        {{"prores.total_warmup_steps=3"}, {"no multiple", "possible: 6"}},
+        {{"prores.total_warmup_steps=12", "prores.warmup_steps=2"},
+         {"--set prores.total_warmup_steps=12", "prores.warmup_steps (T", "keep one"}},
+        {{"pipeline.partition=4,3"}, {"hold 7 layers", "model has 6", "\"auto\""}},
+        {{"pipeline.partition=4,"}, {"not a partition", "\"7,5\""}},
+        {{"pipeline.partition=6,0"}, {"not a partition", "at least one"}},
+        {{"pipeline.partition=atuo"}, {"not a partition", "\"auto\""}},
+        {{"pipeline.schedule=gpipe", "pipeline.extra_warmup=1"}, {"gpipe", "extra_warmup = 0"}},
+        {{"eval.tokens=255"}, {"255 tokens", "one sequence of 256", "tokens = 256"}},
+    };
+    for (const Impossible& impossible : cases) {
+        const std::string message = message_of(small_run, impossible.overrides);
+        BOOST_TEST(!message.empty(), "accepted: " << impossible.overrides.front());
+        check_mentions(message, impossible.fragments);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(combinations_name_the_line_that_was_written)
+{
+    check_mentions(message_of(small_run + "micro_batch_size = 3\n"),
+                   {"run.toml:15: batch.micro_batch_size: "});
+    check_mentions(message_of(small_run + "[lr_schedule]\nwarmup_steps = 1001\n"),
+                   {"run.toml:16: lr_schedule.warmup_steps: "});
+    check_mentions(message_of(small_run + "[prores]\nwarmup_steps = 1\ntotal_warmup_steps = 6\n"),
+                   {"run.toml:17: prores.total_warmup_steps: "});
+}
+
+BOOST_AUTO_TEST_CASE(missing_keys_are_named_with_a_way_out)
+{
+    const auto without = [](const std::string& line) {
+        std::string text = small_run;
+        const auto at = text.find(line);
+        BOOST_REQUIRE(at != std::string::npos);
+        return message_of(text.erase(at, line.size()));
+    };
+    check_mentions(without("hidden_size = 64\n"),
+                   {"run.toml: model.hidden_size is missing", "llama-71m"});
+    check_mentions(without("num_layers = 6\n"), {"model.num_layers is missing"});
+    check_mentions(without("lr = 0.001\n"), {"optimizer.lr is missing"});
+    check_mentions(without("updates = 1000\n"), {"run.updates is missing"});
+    check_mentions(without("train = \"tokens.h5\"\n"), {"data.train is missing", "data prepare"});
+}
+
+BOOST_AUTO_TEST_CASE(limits_themselves_are_possible)
+{
+    BOOST_TEST(small({"lr_schedule.warmup_steps=900"}).lr_schedule.warmup_steps == 900);
+    BOOST_TEST(small({"lr_schedule.warmup_steps=1000", "lr_schedule.kind=constant"})
+                   .lr_schedule.warmup_steps == 1000);
+    BOOST_TEST(small({"eval.tokens=256"}).eval.tokens == 256);
+    BOOST_TEST(small({"model.num_heads=32"}).model.head_dim() == 2);
+    BOOST_TEST(small({"pipeline.partition=1, 2,3"}).pipeline.partition == "1, 2,3");
+}
+
+BOOST_AUTO_TEST_CASE(total_warmup_is_T_times_layers)
+{
+    BOOST_TEST(small({"prores.total_warmup_steps=12"}).prores.warmup_steps == 2);
+    BOOST_TEST(
+        small({"prores.total_warmup_steps=13", "prores.schedule=equal"}).prores.warmup_steps == 13);
+    // An override of one replaces the other in the file.
+    const std::string file = small_run + "[prores]\nwarmup_steps = 5\n";
+    BOOST_TEST(parsed(file, {"prores.total_warmup_steps=12"}).prores.warmup_steps == 2);
+    const std::string other = small_run + "[prores]\ntotal_warmup_steps = 12\n";
+    BOOST_TEST(parsed(other, {"prores.warmup_steps=7"}).prores.warmup_steps == 7);
+}
+
+std::string layout_message(const RunConfig& config, int num_ranks)
+{
+    try {
+        check_layout(config, num_ranks);
+    } catch (const UserError& error) {
+        BOOST_TEST((error.code() == ExitCode::usage));
+        return error.what();
+    }
+    return {};
+}
+
+BOOST_AUTO_TEST_CASE(layouts_need_a_layer_per_stage)
+{
+    const RunConfig config = small();
+    for (int num_ranks = 1; num_ranks <= 6; ++num_ranks)
+        BOOST_TEST(layout_message(config, num_ranks).empty());
+    check_mentions(layout_message(config, 7), {"7 ranks", "model.num_layers = 6", "mpirun -n 6"});
+    BOOST_TEST(!layout_message(config, 0).empty());
+    const RunConfig by_hand = small({"pipeline.partition=4,2"});
+    BOOST_TEST(layout_message(by_hand, 2).empty());
+    check_mentions(layout_message(by_hand, 3), {"\"4,2\" names 2 stages", "start 2 ranks"});
+}
+
+BOOST_AUTO_TEST_SUITE_END()
