@@ -50,7 +50,7 @@ struct WarmupState {
 };
 
 struct StageContents {
-    std::vector<NamedArray> arrays;
+    std::vector<NamedArray> arrays;  ///< below /parameters and /optimizer; none of them empty
     std::vector<WarmupState> warmup; ///< one per chunk of the stage
     CheckpointProgress progress;
     std::string config_toml; ///< the resolved run file
@@ -82,8 +82,9 @@ std::string partial_folder_name(std::int64_t update);    ///< ".update-00001000.
 /// Completed checkpoints below `checkpoints`, oldest first. Folders without a manifest are not
 /// listed.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
-/// Deletes what `keep_last` and `keep_every` do not keep (0 means: this rule keeps none / all, see
-/// docs); never the newest; and partial folders of saves that died. Returns the folders deleted.
+/// Keeps the `keep_last` newest (0: all of them) and, when `keep_every` > 0, every checkpoint whose
+/// update is a multiple of it; deletes the others, never the newest, and partial folders of saves
+/// that died. Returns the folders deleted.
 std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& checkpoints,
                                                      std::int64_t keep_last,
                                                      std::int64_t keep_every);
@@ -100,11 +101,16 @@ public:
     const std::filesystem::path& folder() const;
     const std::vector<ManifestEntry>& manifest() const;
     const std::string& parameters_digest() const;
+    /// As parameters_digest, over all tensors and the gates' counters: equal for equal runs.
+    const std::string& state_digest() const;
+    const std::string& created_at() const; ///< UTC, "2026-01-31T23:59:59Z"
+    /// The next three are read from checkpoint.h5 when first asked for, after its checksum was
+    /// compared. Throw UserError (data) when it is damaged.
     const CheckpointProgress& progress() const;
     const std::string& config_toml() const;
-    int num_stages() const;
     /// All layers' counters and alphas, in layer order.
     const WarmupState& warmup() const;
+    int num_stages() const;
 
     struct ArrayInfo {
         std::string path;
@@ -117,8 +123,8 @@ public:
     const std::vector<ArrayInfo>& arrays() const;
     const ArrayInfo* find(std::string_view path) const; ///< nullptr when absent
 
-    /// Reads one array and compares its checksum. The destination's shape and dtype must match.
-    /// Throws UserError (data) naming file and tensor.
+    /// Reads one array (from its place in the file, without HDF5) and compares its checksum. The
+    /// destination's shape and dtype must match. Throws UserError (data) naming file and tensor.
     void read(std::string_view path, const TensorView& into) const;
 
     /// Compares sizes and checksums of all files, then of every dataset. Returns every problem

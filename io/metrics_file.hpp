@@ -1,4 +1,7 @@
 // metrics.jsonl: one JSON object per line, floating-point numbers with 17 significant digits.
+//
+// JSON has no NaN and no infinity: such a number is written as null, and the line ends with
+// "nonfinite":{"loss":"nan","alpha[3]":"-inf"}, which says what each was.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +31,7 @@ public:
     ~MetricsFile();
 
     /// Appends {"event":event, fields...} and hands the line to the operating system before
-    /// returning.
+    /// returning. Throws UserError (data); the file then ends with the line before.
     void write(std::string_view event, std::span<const MetricField> fields);
     /// fsync, before a checkpoint is declared complete.
     void sync();
@@ -38,7 +41,8 @@ private:
     std::unique_ptr<File> file_;
 };
 
-/// status.json, replaced durably: {"state":state,"update":N,"reason":reason, ...}.
+/// status.json, replaced durably: {"state":state,"update":N,"reason":reason,
+/// "exit_code":C,"time":"2026-01-31T23:59:59Z"}.
 void write_status(const std::filesystem::path& path, std::string_view state, std::int64_t update,
                   std::string_view reason, int exit_code);
 

@@ -1,0 +1,365 @@
+#include "io/checkpoint_manifest.hpp"
+
+#include "core/checksum.hpp"
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view format_name = "sluice-checkpoint";
+constexpr std::size_t checksum_digits = 32;
+constexpr std::uint64_t max_number = std::uint64_t{1} << 62;
+
+/// What parsing throws inside this file; callers see a UserError that names the file.
+struct Malformed {
+    std::string problem;
+};
+
+const Json& member(const Json& object, const char* key)
+{
+    if (!object.is_object() || !object.contains(key))
+        throw Malformed{std::string("lacks \"") + key + "\""};
+    return object[key];
+}
+
+std::uint64_t natural(const Json& object, const char* key, std::uint64_t at_most = max_number)
+{
+    const Json& value = member(object, key);
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > at_most)
+        throw Malformed{std::string("\"") + key + "\" is not a possible number"};
+    return value.get<std::uint64_t>();
+}
+
+std::string text(const Json& object, const char* key)
+{
+    const Json& value = member(object, key);
+    if (!value.is_string())
+        throw Malformed{std::string("\"") + key + "\" is not a text"};
+    return value.get<std::string>();
+}
+
+const Json& list(const Json& object, const char* key)
+{
+    const Json& value = member(object, key);
+    if (!value.is_array())
+        throw Malformed{std::string("\"") + key + "\" is not a list"};
+    return value;
+}
+
+std::string checksum(const Json& object, const char* key)
+{
+    std::string value = text(object, key);
+    if (value.size() != checksum_digits ||
+        value.find_first_not_of("0123456789abcdef") != std::string::npos)
+        throw Malformed{std::string("\"") + key + "\" is not a checksum of 32 digits"};
+    return value;
+}
+
+DType dtype_named(const std::string& name)
+{
+    for (const DType dtype : {DType::f32, DType::f64, DType::i32})
+        if (name == name_of(dtype))
+            return dtype;
+    throw Malformed{"unknown element type \"" + name + "\""};
+}
+
+Shape shape_from(const Json& extents)
+{
+    std::vector<std::int64_t> sizes;
+    std::uint64_t product = 1;
+    for (const Json& extent : extents) {
+        if (!extent.is_number_unsigned() ||
+            __builtin_mul_overflow(product, extent.get<std::uint64_t>(), &product) ||
+            product > max_number / 8 || extent.get<std::uint64_t>() > max_number / 8)
+            throw Malformed{"a shape is not possible"};
+        sizes.push_back(extent.get<std::int64_t>());
+    }
+    switch (sizes.size()) {
+    case 0: return {};
+    case 1: return {sizes[0]};
+    case 2: return {sizes[0], sizes[1]};
+    case 3: return {sizes[0], sizes[1], sizes[2]};
+    case 4: return {sizes[0], sizes[1], sizes[2], sizes[3]};
+    case 5: return {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]};
+    default: throw Malformed{"a shape has more than 5 extents"};
+    }
+}
+
+Json json_of(const ManifestArray& array)
+{
+    Json shape = Json::array();
+    for (int axis = 0; axis < array.info.shape.rank(); ++axis)
+        shape.push_back(static_cast<std::uint64_t>(array.info.shape[axis]));
+    return {{"path", array.info.path},     {"dtype", name_of(array.info.dtype)},
+            {"shape", std::move(shape)},   {"stage", array.info.stage},
+            {"offset", array.file_offset}, {"checksum", array.info.checksum}};
+}
+
+ManifestArray array_from(const Json& json)
+{
+    ManifestArray array;
+    array.info.path = text(json, "path");
+    const std::string& path = array.info.path;
+    const bool plain =
+        std::all_of(path.begin(), path.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+    if (path.size() < 2 || path.size() > 4096 || path.front() != '/' || !plain)
+        throw Malformed{"the path of a tensor is not possible"};
+    array.info.dtype = dtype_named(text(json, "dtype"));
+    array.info.shape = shape_from(list(json, "shape"));
+    array.info.stage =
+        static_cast<int>(natural(json, "stage", std::numeric_limits<int>::max() / 2));
+    array.file_offset = natural(json, "offset");
+    array.info.checksum = checksum(json, "checksum");
+    return array;
+}
+
+std::vector<ManifestArray> arrays_from(const Json& json)
+{
+    std::vector<ManifestArray> arrays;
+    for (const Json& entry : list(json, "arrays"))
+        arrays.push_back(array_from(entry));
+    return arrays;
+}
+
+std::vector<ManifestEntry> files_from(const Json& json, int num_stages)
+{
+    std::vector<ManifestEntry> files;
+    for (const Json& entry : list(json, "files")) {
+        ManifestEntry file{.file = text(entry, "file"),
+                           .size_bytes = natural(entry, "size_bytes"),
+                           .checksum = checksum(entry, "checksum")};
+        if (file.file.find('/') != std::string::npos || file.file == "." || file.file == "..")
+            throw Malformed{"names the file " + Json(file.file).dump() +
+                            ", which lies outside the checkpoint's folder"};
+        const int stage = static_cast<int>(files.size()) - 1;
+        const std::string expected =
+            stage < 0 ? std::string(index_name) : stage_file_name(stage, num_stages);
+        if (file.file != expected)
+            throw Malformed{"names the file " + Json(file.file).dump() + " in place of \"" +
+                            expected + "\""};
+        files.push_back(std::move(file));
+    }
+    if (files.size() != static_cast<std::size_t>(num_stages) + 1)
+        throw Malformed{"lists " + std::to_string(files.size()) + " files for " +
+                        std::to_string(num_stages) + " stages"};
+    return files;
+}
+
+/// Tensors in order of path, each once, each inside its file and apart from the others.
+void check_places(const Manifest& manifest)
+{
+    const auto by_path = [](const ManifestArray& a, const ManifestArray& b) {
+        return a.info.path >= b.info.path;
+    };
+    if (std::adjacent_find(manifest.arrays.begin(), manifest.arrays.end(), by_path) !=
+        manifest.arrays.end())
+        throw Malformed{"lists the tensors twice or out of order"};
+    std::vector<const ManifestArray*> arrays;
+    for (const ManifestArray& array : manifest.arrays) {
+        if (array.info.stage >= manifest.num_stages())
+            throw Malformed{"puts " + array.info.path + " into a stage that does not exist"};
+        const std::uint64_t size = manifest.stage_file(array.info.stage).size_bytes;
+        if (array.file_offset > size || array.num_bytes() > size - array.file_offset)
+            throw Malformed{"puts " + array.info.path + " beyond the end of its file"};
+        arrays.push_back(&array);
+    }
+    std::sort(arrays.begin(), arrays.end(), [](const auto* a, const auto* b) {
+        return std::pair(a->info.stage, a->file_offset) < std::pair(b->info.stage, b->file_offset);
+    });
+    for (std::size_t i = 1; i < arrays.size(); ++i)
+        if (arrays[i]->info.stage == arrays[i - 1]->info.stage &&
+            arrays[i]->file_offset < arrays[i - 1]->file_offset + arrays[i - 1]->num_bytes())
+            throw Malformed{"lets " + arrays[i]->info.path + " overlap another tensor"};
+}
+
+/// `"manifest_checksum": "` as dump() writes it.
+const std::string checksum_key = "\"manifest_checksum\": \"";
+
+void check_own_checksum(std::string text, const Json& json)
+{
+    const std::string stored = checksum(json, "manifest_checksum");
+    const std::size_t key = text.find(checksum_key + stored + "\"");
+    if (key == std::string::npos)
+        throw Malformed{"\"manifest_checksum\" is not where it should be"};
+    text.replace(key + checksum_key.size(), checksum_digits, checksum_digits, '0');
+    if (checksum_of(std::as_bytes(std::span(text))) != stored)
+        throw Malformed{"its text does not have the checksum it names"};
+}
+
+Manifest manifest_from(const std::string& text_of_file)
+{
+    const Json json = Json::parse(text_of_file, nullptr, false);
+    if (json.is_discarded())
+        throw Malformed{"is not whole JSON"};
+    if (text(json, "format") != format_name)
+        throw Malformed{"is not the manifest of a checkpoint"};
+    const std::uint64_t version = natural(json, "format_version");
+    if (version != static_cast<std::uint64_t>(checkpoint_format_version))
+        throw Malformed{"has format version " + std::to_string(version) +
+                        ", and this program reads version " +
+                        std::to_string(checkpoint_format_version)};
+    check_own_checksum(text_of_file, json);
+    Manifest manifest;
+    manifest.update = static_cast<std::int64_t>(natural(json, "update"));
+    manifest.num_layers = static_cast<std::int64_t>(natural(json, "num_layers", 1u << 24));
+    manifest.created_at = text(json, "created_at");
+    manifest.parameters_digest = checksum(json, "parameters_digest");
+    manifest.state_digest = checksum(json, "state_digest");
+    const auto num_stages = static_cast<int>(natural(json, "num_stages", 1u << 24));
+    if (num_stages < 1)
+        throw Malformed{"has no stages"};
+    manifest.files = files_from(json, num_stages);
+    manifest.arrays = arrays_from(json);
+    check_places(manifest);
+    return manifest;
+}
+
+StageSummary summary_from(const std::string& text_of_file)
+{
+    const Json json = Json::parse(text_of_file, nullptr, false);
+    if (json.is_discarded())
+        throw Malformed{"is not whole JSON"};
+    StageSummary summary;
+    summary.arrays = arrays_from(json);
+    for (const Json& entry : list(json, "warmup")) {
+        WarmupState state;
+        state.first_layer = static_cast<std::int64_t>(natural(entry, "first_layer"));
+        state.counters = list(entry, "counters").get<std::vector<std::int64_t>>();
+        state.alphas = list(entry, "alphas").get<std::vector<double>>();
+        summary.warmup.push_back(std::move(state));
+    }
+    const Json& progress = member(json, "progress");
+    summary.progress = {.update = static_cast<std::int64_t>(natural(progress, "update")),
+                        .samples = static_cast<std::int64_t>(natural(progress, "samples")),
+                        .tokens = static_cast<std::int64_t>(natural(progress, "tokens")),
+                        .seed = natural(progress, "seed", ~std::uint64_t{0})};
+    summary.config_toml = text(json, "config");
+    return summary;
+}
+
+/// Runs a parser; whatever it finds wrong becomes a UserError that names the file.
+template <class Parse>
+auto parsed(const std::string& text_of_file, const std::string& where, Parse parse)
+{
+    std::string problem;
+    try {
+        return parse(text_of_file);
+    } catch (const Malformed& malformed) {
+        problem = malformed.problem;
+    } catch (const nlohmann::json::exception& error) {
+        problem = error.what();
+    }
+    throw data_error("the file is damaged or not ours: " + problem, where,
+                     "use another checkpoint; this one cannot be trusted");
+}
+
+std::string checksum_of_lines(const std::vector<std::string>& lines)
+{
+    Checksum sum;
+    for (const std::string& line : lines)
+        sum.update(std::as_bytes(std::span(line)));
+    return sum.hex();
+}
+
+std::vector<std::string> sorted_lines(const std::vector<ManifestArray>& arrays,
+                                      std::string_view prefix)
+{
+    std::vector<std::string> lines;
+    for (const ManifestArray& array : arrays)
+        if (array.info.path.starts_with(prefix))
+            lines.push_back(array.info.path + " " + array.info.checksum + "\n");
+    std::sort(lines.begin(), lines.end());
+    return lines;
+}
+
+} // namespace
+
+std::string stage_file_name(int stage, int num_stages)
+{
+    char name[64];
+    std::snprintf(name, sizeof name, "stage-%04d-of-%04d.h5", stage, num_stages);
+    return name;
+}
+
+std::string manifest_text(const Manifest& manifest)
+{
+    Json files = Json::array();
+    for (const ManifestEntry& file : manifest.files)
+        files.push_back(
+            {{"file", file.file}, {"size_bytes", file.size_bytes}, {"checksum", file.checksum}});
+    Json arrays = Json::array();
+    for (const ManifestArray& array : manifest.arrays)
+        arrays.push_back(json_of(array));
+    const Json json = {{"format", format_name},
+                       {"format_version", checkpoint_format_version},
+                       {"manifest_checksum", std::string(checksum_digits, '0')},
+                       {"created_at", manifest.created_at},
+                       {"update", manifest.update},
+                       {"num_layers", manifest.num_layers},
+                       {"num_stages", manifest.num_stages()},
+                       {"parameters_digest", manifest.parameters_digest},
+                       {"state_digest", manifest.state_digest},
+                       {"files", std::move(files)},
+                       {"arrays", std::move(arrays)}};
+    std::string text = json.dump(1) + "\n";
+    const std::string own = checksum_of(std::as_bytes(std::span(text)));
+    text.replace(text.find(checksum_key) + checksum_key.size(), checksum_digits, own);
+    return text;
+}
+
+Manifest parse_manifest(const std::string& text, const std::string& where)
+{
+    return parsed(text, where, manifest_from);
+}
+
+std::string stage_summary_text(const StageSummary& summary)
+{
+    Json arrays = Json::array();
+    for (const ManifestArray& array : summary.arrays)
+        arrays.push_back(json_of(array));
+    Json warmup = Json::array();
+    for (const WarmupState& state : summary.warmup)
+        warmup.push_back({{"first_layer", state.first_layer},
+                          {"counters", state.counters},
+                          {"alphas", state.alphas}});
+    const CheckpointProgress& progress = summary.progress;
+    const Json json = {{"progress",
+                        {{"update", progress.update},
+                         {"samples", progress.samples},
+                         {"tokens", progress.tokens},
+                         {"seed", progress.seed}}},
+                       {"config", summary.config_toml},
+                       {"warmup", std::move(warmup)},
+                       {"arrays", std::move(arrays)}};
+    return json.dump();
+}
+
+StageSummary parse_stage_summary(const std::string& text, const std::string& where)
+{
+    return parsed(text, where, summary_from);
+}
+
+std::string digest_of(const std::vector<ManifestArray>& arrays, std::string_view prefix)
+{
+    return checksum_of_lines(sorted_lines(arrays, prefix));
+}
+
+std::string state_digest_of(const std::vector<ManifestArray>& arrays,
+                            const std::vector<std::int64_t>& counters)
+{
+    std::vector<std::string> lines = sorted_lines(arrays, "/");
+    for (std::size_t layer = 0; layer < counters.size(); ++layer)
+        lines.push_back("/warmup/counter/" + std::to_string(layer) + " " +
+                        std::to_string(counters[layer]) + "\n");
+    return checksum_of_lines(lines);
+}
+
+} // namespace sluice

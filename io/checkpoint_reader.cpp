@@ -1,0 +1,194 @@
+#include "io/checkpoint_reader_files.hpp"
+
+#include "core/checksum.hpp"
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+#include "io/hdf5_file.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t max_manifest_bytes = std::uint64_t{1} << 30;
+constexpr const char* use_another =
+    "use another checkpoint (--resume auto takes the newest whole one)";
+
+Manifest read_manifest(const fs::path& folder)
+{
+    const fs::path path = folder / manifest_name;
+    std::error_code error;
+    if (!fs::is_directory(folder, error))
+        throw data_error("there is no such checkpoint folder", folder.string(), "check the path");
+    if (!fs::exists(path, error))
+        throw data_error("not a finished checkpoint: it has no " + std::string(manifest_name),
+                         folder.string(),
+                         "choose a folder like checkpoints/" + checkpoint_folder_name(1000));
+    return parse_manifest(read_file(path, max_manifest_bytes), path.string());
+}
+
+} // namespace
+
+DamageableFile::DamageableFile(const fs::path& path) : path_(path)
+{
+    // O_NONBLOCK: a pipe planted under the name must not hang us; it is refused below.
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor_ < 0)
+        throw file_error("open", path, errno);
+}
+
+DamageableFile::~DamageableFile() { ::close(descriptor_); }
+
+std::size_t DamageableFile::read(std::uint64_t offset, std::span<std::byte> into) const
+{
+    std::size_t done = 0;
+    while (done < into.size()) {
+        const ssize_t got = ::pread(descriptor_, into.data() + done, into.size() - done,
+                                    static_cast<off_t>(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            throw file_error("read", path_, errno);
+        if (got == 0)
+            break;
+        done += static_cast<std::size_t>(got);
+    }
+    return done;
+}
+
+std::string problem_with(const fs::path& folder, const ManifestEntry& entry)
+{
+    const std::string file = (folder / entry.file).string();
+    struct stat status {};
+    if (::lstat(file.c_str(), &status) != 0)
+        return file + (errno == ENOENT ? ": is missing"
+                                       : ": " + file_error("lstat", file, errno).problem());
+    if (!S_ISREG(status.st_mode))
+        return file + ": is not a regular file of this folder";
+    if (static_cast<std::uint64_t>(status.st_size) != entry.size_bytes)
+        return file + ": has " + std::to_string(status.st_size) + " bytes, the manifest says " +
+               std::to_string(entry.size_bytes);
+    return {};
+}
+
+const CheckpointReader::Files::Index& CheckpointReader::Files::loaded_index()
+{
+    if (!index)
+        index = read_index();
+    return *index;
+}
+
+CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
+{
+    const ManifestEntry& entry = manifest.files.front();
+    const fs::path path = folder / entry.file;
+    const std::string image = read_file(path, entry.size_bytes);
+    const auto bytes = std::as_bytes(std::span(image));
+    if (checksum_of(bytes) != entry.checksum)
+        throw data_error("the file is damaged: its checksum is not that of the manifest",
+                         path.string(), use_another);
+    const Hdf5Reader file(bytes, path.string());
+    Index found;
+    found.progress = {.update = file.int64_attribute("/progress", "update"),
+                      .samples = file.int64_attribute("/progress", "samples"),
+                      .tokens = file.int64_attribute("/progress", "tokens"),
+                      .seed = file.uint64_attribute("/progress", "seed")};
+    found.config_toml = file.read_text("/config");
+    const auto num_layers = static_cast<std::uint64_t>(manifest.num_layers);
+    found.warmup.counters = file.read_vector<std::int64_t>("/warmup/counter", num_layers);
+    found.warmup.alphas = file.read_vector<double>("/warmup/alpha", num_layers);
+    if (found.warmup.counters.size() != num_layers || found.warmup.alphas.size() != num_layers)
+        throw data_error("/warmup does not have one entry for each of the " +
+                             std::to_string(num_layers) + " layers",
+                         path.string(), use_another);
+    if (found.progress.update != manifest.update)
+        throw data_error("is of update " + std::to_string(found.progress.update) +
+                             ", the manifest of update " + std::to_string(manifest.update),
+                         path.string(), use_another);
+    return found;
+}
+
+CheckpointReader::CheckpointReader(const fs::path& folder) : files_(std::make_unique<Files>())
+{
+    files_->folder = folder;
+    files_->manifest = read_manifest(folder);
+    for (const ManifestArray& array : files_->manifest.arrays)
+        files_->infos.push_back(array.info);
+    for (const ManifestEntry& entry : files_->manifest.files) {
+        const std::string problem = problem_with(folder, entry);
+        if (!problem.empty())
+            throw data_error("the checkpoint is not whole: " + problem, folder.string(),
+                             use_another);
+    }
+}
+
+CheckpointReader::~CheckpointReader() = default;
+CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
+
+const fs::path& CheckpointReader::folder() const { return files_->folder; }
+const std::vector<ManifestEntry>& CheckpointReader::manifest() const
+{
+    return files_->manifest.files;
+}
+const std::string& CheckpointReader::parameters_digest() const
+{
+    return files_->manifest.parameters_digest;
+}
+const std::string& CheckpointReader::state_digest() const { return files_->manifest.state_digest; }
+const std::string& CheckpointReader::created_at() const { return files_->manifest.created_at; }
+const CheckpointProgress& CheckpointReader::progress() const
+{
+    return files_->loaded_index().progress;
+}
+const std::string& CheckpointReader::config_toml() const
+{
+    return files_->loaded_index().config_toml;
+}
+int CheckpointReader::num_stages() const { return files_->manifest.num_stages(); }
+const WarmupState& CheckpointReader::warmup() const { return files_->loaded_index().warmup; }
+const std::vector<CheckpointReader::ArrayInfo>& CheckpointReader::arrays() const
+{
+    return files_->infos;
+}
+
+const CheckpointReader::ArrayInfo* CheckpointReader::find(std::string_view path) const
+{
+    const auto& infos = files_->infos;
+    const auto place =
+        std::lower_bound(infos.begin(), infos.end(), path,
+                         [](const ArrayInfo& info, std::string_view p) { return info.path < p; });
+    return place != infos.end() && place->path == path ? &*place : nullptr;
+}
+
+void CheckpointReader::read(std::string_view path, const TensorView& into) const
+{
+    SLUICE_CHECK(into.device.kind == DeviceKind::cpu, "destination of " << path);
+    const ArrayInfo* info = find(path);
+    if (info == nullptr)
+        throw data_error("the checkpoint has no tensor " + std::string(path),
+                         files_->folder.string(),
+                         "it is of another model: check the [model] section of the run file");
+    const fs::path file = files_->folder / files_->manifest.stage_file(info->stage).file;
+    const std::string where = file.string() + ": " + info->path;
+    if (info->dtype != into.dtype || info->shape != into.shape)
+        throw data_error(
+            "has " + std::string(name_of(info->dtype)) + info->shape.text() + ", the model needs " +
+                std::string(name_of(into.dtype)) + into.shape.text(),
+            where, "it is of another model: check the [model] section of the run file");
+    const ManifestArray& array =
+        files_->manifest.arrays[static_cast<std::size_t>(info - files_->infos.data())];
+    const std::span bytes(static_cast<std::byte*>(into.data), into.num_bytes());
+    const std::size_t got = DamageableFile(file).read(array.file_offset, bytes);
+    if (got != bytes.size() || checksum_of(bytes) != info->checksum)
+        throw data_error("the tensor is damaged: its checksum is not that of the manifest", where,
+                         use_another);
+}
+
+} // namespace sluice

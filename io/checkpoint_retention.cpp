@@ -1,0 +1,108 @@
+#include "core/durable_file.hpp"
+#include "io/checkpoint_manifest.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace sluice {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// 1000 for "update-00001000"; empty for names we did not give.
+std::optional<std::int64_t> update_of(const std::string& folder_name)
+{
+    constexpr std::string_view prefix = "update-";
+    if (!folder_name.starts_with(prefix))
+        return std::nullopt;
+    const std::string_view digits = std::string_view(folder_name).substr(prefix.size());
+    std::int64_t update = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), update);
+    if (error != std::errc() || end != digits.data() + digits.size() ||
+        checkpoint_folder_name(update) != folder_name)
+        return std::nullopt;
+    return update;
+}
+
+/// Leftovers of saves and deletions that died: ".update-00001000.partial", "... .deleting".
+bool is_leftover(const std::string& name)
+{
+    if (!name.starts_with(".update-"))
+        return false;
+    const std::size_t dot = name.find('.', 1);
+    if (dot == std::string::npos || !update_of(name.substr(1, dot - 1)))
+        return false;
+    const std::string_view ending = std::string_view(name).substr(dot);
+    return ending == ".partial" || ending == ".deleting" || ending == ".partial.replaced";
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder)
+{
+    std::vector<fs::path> entries;
+    std::error_code error;
+    for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+         entry.increment(error))
+        entries.push_back(entry->path());
+    return entries;
+}
+
+/// Off its name first, so that a deletion that dies never leaves half a checkpoint.
+void delete_checkpoint(const fs::path& folder)
+{
+    const fs::path aside = folder.parent_path() / ("." + folder.filename().string() + ".deleting");
+    rename_durably(folder, aside);
+    std::error_code error;
+    fs::remove_all(aside, error);
+    if (error)
+        throw file_error("unlink", aside, error.value());
+}
+
+} // namespace
+
+std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
+{
+    std::vector<std::pair<std::int64_t, fs::path>> found;
+    for (const fs::path& entry : entries_of(checkpoints)) {
+        std::error_code error;
+        const auto update = update_of(entry.filename().string());
+        if (update && fs::is_directory(entry, error) &&
+            fs::is_regular_file(entry / manifest_name, error))
+            found.emplace_back(*update, entry);
+    }
+    std::sort(found.begin(), found.end());
+    std::vector<fs::path> folders;
+    for (auto& [update, folder] : found)
+        folders.push_back(std::move(folder));
+    return folders;
+}
+
+std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_t keep_last,
+                                        std::int64_t keep_every)
+{
+    std::vector<fs::path> deleted;
+    for (const fs::path& entry : entries_of(checkpoints)) {
+        if (!is_leftover(entry.filename().string()))
+            continue;
+        std::error_code error;
+        fs::remove_all(entry, error);
+        if (error)
+            throw file_error("unlink", entry, error.value());
+        deleted.push_back(entry);
+    }
+    if (keep_last <= 0)
+        return deleted;
+    const std::vector<fs::path> folders = list_checkpoints(checkpoints);
+    const std::size_t num_old =
+        folders.size() - std::min(folders.size(), static_cast<std::size_t>(keep_last));
+    for (std::size_t i = 0; i < num_old; ++i) {
+        const std::int64_t update = *update_of(folders[i].filename().string());
+        if (keep_every > 0 && update % keep_every == 0)
+            continue;
+        delete_checkpoint(folders[i]);
+        deleted.push_back(folders[i]);
+    }
+    return deleted;
+}
+
+} // namespace sluice

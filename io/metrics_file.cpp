@@ -1,0 +1,244 @@
+#include "io/metrics_file.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+#include "core/logging.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <ctime>
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <spdlog/fmt/fmt.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct MetricsFile::File {
+    fs::path path;
+    int descriptor = -1;
+    std::uint64_t size_bytes = 0; ///< of the whole lines
+
+    ~File()
+    {
+        if (descriptor >= 0)
+            ::close(descriptor);
+    }
+    void truncate(std::uint64_t to_bytes)
+    {
+        if (::ftruncate(descriptor, static_cast<off_t>(to_bytes)) != 0)
+            throw file_error("ftruncate", path, errno);
+        size_bytes = to_bytes;
+    }
+};
+
+namespace {
+
+/// nlohmann writes the shortest text that reads back equal; the contract says 17 digits.
+std::string number_text(double value)
+{
+    std::string text = fmt::format("{:.17g}", value);
+    if (text.find_first_of(".e") == std::string::npos)
+        text += ".0"; // stays a floating-point number for strict readers
+    return text;
+}
+
+/// "null" for what JSON has no number for; the line then says what it was under "nonfinite".
+std::string number_or_null(double value, const std::string& key, Json& nonfinite)
+{
+    if (std::isfinite(value))
+        return number_text(value);
+    nonfinite[key] = std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+    return "null";
+}
+
+std::string value_text(const MetricField& field, Json& nonfinite)
+{
+    const std::string key(field.key);
+    if (const auto* number = std::get_if<double>(&field.value))
+        return number_or_null(*number, key, nonfinite);
+    if (const auto* list = std::get_if<std::vector<double>>(&field.value)) {
+        std::vector<std::string> parts;
+        for (std::size_t i = 0; i < list->size(); ++i)
+            parts.push_back(
+                number_or_null((*list)[i], key + "[" + std::to_string(i) + "]", nonfinite));
+        return "[" + fmt::format("{}", fmt::join(parts, ",")) + "]";
+    }
+    if (const auto* integer = std::get_if<std::int64_t>(&field.value))
+        return Json(*integer).dump();
+    if (const auto* flag = std::get_if<bool>(&field.value))
+        return Json(*flag).dump();
+    return Json(std::get<std::string>(field.value))
+        .dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string line_of(std::string_view event, std::span<const MetricField> fields)
+{
+    Json nonfinite = Json::object();
+    std::string line = "{\"event\":" + Json(event).dump();
+    for (const MetricField& field : fields)
+        line += "," + Json(field.key).dump() + ":" + value_text(field, nonfinite);
+    if (!nonfinite.empty())
+        line += ",\"nonfinite\":" + nonfinite.dump();
+    return line + "}\n";
+}
+
+/// The end of a file, read backwards in growing pieces.
+class Tail {
+public:
+    Tail(int descriptor, const fs::path& path, std::uint64_t size)
+        : descriptor_(descriptor), path_(path), begin_(size), end_(size)
+    {
+    }
+    std::uint64_t end() const { return end_; }
+    void drop_to(std::uint64_t end)
+    {
+        end_ = end;
+        bytes_.resize(static_cast<std::size_t>(end - begin_));
+    }
+    bool ends_whole() { return end_ == 0 || (extend_if_empty(), bytes_.back() == '\n'); }
+    /// Where the last line begins; `end()` must not be 0.
+    std::uint64_t last_line()
+    {
+        extend_if_empty();
+        for (;;) {
+            const std::size_t newline =
+                bytes_.size() < 2 ? std::string::npos : bytes_.rfind('\n', bytes_.size() - 2);
+            if (newline != std::string::npos)
+                return begin_ + newline + 1;
+            if (begin_ == 0)
+                return 0;
+            extend();
+        }
+    }
+    std::string_view text_from(std::uint64_t begin) const
+    {
+        return std::string_view(bytes_).substr(static_cast<std::size_t>(begin - begin_));
+    }
+
+private:
+    void extend_if_empty()
+    {
+        if (bytes_.empty())
+            extend();
+    }
+    void extend()
+    {
+        const std::uint64_t count =
+            std::min<std::uint64_t>(begin_, std::max<std::uint64_t>(1u << 16, bytes_.size()));
+        std::string front(static_cast<std::size_t>(count), '\0');
+        std::size_t done = 0;
+        while (done < front.size()) {
+            const ssize_t got = ::pread(descriptor_, front.data() + done, front.size() - done,
+                                        static_cast<off_t>(begin_ - count + done));
+            if (got < 0 && errno == EINTR)
+                continue;
+            if (got <= 0)
+                throw file_error("read", path_, got < 0 ? errno : EIO);
+            done += static_cast<std::size_t>(got);
+        }
+        bytes_.insert(0, front);
+        begin_ -= count;
+    }
+
+    int descriptor_;
+    const fs::path& path_;
+    std::string bytes_; ///< of [begin_, end_)
+    std::uint64_t begin_, end_;
+};
+
+/// Where the lines of updates up to `completed_updates` end. Looks only at what it removes: updates
+/// grow along the file, and the file may be large.
+std::uint64_t end_of_completed(Tail tail, const fs::path& path, std::int64_t completed_updates)
+{
+    std::int64_t num_unreadable = 0;
+    while (tail.end() > 0) {
+        const bool whole = tail.ends_whole();
+        const std::uint64_t begin = tail.last_line();
+        const Json line = whole ? Json::parse(tail.text_from(begin), nullptr, false) : Json();
+        if (line.is_object()) {
+            const auto update = line.find("update");
+            if (update == line.end() || !update->is_number_integer() ||
+                update->get<std::int64_t>() <= completed_updates)
+                break;
+        } else if (whole) {
+            ++num_unreadable;
+        }
+        tail.drop_to(begin);
+    }
+    if (num_unreadable > 0)
+        log_warning(path.string() + ": removed " + std::to_string(num_unreadable) +
+                    " unreadable line(s) at its end");
+    return tail.end();
+}
+
+} // namespace
+
+MetricsFile::MetricsFile(const fs::path& path, std::int64_t completed_updates)
+    : file_(std::make_unique<File>())
+{
+    report_size_limit_as_error();
+    file_->path = path;
+    file_->descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file_->descriptor < 0)
+        throw file_error("open", path, errno);
+    struct stat status {};
+    if (::fstat(file_->descriptor, &status) != 0)
+        throw file_error("fstat", path, errno);
+    file_->size_bytes = static_cast<std::uint64_t>(status.st_size);
+    const std::uint64_t end = end_of_completed(
+        Tail(file_->descriptor, file_->path, file_->size_bytes), file_->path, completed_updates);
+    if (end != file_->size_bytes)
+        file_->truncate(end);
+    sync();
+}
+
+MetricsFile::~MetricsFile() = default;
+
+void MetricsFile::write(std::string_view event, std::span<const MetricField> fields)
+{
+    const std::string line = line_of(event, fields);
+    std::string_view rest = line;
+    while (!rest.empty()) {
+        const ssize_t done = ::write(file_->descriptor, rest.data(), rest.size());
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0) {
+            const int code = errno;
+            file_->truncate(file_->size_bytes); // no half line
+            throw file_error("write", file_->path, code);
+        }
+        rest.remove_prefix(static_cast<std::size_t>(done));
+    }
+    file_->size_bytes += line.size();
+}
+
+void MetricsFile::sync()
+{
+    if (::fsync(file_->descriptor) != 0)
+        throw file_error("fsync", file_->path, errno);
+}
+
+void write_status(const fs::path& path, std::string_view state, std::int64_t update,
+                  std::string_view reason, int exit_code)
+{
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    char time[32];
+    std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    const Json status = {{"state", state},
+                         {"update", update},
+                         {"reason", reason},
+                         {"exit_code", exit_code},
+                         {"time", time}};
+    write_file_durably(path, status.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+} // namespace sluice
