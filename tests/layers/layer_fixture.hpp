@@ -86,10 +86,9 @@ inline void check_gradient(const std::string& what, const TensorView& x, const T
     for (std::int64_t i = step / 2; i < x.num_elements(); i += step) {
         const double expected = difference_quotient(x.as<double>()[i], f);
         const double found = gradient.as<double>()[i];
-        BOOST_CHECK_MESSAGE(std::abs(found - expected) <= 1e-6 * std::abs(expected) +
-                                                              1e-7 * largest + 1e-11,
-                            what << "[" << i << "]: " << found << ", differences give "
-                                 << expected);
+        BOOST_CHECK_MESSAGE(
+            std::abs(found - expected) <= 1e-6 * std::abs(expected) + 1e-7 * largest + 1e-11,
+            what << "[" << i << "]: " << found << ", differences give " << expected);
     }
 }
 
@@ -118,10 +117,9 @@ struct Variant {
     }
 };
 
-inline const std::vector<Variant> all_variants = {{Arrangement::pre},      {Arrangement::post},
-                                                  {Arrangement::sandwich}, {Arrangement::deepnorm},
-                                                  {Arrangement::lns},
-                                                  {Arrangement::lns, LnsVariant::init}};
+inline const std::vector<Variant> all_variants = {
+    {Arrangement::pre},      {Arrangement::post}, {Arrangement::sandwich},
+    {Arrangement::deepnorm}, {Arrangement::lns},  {Arrangement::lns, LnsVariant::init}};
 
 inline ModelSpec small_model(const Variant& variant)
 {
@@ -178,9 +176,8 @@ inline void fill_tokens(const TensorView& tokens, std::int64_t vocab_size, int m
 {
     const RandomStream random(5, name + std::to_string(m));
     for (std::int64_t i = 0; i < tokens.num_elements(); ++i)
-        tokens.as<std::int32_t>()[i] =
-            static_cast<std::int32_t>(random.bits(static_cast<std::uint64_t>(i)) %
-                                      static_cast<std::uint64_t>(vocab_size));
+        tokens.as<std::int32_t>()[i] = static_cast<std::int32_t>(
+            random.bits(static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(vocab_size));
 }
 
 inline void fill_micro_batch(ModelChunk& chunk, std::int64_t slot, int m)

@@ -84,7 +84,8 @@ BOOST_AUTO_TEST_CASE(index_is_the_place_in_the_whole_model_whatever_the_range)
 
 BOOST_AUTO_TEST_CASE(norms_and_embedding_are_never_decayed)
 {
-    for (const ParameterSpec& parameter : parameters_of(testing::small_model({Arrangement::sandwich})))
+    for (const ParameterSpec& parameter :
+         parameters_of(testing::small_model({Arrangement::sandwich})))
         BOOST_CHECK_EQUAL(parameter.decayed, parameter.shape.rank() == 2 &&
                                                  parameter.name != "model.embed_tokens.weight");
 }
@@ -150,7 +151,7 @@ BOOST_AUTO_TEST_CASE(parameters_of_one_product_are_neighbours_in_all_four_tensor
     BOOST_CHECK_EQUAL(arena.used_bytes(), counting.used_bytes());
     int num_continuing = 0;
     for (std::size_t i = 0; i < parameters.size(); ++i)
-        for (const TensorView Parameter::* member :
+        for (const TensorView Parameter::*member :
              {&Parameter::value, &Parameter::gradient, &Parameter::first_moment,
               &Parameter::second_moment}) {
             const TensorView& tensor = parameters[i].*member;

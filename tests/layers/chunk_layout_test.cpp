@@ -1,0 +1,85 @@
+#include "layers/chunk_layout.hpp"
+
+#include "tests/layers/layer_fixture.hpp"
+
+namespace sluice {
+namespace {
+
+BOOST_AUTO_TEST_SUITE(chunk_layout)
+
+BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
+{
+    for (const testing::Variant& variant : testing::all_variants)
+        for (const Backend backend : {Backend::reference, Backend::cpu})
+            for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split})
+                for (const LayerRange& range :
+                     {LayerRange{0, 4, true, true}, LayerRange{0, 1, true, false}, LayerRange{1, 3},
+                      LayerRange{3, 4, false, true}}) {
+                    ModelChunkOptions options =
+                        testing::whole_model(testing::small_model(variant), backend);
+                    options.range = range;
+                    options.split = split;
+                    options.num_slots = 3;
+                    options.num_gradient_slots = 2;
+                    const ChunkMemory plan = plan_memory(options);
+                    const ModelChunk chunk(options);
+                    const ChunkMemory& taken = chunk.memory();
+                    BOOST_CHECK_EQUAL(plan.parameter_bytes, taken.parameter_bytes);
+                    BOOST_CHECK_EQUAL(plan.gradient_bytes, taken.gradient_bytes);
+                    BOOST_CHECK_EQUAL(plan.optimizer_bytes, taken.optimizer_bytes);
+                    BOOST_CHECK_EQUAL(plan.activation_bytes, taken.activation_bytes);
+                    BOOST_CHECK_EQUAL(plan.scratch_bytes, taken.scratch_bytes);
+                    BOOST_CHECK_GT(plan.total_bytes(), 0u);
+                }
+}
+
+BOOST_AUTO_TEST_CASE(slots_and_logits_cost_what_they_should)
+{
+    ModelSpec spec = testing::small_model({Arrangement::pre});
+    spec.vocab_size = 1000;
+    spec.hidden_size = 64;
+    spec.intermediate_size = 96;
+    ModelChunkOptions options = testing::whole_model(spec, Backend::cpu);
+    options.micro_batch = {.num_sequences = 1, .seq_len = 16};
+    options.range = {.begin = 1, .end = 3, .embedding = false, .head = false};
+    const ChunkMemory one = plan_memory(options);
+    options.num_slots = 2;
+    const ChunkMemory two = plan_memory(options);
+    // Two layers, and the chunk's input.
+    const std::size_t per_token = 2 * (8 * 64 + 3 * 96 + 2 + 2) + 64;
+    BOOST_CHECK_EQUAL(two.activation_bytes - one.activation_bytes, 4 * 16 * per_token);
+    BOOST_CHECK_EQUAL(two.scratch_bytes, one.scratch_bytes);
+    BOOST_CHECK_EQUAL(one.parameter_bytes, 4u * 2u * (4 * 64 * 64 + 3 * 64 * 96 + 2 * 64));
+
+    options.num_gradient_slots = 2;
+    const ChunkMemory gradients = plan_memory(options);
+    BOOST_CHECK_EQUAL(gradients.activation_bytes - two.activation_bytes, 4 * 16 * 2 * 64u);
+
+    options.range.head = true;
+    options.num_gradient_slots = 1;
+    const ChunkMemory with_head = plan_memory(options);
+    const std::size_t logits = 4 * 16 * 1000;
+    BOOST_CHECK_GE(with_head.scratch_bytes - one.scratch_bytes, logits);
+    BOOST_CHECK_LT(with_head.scratch_bytes - one.scratch_bytes, logits + 4 * 16 * (3 * 64));
+}
+
+BOOST_AUTO_TEST_CASE(impossible_sizes_are_broken_promises)
+{
+    const ModelChunkOptions good = testing::whole_model(testing::small_model({Arrangement::pre}));
+    BOOST_CHECK_NO_THROW(plan_memory(good));
+    const auto refused = [&](const auto& change) {
+        ModelChunkOptions options = good;
+        change(options);
+        BOOST_CHECK_THROW(plan_memory(options), InvariantError);
+    };
+    refused([](ModelChunkOptions& options) { options.model.num_heads = 3; });
+    refused([](ModelChunkOptions& options) { options.model.num_heads = 8; }); // head_dim 1
+    refused([](ModelChunkOptions& options) { options.micro_batch.seq_len = 17; });
+    refused([](ModelChunkOptions& options) { options.num_slots = 0; });
+    refused([](ModelChunkOptions& options) { options.range.end = 5; });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+} // namespace
+} // namespace sluice
