@@ -62,10 +62,9 @@ MatmulExtents extents_of(const Matmul& op)
                  "a " << op.a.shape.text() << ", b " << op.b.shape.text());
     const bool at = op.transpose_a == Transpose::yes, bt = op.transpose_b == Transpose::yes;
     const MatmulExtents e{op.a.shape[at ? 1 : 0], op.b.shape[bt ? 0 : 1], op.a.shape[at ? 0 : 1]};
-    SLUICE_CHECK(op.b.shape[bt ? 1 : 0] == e.k, "inner extents differ: a "
-                                                    << op.a.shape.text() << (at ? "^T" : "")
-                                                    << ", b " << op.b.shape.text()
-                                                    << (bt ? "^T" : ""));
+    SLUICE_CHECK(op.b.shape[bt ? 1 : 0] == e.k,
+                 "inner extents differ: a " << op.a.shape.text() << (at ? "^T" : "") << ", b "
+                                            << op.b.shape.text() << (bt ? "^T" : ""));
     check_elements(op.out, e.m * e.n, "out");
     check_elements_or_empty(op.addend, e.m * e.n, "addend");
     return e;
@@ -177,8 +176,8 @@ std::int64_t extents_of(const AdamW& op)
 
 std::int64_t extents_of(const Copy& op)
 {
-    SLUICE_CHECK(op.from.dtype == op.to.dtype,
-                 name_of(op.from.dtype) << " to " << name_of(op.to.dtype));
+    SLUICE_CHECK(op.from.dtype == op.to.dtype, name_of(op.from.dtype)
+                                                   << " to " << name_of(op.to.dtype));
     check_elements(op.to, op.from.num_elements(), "to");
     return op.from.num_elements();
 }

@@ -24,8 +24,7 @@ HeadRows part_of_qkv(const TensorView& qkv, const AttentionExtents& e, std::int6
             stride};
 }
 
-HeadRows head_of(const TensorView& heads, const AttentionExtents& e, std::int64_t b,
-                 std::int64_t h)
+HeadRows head_of(const TensorView& heads, const AttentionExtents& e, std::int64_t b, std::int64_t h)
 {
     const std::int64_t stride = e.heads * e.head_dim;
     return {heads.as<double>() + b * e.positions * stride + h * e.head_dim, stride};
@@ -78,8 +77,7 @@ void backward_head(const AttentionBackward& op, const AttentionExtents& e, std::
 {
     const HeadRows q = part_of_qkv(op.qkv, e, b, 0, h), k = part_of_qkv(op.qkv, e, b, 1, h),
                    v = part_of_qkv(op.qkv, e, b, 2, h), out = head_of(op.out, e, b, h),
-                   dout = head_of(op.dout, e, b, h),
-                   dq = part_of_qkv(op.qkv_gradient, e, b, 0, h),
+                   dout = head_of(op.dout, e, b, h), dq = part_of_qkv(op.qkv_gradient, e, b, 0, h),
                    dk = part_of_qkv(op.qkv_gradient, e, b, 1, h),
                    dv = part_of_qkv(op.qkv_gradient, e, b, 2, h);
     const double* logsumexp = op.logsumexp.as<double>() + (b * e.heads + h) * e.positions;
