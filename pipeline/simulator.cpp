@@ -1,0 +1,294 @@
+#include "pipeline/simulator.hpp"
+
+#include "core/error.hpp"
+
+#include <algorithm>
+
+namespace sluice {
+
+namespace {
+
+constexpr double never = -1.0;
+
+bool is_message(ActionKind kind)
+{
+    return kind >= ActionKind::receive_activation && kind <= ActionKind::send_gradient;
+}
+
+/// The messages that arrive at each (chunk, micro-batch), of one direction.
+struct Messages {
+    std::vector<double> sent, posted; ///< [chunk * M + m], seconds, or never
+};
+
+/// Ranks run until something is missing; whoever provides it wakes them. Each action is run once
+/// and each message wakes at most two ranks, so the whole is linear.
+class Timeline {
+public:
+    Timeline(const Schedule& schedule, std::span<const ChunkCosts> costs, SendRule rule,
+             const VisitAction& visit)
+        : schedule_(schedule), costs_(costs), rule_(rule), visit_(visit),
+          lowered_(has_communication(schedule)), clock_(schedule.actions.size(), 0.0),
+          next_(schedule.actions.size(), 0), queued_(schedule.actions.size(), false)
+    {
+        const std::size_t entries = static_cast<std::size_t>(schedule.num_chunks) *
+                                    static_cast<std::size_t>(schedule.num_microbatches);
+        for (Messages* messages : {&activations_, &gradients_}) {
+            messages->sent.assign(entries, never);
+            // Without receive actions every receive counts as posted from the start.
+            messages->posted.assign(entries, lowered_ ? never : 0.0);
+        }
+    }
+
+    std::vector<StuckRank> run()
+    {
+        for (std::int32_t rank = schedule_.num_ranks() - 1; rank >= 0; --rank)
+            wake(rank);
+        run_awake_ranks();
+        while (all_at_barrier_or_done()) {
+            if (!pass_barrier())
+                return {};
+            run_awake_ranks();
+        }
+        std::vector<StuckRank> stuck;
+        for (std::int32_t rank = 0; rank < schedule_.num_ranks(); ++rank)
+            if (!done(rank) && !at_barrier(rank))
+                stuck.push_back({rank, next_[rank], missing_for(current(rank))});
+        return stuck;
+    }
+
+private:
+    std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const
+    {
+        return static_cast<std::size_t>(chunk) *
+                   static_cast<std::size_t>(schedule_.num_microbatches) +
+               static_cast<std::size_t>(microbatch);
+    }
+    const Action& current(std::int32_t rank) const { return schedule_.actions[rank][next_[rank]]; }
+    bool done(std::int32_t rank) const { return next_[rank] == schedule_.actions[rank].size(); }
+    bool at_barrier(std::int32_t rank) const
+    {
+        return !done(rank) && current(rank).kind == ActionKind::optimizer_step;
+    }
+    std::int32_t last_chunk() const { return schedule_.num_chunks - 1; }
+    bool crosses(std::int32_t chunk) const ///< the edge from `chunk` to the next joins two ranks
+    {
+        return schedule_.rank_of_chunk[chunk] != schedule_.rank_of_chunk[chunk + 1];
+    }
+
+    void wake(std::int32_t rank)
+    {
+        if (!queued_[rank]) {
+            queued_[rank] = true;
+            awake_.push_back(rank);
+        }
+    }
+
+    void run_awake_ranks()
+    {
+        while (!awake_.empty()) {
+            const std::int32_t rank = awake_.back();
+            awake_.pop_back();
+            while (!done(rank) && !at_barrier(rank) && run_one(rank)) {
+            }
+            queued_[rank] = false;
+        }
+    }
+
+    bool all_at_barrier_or_done() const
+    {
+        for (std::int32_t rank = 0; rank < schedule_.num_ranks(); ++rank)
+            if (!done(rank) && !at_barrier(rank))
+                return false;
+        return true;
+    }
+
+    /// False when no rank was waiting at the optimizer step.
+    bool pass_barrier()
+    {
+        const double time = clock_.empty() ? 0.0 : *std::max_element(clock_.begin(), clock_.end());
+        bool any = false;
+        for (std::int32_t rank = 0; rank < schedule_.num_ranks(); ++rank)
+            if (at_barrier(rank)) {
+                any = true;
+                finish(rank, {time, time});
+                wake(rank);
+            }
+        return any;
+    }
+
+    bool finish(std::int32_t rank, ActionTime time) ///< true: the rank went on
+    {
+        visit_(rank, next_[rank], time);
+        clock_[rank] = time.end;
+        ++next_[rank];
+        return true;
+    }
+
+    /// When a message of this direction is there for `chunk`: never, or seconds.
+    double arrival(const Messages& messages, std::int32_t edge, std::size_t at) const
+    {
+        if (messages.sent[at] == never)
+            return never;
+        if (!crosses(edge))
+            return messages.sent[at];
+        if (messages.posted[at] == never)
+            return never;
+        return std::max(messages.sent[at], messages.posted[at]) + costs_[edge].transfer;
+    }
+
+    /// When the input of a compute action is there; 0 when it needs none from another chunk.
+    double input_arrival(const Action& action) const
+    {
+        const std::size_t at = entry(action.chunk, action.microbatch);
+        if (action.kind == ActionKind::forward && action.chunk > 0)
+            return arrival(activations_, action.chunk - 1, at);
+        if ((action.kind == ActionKind::backward || action.kind == ActionKind::backward_input) &&
+            action.chunk < last_chunk())
+            return arrival(gradients_, action.chunk, at);
+        return 0.0;
+    }
+
+    double duration(const Action& action) const
+    {
+        const ChunkCosts& costs = costs_[action.chunk];
+        switch (action.kind) {
+        case ActionKind::forward: return costs.forward;
+        case ActionKind::backward: return costs.backward_input + costs.backward_weight;
+        case ActionKind::backward_input: return costs.backward_input;
+        case ActionKind::backward_weight: return costs.backward_weight;
+        default: return 0.0;
+        }
+    }
+
+    void deliver(Messages& messages, std::int32_t to_chunk, std::int32_t microbatch, double time)
+    {
+        messages.sent[entry(to_chunk, microbatch)] = time;
+        wake(schedule_.rank_of_chunk[to_chunk]);
+    }
+
+    /// False when the action has to wait for something.
+    bool run_one(std::int32_t rank)
+    {
+        const Action& action = current(rank);
+        if (is_message(action.kind))
+            return run_message(rank, action);
+        const double ready = input_arrival(action);
+        if (ready == never)
+            return false;
+        const double start = std::max(clock_[rank], ready);
+        const double end = start + duration(action);
+        finish(rank, {start, end});
+        // Where no send action follows, the result is on its way at once.
+        if (action.kind == ActionKind::forward && action.chunk < last_chunk() &&
+            !(lowered_ && crosses(action.chunk)))
+            deliver(activations_, action.chunk + 1, action.microbatch, end);
+        if ((action.kind == ActionKind::backward || action.kind == ActionKind::backward_input) &&
+            action.chunk > 0 && !(lowered_ && crosses(action.chunk - 1)))
+            deliver(gradients_, action.chunk - 1, action.microbatch, end);
+        return true;
+    }
+
+    bool run_message(std::int32_t rank, const Action& action)
+    {
+        const bool gradient =
+            action.kind == ActionKind::receive_gradient || action.kind == ActionKind::send_gradient;
+        const bool receive = action.kind == ActionKind::receive_activation ||
+                             action.kind == ActionKind::receive_gradient;
+        Messages& messages = gradient ? gradients_ : activations_;
+        const std::int32_t other = action.chunk + (gradient == receive ? 1 : -1);
+        const double now = clock_[rank];
+        if (other < 0 || other > last_chunk()) // nobody there: the checker's matter
+            return finish(rank, {now, now});
+        if (receive) {
+            messages.posted[entry(action.chunk, action.microbatch)] = now;
+            wake(schedule_.rank_of_chunk[other]);
+            return finish(rank, {now, now});
+        }
+        const std::size_t at = entry(other, action.microbatch);
+        if (messages.sent[at] == never)
+            deliver(messages, other, action.microbatch, now);
+        if (rule_ == SendRule::non_blocking)
+            return finish(rank, {now, now});
+        const double arrived = arrival(messages, std::min(action.chunk, other), at);
+        if (arrived == never)
+            return false;
+        return finish(rank, {now, std::max(now, arrived)});
+    }
+
+    std::string missing_for(const Action& action) const
+    {
+        const auto on = [&](Action wanted) {
+            return text_of(wanted) + " on rank " +
+                   std::to_string(schedule_.rank_of_chunk[wanted.chunk]);
+        };
+        const std::int32_t c = action.chunk, m = action.microbatch;
+        switch (action.kind) {
+        case ActionKind::send_activation: return on({ActionKind::receive_activation, c + 1, m});
+        case ActionKind::send_gradient: return on({ActionKind::receive_gradient, c - 1, m});
+        case ActionKind::forward:
+            if (lowered_ && crosses(c - 1))
+                return activations_.posted[entry(c, m)] == never
+                           ? on({ActionKind::receive_activation, c, m})
+                           : on({ActionKind::send_activation, c - 1, m});
+            return on({ActionKind::forward, c - 1, m});
+        default:
+            if (lowered_ && crosses(c))
+                return gradients_.posted[entry(c, m)] == never
+                           ? on({ActionKind::receive_gradient, c, m})
+                           : on({ActionKind::send_gradient, c + 1, m});
+            return "the input gradient of chunk " + std::to_string(c + 1) + ", micro-batch " +
+                   std::to_string(m);
+        }
+    }
+
+    const Schedule& schedule_;
+    std::span<const ChunkCosts> costs_;
+    SendRule rule_;
+    const VisitAction& visit_;
+    bool lowered_;
+    Messages activations_, gradients_;
+    std::vector<double> clock_;     ///< [rank]
+    std::vector<std::size_t> next_; ///< [rank]
+    std::vector<bool> queued_;      ///< [rank]
+    std::vector<std::int32_t> awake_;
+};
+
+} // namespace
+
+bool has_communication(const Schedule& schedule)
+{
+    for (const auto& actions : schedule.actions)
+        for (const Action& action : actions)
+            if (is_message(action.kind))
+                return true;
+    return false;
+}
+
+std::vector<StuckRank> run_timeline(const Schedule& schedule, std::span<const ChunkCosts> costs,
+                                    SendRule rule, const VisitAction& visit)
+{
+    SLUICE_CHECK(static_cast<std::int32_t>(costs.size()) == schedule.num_chunks,
+                 costs.size() << " costs for " << schedule.num_chunks << " chunks");
+    return Timeline(schedule, costs, rule, visit).run();
+}
+
+Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs)
+{
+    Simulation simulation;
+    simulation.times.resize(schedule.actions.size());
+    simulation.busy.assign(schedule.actions.size(), 0.0);
+    for (std::size_t rank = 0; rank < schedule.actions.size(); ++rank)
+        simulation.times[rank].resize(schedule.actions[rank].size());
+    const auto stuck = run_timeline(schedule, costs, SendRule::non_blocking,
+                                    [&](std::int32_t rank, std::size_t position, ActionTime time) {
+                                        simulation.times[rank][position] = time;
+                                        simulation.busy[rank] += time.end - time.start;
+                                        simulation.total = std::max(simulation.total, time.end);
+                                    });
+    SLUICE_CHECK(stuck.empty(), "rank " << stuck[0].rank << " waits for " << stuck[0].waits_for);
+    for (const double busy : simulation.busy)
+        simulation.idle.push_back(simulation.total - busy);
+    return simulation;
+}
+
+} // namespace sluice

@@ -1,0 +1,68 @@
+// When each action of a schedule would run, given what every chunk's actions take. The planner
+// prices schedules with it, and the checker proves with it that a program finishes.
+//
+// Ranks run their actions in order; messages travel beside the computation. A message starts when
+// it is sent AND its receive is posted (nothing is buffered on the way), and arrives `transfer`
+// seconds later. Schedules without communication actions send at the end of the producing action
+// and count every receive as posted.
+#pragma once
+
+#include "pipeline/schedule/schedule.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// Seconds that one micro-batch takes on one chunk.
+struct ChunkCosts {
+    double forward = 0.0;
+    double backward_input = 0.0;
+    double backward_weight = 0.0;
+    /// One message between this chunk and the next, in either direction; counts only where the two
+    /// are on different ranks.
+    double transfer = 0.0;
+};
+
+struct ActionTime {
+    double start = 0.0; ///< seconds from the update's begin
+    double end = 0.0;
+};
+
+struct Simulation {
+    std::vector<std::vector<ActionTime>> times; ///< [rank][position], like Schedule::actions
+    double total = 0.0;                         ///< until the last rank is done
+    std::vector<double> busy, idle;             ///< [rank]; together `total`
+};
+
+/// `costs`: one entry per chunk. The schedule must have passed the checker. The optimizer step
+/// takes no time and waits for all ranks, as the gradient norm does.
+Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs);
+
+/// Whether a rank goes on at once behind a send (the executor's way; the buffer is waited for
+/// before it is overwritten), or stands still until its message has arrived (a plain MPI_Send
+/// without buffering, or one stream for everything).
+enum class SendRule : std::uint8_t { non_blocking, blocking };
+
+/// A rank that can never go on.
+struct StuckRank {
+    std::int32_t rank = 0;
+    std::size_t position = 0; ///< of the action it cannot run, from 0
+    std::string waits_for;    ///< in words
+};
+
+using VisitAction = std::function<void(std::int32_t rank, std::size_t position, ActionTime time)>;
+
+/// Calls `visit` for each action once, a rank's actions in order, and returns the ranks that stay
+/// stuck: none when the schedule finishes. Linear in the number of actions. Chunks and
+/// micro-batches must be in range.
+std::vector<StuckRank> run_timeline(const Schedule& schedule, std::span<const ChunkCosts> costs,
+                                    SendRule rule, const VisitAction& visit);
+
+/// Whether the schedule has any send or receive.
+bool has_communication(const Schedule& schedule);
+
+} // namespace sluice
