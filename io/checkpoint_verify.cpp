@@ -136,8 +136,8 @@ std::vector<std::string> CheckpointReader::verify() const
         const std::string where = (files_->folder / manifest_name).string();
         if (digest_of(manifest.arrays, "/parameters/") != manifest.parameters_digest)
             throw data_error("parameters_digest is not that of the listed tensors", where);
-        if (files_->index && state_digest_of(manifest.arrays, files_->index->warmup.counters) !=
-                                 manifest.state_digest)
+        if (index &&
+            state_digest_of(manifest.arrays, index->warmup.counters) != manifest.state_digest)
             throw data_error("state_digest is not that of the listed tensors and gates", where);
     });
     return problems;

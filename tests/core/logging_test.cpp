@@ -1,0 +1,80 @@
+#include "core/logging.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <functional>
+#include <unistd.h>
+
+namespace fs = std::filesystem;
+using namespace sluice;
+
+namespace {
+
+struct Folder {
+    fs::path path;
+    Folder()
+    {
+        char name[] = "/tmp/sluice_logging_test_XXXXXX";
+        path = ::mkdtemp(name);
+    }
+    ~Folder() { fs::remove_all(path); }
+};
+
+/// What `work` writes to standard error.
+std::string standard_error_of(const fs::path& scratch, const std::function<void()>& work)
+{
+    std::fflush(stderr);
+    const int saved = ::dup(2);
+    const int file = ::open(scratch.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    ::dup2(file, 2);
+    work();
+    std::fflush(stderr);
+    ::dup2(saved, 2);
+    ::close(saved);
+    ::close(file);
+    return read_file(scratch);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(logging)
+
+BOOST_AUTO_TEST_CASE(rank_0_speaks_and_others_only_of_errors)
+{
+    const Folder folder;
+    const auto say_all = [] {
+        log_info("saved {}");
+        log_warning("old format");
+        log_error("disk full");
+    };
+    start_logging(0, 2);
+    BOOST_TEST(standard_error_of(folder.path / "0", say_all) ==
+               "[sluice] saved {}\n[sluice] warning: old format\n[sluice] error: disk full\n");
+    start_logging(1, 2);
+    BOOST_TEST(standard_error_of(folder.path / "1", say_all) ==
+               "[sluice rank 1] error: disk full\n");
+    start_logging(0, 1);
+}
+
+BOOST_AUTO_TEST_CASE(the_log_file_is_appended_to_with_times)
+{
+    const Folder folder;
+    const fs::path log = folder.path / "log.txt";
+    start_logging(0, 1);
+    for (const char* message : {"first", "second"}) {
+        log_to_file(log);
+        standard_error_of(folder.path / "e", [&] { log_info(message); });
+    }
+    const std::string text = read_file(log);
+    BOOST_TEST(text.find(" [sluice] first\n") != std::string::npos, text);
+    BOOST_TEST(text.find(" [sluice] second\n") != std::string::npos, text);
+    BOOST_TEST(text.starts_with("20"), text);
+    BOOST_CHECK_THROW(log_to_file("/proc/nonexistent/log.txt"), UserError);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
