@@ -57,6 +57,9 @@ std::string nearest_name(std::string_view word, const std::vector<std::string>& 
     for (const std::string& candidate : candidates)
         if (folded(candidate).starts_with(wanted))
             return candidate;
+    for (const std::string& candidate : candidates)
+        if (wanted.size() > 3 && folded(candidate).ends_with(wanted))
+            return candidate;
     return {};
 }
 

@@ -22,6 +22,8 @@ BOOST_AUTO_TEST_CASE(names_the_nearest_or_none)
     BOOST_TEST(sluice::nearest_name("num_head", words) == "num_heads");
     BOOST_TEST(sluice::nearest_name("num-Layers", words) == "num_layers");
     BOOST_TEST(sluice::nearest_name("hidden", words) == "hidden_size"); // a beginning
+    BOOST_TEST(sluice::nearest_name("square", {"linear", "linear-square"}) == "linear-square");
+    BOOST_TEST(sluice::nearest_name("nu", words).empty());
     BOOST_TEST(sluice::nearest_name("dropout", words).empty());
     BOOST_TEST(sluice::nearest_name("", words).empty());
     BOOST_TEST(sluice::nearest_name("num_heads", {}).empty());

@@ -2,8 +2,6 @@
 #include "run_text_fixture.hpp"
 #include "src/config/run_config.hpp"
 
-#include <unistd.h>
-
 using namespace sluice;
 
 BOOST_AUTO_TEST_SUITE(run_config)
@@ -29,6 +27,56 @@ BOOST_AUTO_TEST_CASE(defaults_are_the_papers)
     BOOST_TEST((config.pipeline.schedule == PipelineScheduleKind::one_f_one_b));
     BOOST_TEST((config.precision == ComputePrecision::fp32));
     BOOST_TEST(config.eval.tokens == 10'000'000);
+}
+
+BOOST_AUTO_TEST_CASE(every_name_means_its_choice)
+{
+    const auto chosen = [](const std::string& override_text) { return small({override_text}); };
+    using enum Arrangement;
+    BOOST_TEST((chosen("model.arrangement=pre").model.arrangement == pre));
+    BOOST_TEST((chosen("model.arrangement=post").model.arrangement == post));
+    BOOST_TEST((chosen("model.arrangement=sandwich").model.arrangement == sandwich));
+    BOOST_TEST((chosen("model.arrangement=deepnorm").model.arrangement == deepnorm));
+    BOOST_TEST((chosen("model.arrangement=lns").model.arrangement == lns));
+    BOOST_TEST((chosen("model.lns=fixed").model.lns == LnsVariant::fixed));
+    BOOST_TEST((chosen("model.lns=init").model.lns == LnsVariant::init));
+    BOOST_TEST((chosen("model.init=default").model.init == Init::standard));
+    BOOST_TEST((chosen("model.init=ds").model.init == Init::ds));
+    BOOST_TEST((chosen("model.init=scaled").model.init == Init::scaled));
+    using enum InitDistribution;
+    BOOST_TEST((chosen("model.init_distribution=normal").model.init_distribution == normal));
+    BOOST_TEST((chosen("model.init_distribution=truncated_normal").model.init_distribution ==
+                truncated_normal));
+    using enum EmbeddingScale;
+    BOOST_TEST((chosen("model.init_embedding_scale=one").model.init_embedding_scale == one));
+    BOOST_TEST((chosen("model.init_embedding_scale=sqrt_d").model.init_embedding_scale == sqrt_d));
+    using enum LearningRateKind;
+    BOOST_TEST((chosen("lr_schedule.kind=wsd").lr_schedule.kind == wsd));
+    BOOST_TEST((chosen("lr_schedule.kind=cosine").lr_schedule.kind == cosine));
+    BOOST_TEST((chosen("lr_schedule.kind=linear").lr_schedule.kind == LearningRateKind::linear));
+    BOOST_TEST((chosen("lr_schedule.kind=constant").lr_schedule.kind == constant));
+    using enum PipelineScheduleKind;
+    BOOST_TEST((chosen("pipeline.schedule=gpipe").pipeline.schedule == gpipe));
+    BOOST_TEST((chosen("pipeline.schedule=1f1b").pipeline.schedule == one_f_one_b));
+    BOOST_TEST((chosen("precision.compute=fp32").precision == ComputePrecision::fp32));
+    BOOST_TEST((chosen("precision.compute=fp64").precision == ComputePrecision::fp64));
+    const std::pair<const char*, WarmupSchedule> schedules[] = {
+        {"off", WarmupSchedule::off},
+        {"linear", WarmupSchedule::linear},
+        {"linear-sqrt", WarmupSchedule::linear_sqrt},
+        {"linear-square", WarmupSchedule::linear_square},
+        {"equal", WarmupSchedule::equal},
+        {"reverse", WarmupSchedule::reverse},
+        {"stagewise-0", WarmupSchedule::stagewise_0},
+        {"stagewise-L", WarmupSchedule::stagewise_L},
+        {"stagewise-sqrt-L", WarmupSchedule::stagewise_sqrt_L},
+        {"stagewise-sqrt-l", WarmupSchedule::stagewise_sqrt_l},
+        {"fix-L", WarmupSchedule::fix_L},
+        {"fix-sqrt-L", WarmupSchedule::fix_sqrt_L},
+        {"fix-sqrt-l", WarmupSchedule::fix_sqrt_l}};
+    for (const auto& [name, schedule] : schedules)
+        BOOST_TEST((chosen(std::string("prores.schedule=") + name).prores.schedule == schedule),
+                   name);
 }
 
 BOOST_AUTO_TEST_CASE(every_recipe_loads_and_runs_in_some_layout)
