@@ -4,7 +4,7 @@ import h5py
 import numpy
 
 # Large arrays are rounded to multiples of 2^-ROUNDING_BITS of their power of two above the largest
-# element, which gzip then packs to two thirds: an error of at most 2^-41 (4.5e-13) of the largest
+# element, which gzip then packs to two thirds: an error of at most 2^-40 (9.1e-13) of the largest
 # element, far below the 1e-10 that is asked of the float64 path.
 ROUNDING_BITS = 40
 

@@ -1,0 +1,42 @@
+// The fixtures' model as the program builds it: sizes, weights and tokens put where a chunk wants
+// them, numbers taken out as float64 whatever the backend computes in.
+#pragma once
+
+#include "layers/model_chunk.hpp"
+#include "tests/oracle/oracle_fixture.hpp"
+
+#include <string>
+#include <vector>
+
+namespace sluice::testing {
+
+ModelSpec model_of(const OracleFixture& fixture);
+
+/// Options of one chunk of the fixture's model; `num_slots` micro-batches in flight.
+ModelChunkOptions chunk_options(const OracleFixture& fixture, const LayerRange& range,
+                                Backend backend, BackwardSplit split, std::int64_t num_slots);
+
+LayerRange whole_model(const ModelSpec& spec);
+
+/// The parameters' values from `group` ("initial").
+void load_weights(ModelChunk& chunk, const OracleFixture& fixture, const std::string& group);
+
+/// The fixture's tokens; `inputs` and `targets` are [updates,sequences,seq_len].
+class OracleTokens {
+public:
+    explicit OracleTokens(const OracleFixture& fixture);
+    std::int64_t num_microbatches() const { return num_microbatches_; }
+    std::int64_t targets_per_update() const { return num_microbatches_ * microbatch_tokens_; }
+    /// Puts micro-batch `m` of `update` into `slot`, as far as the chunk has embedding and head.
+    void fill(ModelChunk& chunk, std::int64_t slot, std::int64_t update, std::int64_t m) const;
+
+private:
+    std::vector<std::int32_t> inputs_, targets_;
+    std::int64_t num_microbatches_, microbatch_tokens_;
+};
+
+/// All elements, as float64 (dtype f32 or f64).
+std::vector<double> numbers_of(const TensorView& tensor);
+void append(std::vector<double>& to, const TensorView& tensor);
+
+} // namespace sluice::testing
