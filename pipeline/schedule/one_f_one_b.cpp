@@ -1,6 +1,11 @@
 // 1F1B: Narayanan et al., "PipeDream", arXiv:1806.03377, in the flushed form of arXiv:2006.09503.
 // A rank starts with as many forwards as there are stages behind it, then alternates, so that rank
 // i keeps P - i micro-batches alive instead of all.
+//
+// With transfers that take c, neighbours i and i+1 whose warm-ups differ by d go round F, c, F, B,
+// c, B in d + 1 micro-batches, so the pace F + B needs d >= 1 + 2c / (F + B) at EVERY edge: one
+// more forward per stage behind (d = 2) hides transfers up to c = (F + B) / 2, while the same
+// number more on all ranks would leave d, and the pace, as they were.
 
 #include "core/error.hpp"
 #include "pipeline/schedule/schedule.hpp"
@@ -23,7 +28,7 @@ Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches, std::i
         auto& actions = schedule.actions.emplace_back();
         actions.reserve(2 * static_cast<std::size_t>(num_microbatches) + 1);
         const std::int32_t behind = num_ranks - 1 - rank;
-        const std::int64_t warmup = behind == 0 ? 0 : std::int64_t{behind} + extra_warmup;
+        const std::int64_t warmup = behind * (1 + std::int64_t{extra_warmup});
         const auto ahead =
             static_cast<std::int32_t>(std::min<std::int64_t>(warmup, num_microbatches));
         for (std::int32_t m = 0; m < ahead; ++m)

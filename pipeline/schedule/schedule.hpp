@@ -58,13 +58,15 @@ Schedule parse_schedule(std::string_view text, std::string_view source);
 
 /// All forwards, then all backwards, in micro-batch order.
 Schedule make_gpipe(std::int32_t num_ranks, std::int32_t num_microbatches);
-/// One forward, one backward. `extra_warmup` more forwards than the minimum on every rank but the
-/// last hide transfer time at the price of as many more live activations.
+/// One forward, one backward. Rank i of P starts with (P-1-i) (1 + extra_warmup) forwards: the
+/// minimum, and `extra_warmup` more per stage behind, which hide transfer time at the price of as
+/// many more live activations. 1 doubles the warm-up and hides transfers up to half of F + B.
 Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches,
                    std::int32_t extra_warmup = 0);
 
-/// Adds the sends and receives: a send directly behind the action that produces it, a receive
-/// posted `receive_ahead` compute actions before the one that needs it (1 by default).
+/// Adds the sends and receives between chunks on different ranks: a send directly behind the action
+/// that produces it, a receive posted `receive_ahead` compute actions before the one that needs it
+/// (0: directly before it). A receive posted early takes a slot early; the checker counts it.
 Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead = 1);
 
 } // namespace sluice
