@@ -218,7 +218,7 @@ std::string init_name(Init init)
     return init == Init::ds ? "ds" : init == Init::scaled ? "scaled" : "standard";
 }
 
-BOOST_AUTO_TEST_SUITE(oracle)
+BOOST_FIXTURE_TEST_SUITE(oracle, OneThread)
 
 BOOST_AUTO_TEST_CASE(layer_by_layer_the_reference_path_is_the_oracle)
 {

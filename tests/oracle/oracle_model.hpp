@@ -2,6 +2,7 @@
 // them, numbers taken out as float64 whatever the backend computes in.
 #pragma once
 
+#include "core/parallel.hpp"
 #include "layers/model_chunk.hpp"
 #include "tests/oracle/oracle_fixture.hpp"
 
@@ -9,6 +10,18 @@
 #include <vector>
 
 namespace sluice::testing {
+
+/// Runs a test on one thread: at these sizes a second one only waits, and bits do not depend on it.
+class OneThread {
+public:
+    OneThread() : before_(num_threads()) { set_num_threads(1); }
+    ~OneThread() { set_num_threads(before_); }
+    OneThread(const OneThread&) = delete;
+    OneThread& operator=(const OneThread&) = delete;
+
+private:
+    int before_;
+};
 
 ModelSpec model_of(const OracleFixture& fixture);
 

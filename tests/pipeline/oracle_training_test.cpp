@@ -151,7 +151,7 @@ void check_training(const OracleFixture& fixture, Backend backend, WorstErrors& 
     check_final_state(fixture, training.chunk(), allowed, errors);
 }
 
-BOOST_AUTO_TEST_SUITE(oracle_training)
+BOOST_FIXTURE_TEST_SUITE(oracle_training, OneThread)
 
 BOOST_AUTO_TEST_CASE(thirty_updates_of_the_reference_path_are_the_oracles)
 {
