@@ -1,0 +1,308 @@
+// CPU memory between ranks over MPI.
+//
+// Messages and collectives each have a communicator of their own, so that neither can match the
+// other's traffic. A message's tag is its label; two labels that share a tag (micro-batches a
+// multiple of 2^k apart, k at least 7) match in the order they were started, as MPI promises.
+// Errors come back as codes and become PeerError: a rank that can still speak says whom it was
+// talking to and about what.
+
+#include "core/error.hpp"
+#include "pipeline/transport/mpi_message_type.hpp"
+#include "pipeline/transport/mpi_yield.hpp"
+#include "pipeline/transport/transport.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <numeric>
+
+namespace sluice {
+
+namespace {
+
+std::string error_text(int code)
+{
+    char text[MPI_MAX_ERROR_STRING] = {};
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    return std::string(text, static_cast<std::size_t>(length));
+}
+
+/// A started send or receive. Entries are reused, so an update allocates nothing once as many are
+/// there as are ever under way together.
+struct Pending {
+    MPI_Request request = MPI_REQUEST_NULL;
+    std::int64_t num_bytes = 0;
+    MessageLabel label;
+    int peer = -1;
+    bool receiving = false;
+    bool active = false;
+    std::int32_t use = 0; ///< counts reuses, so that a stale MessageId is noticed
+};
+
+class MpiTransport final : public Transport {
+public:
+    MpiTransport()
+    {
+        int initialized = 0;
+        MPI_Initialized(&initialized);
+        SLUICE_CHECK(!initialized, "MPI was already initialised in this process");
+        yield_when_cores_are_few();
+        int provided = 0;
+        check_collective(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
+                         "initialising MPI");
+        check_collective(MPI_Comm_dup(MPI_COMM_WORLD, &messages_), "MPI_Comm_dup");
+        check_collective(MPI_Comm_dup(MPI_COMM_WORLD, &collectives_), "MPI_Comm_dup");
+        for (const MPI_Comm communicator : {MPI_COMM_WORLD, messages_, collectives_})
+            MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN);
+        MPI_Comm_rank(messages_, &rank_);
+        MPI_Comm_size(messages_, &num_ranks_);
+        if (provided < MPI_THREAD_FUNNELED)
+            throw PeerError("this MPI does not support threads (MPI_THREAD_FUNNELED)");
+        divide_tags();
+        pending_.reserve(expected_messages);
+        free_.reserve(expected_messages);
+    }
+
+    ~MpiTransport() override
+    {
+        const bool under_way = std::any_of(pending_.begin(), pending_.end(),
+                                           [](const Pending& one) { return one.active; });
+        if (under_way && std::uncaught_exceptions() > 0)
+            return; // finalising would wait for peers that wait for us: the caller aborts
+        if (under_way) {
+            std::fprintf(stderr, "sluice: rank %d ends with messages under way\n", rank_);
+            MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::invariant));
+        }
+        MPI_Comm_free(&messages_);
+        MPI_Comm_free(&collectives_);
+        MPI_Finalize();
+    }
+
+    int rank() const override { return rank_; }
+    int num_ranks() const override { return num_ranks_; }
+
+    MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
+    {
+        const int tag = tag_of(label);
+        const std::size_t index = begin(tensor, to_rank, label, false);
+        Pending& one = pending_[index];
+        MpiMessageType bytes = mpi_message_type(one.num_bytes);
+        const int code =
+            MPI_Isend(tensor.data, bytes.count, bytes.type, to_rank, tag, messages_, &one.request);
+        return started(index, code, bytes);
+    }
+
+    MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) override
+    {
+        const int tag = tag_of(label);
+        const std::size_t index = begin(tensor, from_rank, label, true);
+        Pending& one = pending_[index];
+        MpiMessageType bytes = mpi_message_type(one.num_bytes);
+        const int code = MPI_Irecv(tensor.data, bytes.count, bytes.type, from_rank, tag, messages_,
+                                   &one.request);
+        return started(index, code, bytes);
+    }
+
+    void wait(MessageId id) override
+    {
+        if (id == 0)
+            return;
+        const std::size_t index = index_of(id);
+        Pending& one = pending_[index];
+        MPI_Status status;
+        const int code = MPI_Wait(&one.request, &status);
+        one.active = false;
+        free_.push_back(index);
+        if (code != MPI_SUCCESS)
+            fail(one, error_text(code));
+        if (!one.receiving)
+            return;
+        MPI_Count received = 0;
+        MPI_Get_elements_x(&status, MPI_BYTE, &received);
+        if (received != one.num_bytes)
+            fail(one, std::to_string(received) + " bytes came where " +
+                          std::to_string(one.num_bytes) + " were expected");
+    }
+
+    void progress() override
+    {
+        // Asking after any one request lets the library work on all of them.
+        for (std::size_t i = 0; i < pending_.size(); ++i) {
+            next_asked_ = next_asked_ + 1 < pending_.size() ? next_asked_ + 1 : 0;
+            const Pending& one = pending_[next_asked_];
+            if (!one.active)
+                continue;
+            int complete = 0;
+            const int code = MPI_Request_get_status(one.request, &complete, MPI_STATUS_IGNORE);
+            if (code != MPI_SUCCESS)
+                fail(one, error_text(code));
+            return;
+        }
+    }
+
+    void sum(std::span<double> values) override { reduce(values, MPI_SUM, "a sum"); }
+    void max(std::span<double> values) override { reduce(values, MPI_MAX, "a maximum"); }
+
+    void broadcast(std::span<std::byte> bytes, int root) override
+    {
+        SLUICE_CHECK(root >= 0 && root < num_ranks_, "root " << root << " of " << num_ranks_);
+        for (std::size_t begin = 0; begin < bytes.size(); begin += largest_piece) {
+            const auto piece = bytes.subspan(begin, std::min(largest_piece, bytes.size() - begin));
+            check_collective(MPI_Bcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root,
+                                       collectives_),
+                             "a broadcast from rank " + std::to_string(root));
+        }
+    }
+
+    std::vector<std::string> gather_text(const std::string& text) override
+    {
+        const auto ranks = static_cast<std::size_t>(num_ranks_);
+        std::vector<std::int64_t> lengths(ranks);
+        const auto length = static_cast<std::int64_t>(text.size());
+        check_collective(
+            MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, collectives_),
+            "gathering text");
+        const auto total = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+        SLUICE_CHECK(total <= 0x7fffffff, total << " bytes of text");
+        std::vector<int> counts(lengths.begin(), lengths.end()), offsets(ranks, 0);
+        std::partial_sum(counts.begin(), counts.end() - 1, offsets.begin() + 1);
+        std::string all(static_cast<std::size_t>(total), '\0');
+        check_collective(MPI_Allgatherv(text.data(), static_cast<int>(text.size()), MPI_CHAR,
+                                        all.data(), counts.data(), offsets.data(), MPI_CHAR,
+                                        collectives_),
+                         "gathering text");
+        std::vector<std::string> texts;
+        for (std::size_t i = 0; i < ranks; ++i)
+            texts.push_back(all.substr(static_cast<std::size_t>(offsets[i]),
+                                       static_cast<std::size_t>(counts[i])));
+        return texts;
+    }
+
+    void barrier() override { check_collective(MPI_Barrier(collectives_), "a barrier"); }
+
+    [[noreturn]] void abort(int exit_code) override
+    {
+        std::fflush(nullptr);
+        MPI_Abort(MPI_COMM_WORLD, exit_code);
+        std::_Exit(exit_code); // MPI_Abort may return where the launcher is gone
+    }
+
+private:
+    static constexpr std::size_t expected_messages = 1024;
+    static constexpr std::size_t largest_piece = std::size_t{1} << 30; ///< counts are ints
+
+    static std::string name_of(const MessageLabel& label)
+    {
+        return std::string(label.gradient ? "gradient" : "activation") + " of micro-batch " +
+               std::to_string(label.microbatch) + " for chunk " + std::to_string(label.chunk);
+    }
+
+    /// The largest tag that MPI allows, cut into one bit for the direction, and the rest for chunk
+    /// and micro-batch.
+    void divide_tags()
+    {
+        int* largest_tag = nullptr;
+        int found = 0;
+        MPI_Comm_get_attr(messages_, MPI_TAG_UB, &largest_tag, &found);
+        int bits = 0;
+        const std::int64_t tags = found ? std::int64_t{*largest_tag} + 1 : 32768;
+        while ((std::int64_t{2} << bits) <= tags)
+            ++bits;
+        chunk_bits_ = std::min(14, (bits - 1) / 2);
+        microbatch_bits_ = bits - 1 - chunk_bits_;
+    }
+
+    int tag_of(const MessageLabel& label) const
+    {
+        SLUICE_CHECK(label.chunk >= 0 && label.microbatch >= 0 &&
+                         label.chunk < (std::int32_t{1} << chunk_bits_),
+                     name_of(label)
+                         << "; this MPI has tags for " << (1 << chunk_bits_) << " chunks");
+        const int microbatch = label.microbatch & ((1 << microbatch_bits_) - 1);
+        return (microbatch << (chunk_bits_ + 1)) | (label.chunk << 1) | (label.gradient ? 1 : 0);
+    }
+
+    std::size_t begin(const TensorView& tensor, int peer, MessageLabel label, bool receiving)
+    {
+        SLUICE_CHECK(peer >= 0 && peer < num_ranks_, "rank " << peer << " of " << num_ranks_);
+        SLUICE_CHECK(tensor.device.kind == DeviceKind::cpu, name_of(label)
+                                                                << " is not in CPU memory");
+        if (free_.empty()) {
+            pending_.emplace_back();
+            free_.push_back(pending_.size() - 1);
+        }
+        const std::size_t index = free_.back();
+        free_.pop_back();
+        Pending& one = pending_[index];
+        one.num_bytes = static_cast<std::int64_t>(tensor.num_bytes());
+        one.label = label;
+        one.peer = peer;
+        one.receiving = receiving;
+        one.active = true;
+        one.use = (one.use + 1) & 0x3fffffff;
+        return index;
+    }
+
+    MessageId started(std::size_t index, int code, MpiMessageType& bytes)
+    {
+        Pending& one = pending_[index];
+        if (bytes.owned)
+            MPI_Type_free(&bytes.type);
+        if (code != MPI_SUCCESS) {
+            one.active = false;
+            free_.push_back(index);
+            fail(one, error_text(code));
+        }
+        return (MessageId{one.use} << 32) | static_cast<MessageId>(index + 1);
+    }
+
+    std::size_t index_of(MessageId id) const
+    {
+        const auto index = static_cast<std::size_t>((id & 0xffffffff) - 1);
+        SLUICE_CHECK(index < pending_.size() && pending_[index].active &&
+                         pending_[index].use == (id >> 32),
+                     "message " << id << " is not under way");
+        return index;
+    }
+
+    [[noreturn]] void fail(const Pending& one, const std::string& why) const
+    {
+        throw PeerError("rank " + std::to_string(rank_) +
+                        (one.receiving ? " receiving from rank " : " sending to rank ") +
+                        std::to_string(one.peer) + " the " + name_of(one.label) + ": " + why);
+    }
+
+    void check_collective(int code, const std::string& what) const
+    {
+        if (code != MPI_SUCCESS)
+            throw PeerError("rank " + std::to_string(rank_) + " of " + std::to_string(num_ranks_) +
+                            " in " + what + ": " + error_text(code));
+    }
+
+    void reduce(std::span<double> values, MPI_Op operation, const char* what)
+    {
+        for (std::size_t begin = 0; begin < values.size(); begin += largest_piece) {
+            const auto piece =
+                values.subspan(begin, std::min(largest_piece, values.size() - begin));
+            check_collective(MPI_Allreduce(MPI_IN_PLACE, piece.data(),
+                                           static_cast<int>(piece.size()), MPI_DOUBLE, operation,
+                                           collectives_),
+                             what);
+        }
+    }
+
+    MPI_Comm messages_ = MPI_COMM_NULL, collectives_ = MPI_COMM_NULL;
+    int rank_ = 0, num_ranks_ = 1;
+    int chunk_bits_ = 0, microbatch_bits_ = 0;
+    std::vector<Pending> pending_;
+    std::vector<std::size_t> free_; ///< entries of pending_ not in use
+    std::size_t next_asked_ = 0;
+};
+
+} // namespace
+
+std::unique_ptr<Transport> make_mpi_transport() { return std::make_unique<MpiTransport>(); }
+
+} // namespace sluice

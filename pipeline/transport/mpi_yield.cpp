@@ -1,0 +1,40 @@
+#include "pipeline/transport/mpi_yield.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <sched.h>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace {
+
+int cores_of(pid_t process)
+{
+    // Large enough for 8192 cores: the kernel refuses a set smaller than its own.
+    constexpr int most_cores = 8192;
+    cpu_set_t* const set = CPU_ALLOC(most_cores);
+    if (set == nullptr)
+        return 1;
+    const std::size_t bytes = CPU_ALLOC_SIZE(most_cores);
+    CPU_ZERO_S(bytes, set);
+    const int cores = sched_getaffinity(process, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 1;
+    CPU_FREE(set);
+    return cores;
+}
+
+} // namespace
+
+int cores_of_this_machine() { return std::max(cores_of(0), cores_of(getppid())); }
+
+void yield_when_cores_are_few()
+{
+    constexpr const char* setting = "OMPI_MCA_mpi_yield_when_idle";
+    const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    if (local_ranks == nullptr)
+        local_ranks = std::getenv("SLURM_NTASKS_PER_NODE");
+    if (local_ranks != nullptr && std::atoi(local_ranks) > cores_of_this_machine())
+        setenv(setting, "1", 0);
+}
+
+} // namespace sluice
