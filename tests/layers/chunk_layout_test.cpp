@@ -5,7 +5,7 @@
 namespace sluice {
 namespace {
 
-BOOST_AUTO_TEST_SUITE(chunk_layout)
+BOOST_AUTO_TEST_SUITE(chunk_layout, *boost::unit_test::fixture<testing::OneThread>())
 
 BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
 {

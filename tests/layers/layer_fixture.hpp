@@ -2,6 +2,7 @@
 // arrangement, and central differences.
 #pragma once
 
+#include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/model_chunk.hpp"
 #include "layers/weight.hpp"
@@ -16,6 +17,13 @@
 namespace sluice::testing {
 
 inline const Stream reference_stream{Backend::reference, {}, nullptr};
+
+/// For a whole suite: the tests' loops are too short to share, and waiting threads only disturb.
+struct OneThread {
+    OneThread() { set_num_threads(1); }
+    ~OneThread() { set_num_threads(before); }
+    int before = num_threads();
+};
 
 /// A float64 tensor that owns its numbers.
 class Owned {
@@ -133,6 +141,18 @@ inline ModelSpec small_model(const Variant& variant)
     spec.arrangement = variant.arrangement;
     spec.lns = variant.lns;
     spec.init_std = 0.4; // so that every branch matters
+    return spec;
+}
+
+/// Wide enough to fill vectors and tiles of fast kernels, on both sides of their edges.
+inline ModelSpec wide_model(const Variant& variant)
+{
+    ModelSpec spec = small_model(variant);
+    spec.vocab_size = 530;
+    spec.hidden_size = 136;
+    spec.intermediate_size = 200;
+    spec.max_seq_len = 70;
+    spec.init_std = 0.1;
     return spec;
 }
 

@@ -45,7 +45,7 @@ long allocations_of_one_micro_batch(ModelChunk& chunk)
     return num_allocations - before;
 }
 
-BOOST_AUTO_TEST_SUITE(model_chunk_allocation)
+BOOST_AUTO_TEST_SUITE(model_chunk_allocation, *boost::unit_test::fixture<testing::OneThread>())
 
 BOOST_AUTO_TEST_CASE(the_counter_counts)
 {
@@ -59,8 +59,9 @@ BOOST_AUTO_TEST_CASE(an_update_allocates_nothing)
     for (const testing::Variant& variant : testing::all_variants)
         for (const Backend backend : {Backend::reference, Backend::cpu})
             for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split}) {
-                ModelChunkOptions options =
-                    testing::whole_model(testing::small_model(variant), backend);
+                const ModelSpec spec = backend == Backend::cpu ? testing::wide_model(variant)
+                                                               : testing::small_model(variant);
+                ModelChunkOptions options = testing::whole_model(spec, backend);
                 options.split = split;
                 ModelChunk chunk(options);
                 testing::fill_parameters(chunk);

@@ -7,7 +7,7 @@ namespace {
 using testing::mixed_gates;
 using testing::Variant;
 
-BOOST_AUTO_TEST_SUITE(model_chunk_gradient)
+BOOST_AUTO_TEST_SUITE(model_chunk_gradient, *boost::unit_test::fixture<testing::OneThread>())
 
 BOOST_AUTO_TEST_CASE(every_parameter_of_every_arrangement)
 {

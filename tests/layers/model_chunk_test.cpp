@@ -1,5 +1,6 @@
 #include "layers/model_chunk.hpp"
 
+#include "core/parallel.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "tests/layers/naive_model_fixture.hpp"
 
@@ -41,9 +42,11 @@ struct Run {
 
 /// Micro-batches one after another through one chunk.
 Run run_whole(const ModelSpec& spec, Backend backend, int num_microbatches,
-              const std::vector<double>& alphas)
+              const std::vector<double>& alphas, const MicroBatchShape& micro_batch = {2, 5})
 {
-    ModelChunk chunk(testing::whole_model(spec, backend));
+    ModelChunkOptions options = testing::whole_model(spec, backend);
+    options.micro_batch = micro_batch;
+    ModelChunk chunk(options);
     testing::fill_parameters(chunk);
     Run run;
     for (int m = 0; m < num_microbatches; ++m) {
@@ -117,7 +120,7 @@ Run run_delayed(const ModelSpec& spec, Backend backend, const std::vector<double
     return run;
 }
 
-BOOST_AUTO_TEST_SUITE(model_chunk)
+BOOST_AUTO_TEST_SUITE(model_chunk, *boost::unit_test::fixture<testing::OneThread>())
 
 BOOST_AUTO_TEST_CASE(loss_and_residual_stream_are_those_of_the_plain_equations)
 {
@@ -193,13 +196,28 @@ BOOST_AUTO_TEST_CASE(cut_in_two_the_model_has_the_same_bits)
         }
 }
 
+BOOST_AUTO_TEST_CASE(any_number_of_threads_gives_the_same_bits)
+{
+    const int threads = num_threads();
+    for (const Arrangement arrangement : {Arrangement::deepnorm, Arrangement::sandwich}) {
+        const ModelSpec spec = testing::wide_model({arrangement});
+        set_num_threads(1);
+        const Run one = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 70});
+        set_num_threads(3);
+        const Run three = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 70});
+        set_num_threads(threads);
+        BOOST_TEST(three.losses == one.losses, boost::test_tools::per_element());
+        check_same(three.gradients, one.gradients, std::string(name_of(arrangement)));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(single_precision_follows_double_precision)
 {
     for (const Variant& variant : testing::all_variants) {
-        const ModelSpec spec = testing::small_model(variant);
-        const Run in_double = run_whole(spec, Backend::reference, 2, mixed_gates);
-        const Run in_single = run_whole(spec, Backend::cpu, 2, mixed_gates);
-        BOOST_CHECK_CLOSE(in_single.losses[1], in_double.losses[1], 1e-3); // percent
+        const ModelSpec spec = testing::wide_model(variant);
+        const Run in_double = run_whole(spec, Backend::reference, 1, mixed_gates, {2, 9});
+        const Run in_single = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 9});
+        BOOST_CHECK_CLOSE(in_single.losses[0], in_double.losses[0], 1e-3); // percent
         for (std::size_t p = 0; p < in_double.gradients.size(); ++p) {
             const auto* expected = reinterpret_cast<const double*>(in_double.gradients[p].data());
             const auto* found = reinterpret_cast<const float*>(in_single.gradients[p].data());
