@@ -11,6 +11,7 @@ namespace sluice {
 
 namespace {
 
+constexpr std::size_t read_step_bytes = std::size_t{1} << 17;
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 
 /// Where to cut the first piece off `text`, which is longer than `limit`: after its last line's
@@ -133,13 +134,14 @@ struct TextSource::Reader {
     {
         text.erase(0, begin);
         begin = 0;
-        const std::size_t have = text.size();
         const std::size_t wanted = options.max_piece_bytes + 1;
         document_is_whole = false;
-        if (have < wanted) {
-            text.resize(wanted);
-            text.resize(have + plain->read(std::span(text).subspan(have)));
-            document_is_whole = text.size() < wanted;
+        while (text.size() < wanted && !document_is_whole) { // in steps: most files are small
+            const std::size_t have = text.size();
+            text.resize(std::min(wanted, have + read_step_bytes));
+            const std::size_t got = plain->read(std::span(text).subspan(have));
+            document_is_whole = have + got < text.size();
+            text.resize(have + got);
         }
     }
 

@@ -6,14 +6,15 @@
 #include "src/config/run_config.hpp"
 #include "src/data/batch_listing.hpp"
 #include "src/data/prepare.hpp"
+#include "src/data/token_file_listing.hpp"
 #include "src/train/progress_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 namespace sluice {
 
@@ -236,29 +237,9 @@ int info(const InfoFlags& flags)
     const TokenFile file(flags.file);
     if (flags.verify)
         file.verify();
-    const TokenFileInfo& info = file.info();
-    nlohmann::ordered_json json{{"tokenizer", info.tokenizer},
-                                {"vocab_size", info.vocab_size},
-                                {"end_token", info.end_token},
-                                {"num_documents", info.num_documents},
-                                {"num_tokens", info.num_tokens},
-                                {"dtype", std::string(name_of(info.dtype))},
-                                {"split", info.split},
-                                {"checksum", info.checksum},
-                                {"inputs_digest", info.inputs_digest},
-                                {"created_by", info.created_by}};
-    if (flags.verify)
-        json["verified"] = true;
-    if (flags.json) {
-        fmt::print("{}\n", json.dump());
-        return static_cast<int>(ExitCode::finished);
-    }
-    for (const auto& [key, value] : json.items())
-        if (key != "verified")
-            fmt::print("{:<15}{}\n", key,
-                       value.is_string() ? value.get<std::string>() : value.dump());
-    if (flags.verify)
-        fmt::print("whole: checksum, ids and documents are as they should be\n");
+    const std::string text = flags.json ? token_file_json(file.info(), flags.verify)
+                                        : token_file_text(file.info(), flags.verify);
+    std::fwrite(text.data(), 1, text.size(), stdout);
     return static_cast<int>(ExitCode::finished);
 }
 
