@@ -38,4 +38,7 @@ if(SLUICE_SANITIZE)
                            -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
     target_link_options(sluice_flags INTERFACE -fsanitize=address,undefined)
 endif()
-target_include_directories(sluice_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_include_directories(sluice_flags INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/sluice>)
+target_compile_features(sluice_flags INTERFACE cxx_std_20)
