@@ -220,15 +220,15 @@ ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int nu
         SLUICE_CHECK(array.view.device.kind == DeviceKind::cpu && array.view.num_elements() > 0,
                      array.path << " " << array.view.shape.text());
         const std::string checksum = checksum_of(bytes_of(array.view));
-        file.write_dataset(array.path, hdf5_type_of(array.view.dtype), extents_of(array.view.shape),
-                           bytes_of(array.view));
+        const auto offset = file.write_dataset(array.path, hdf5_type_of(array.view.dtype),
+                                               extents_of(array.view.shape), bytes_of(array.view));
         file.set_attribute(array.path, "checksum", checksum);
         summary.arrays.push_back({.info = {.path = array.path,
                                            .dtype = array.view.dtype,
                                            .shape = array.view.shape,
                                            .checksum = checksum,
                                            .stage = stage},
-                                  .file_offset = file.dataset_offset(array.path)});
+                                  .file_offset = offset.value()});
     }
     const Hdf5FileSummary written = file.commit();
     write_file_durably(partial_folder / summary_name(name), stage_summary_text(summary));

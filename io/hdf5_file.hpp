@@ -59,9 +59,11 @@ public:
 
     /// Also creates the groups above it; existing groups are fine.
     void create_group(std::string_view path);
-    /// Creates a contiguous dataset (and the groups above it) and writes it whole.
-    void write_dataset(std::string_view path, Hdf5Type type, std::span<const std::uint64_t> extents,
-                       std::span<const std::byte> bytes);
+    /// Creates a contiguous dataset (and the groups above it) and writes it whole. Returns where
+    /// its bytes lie in the file; empty when it has none.
+    std::optional<std::uint64_t> write_dataset(std::string_view path, Hdf5Type type,
+                                               std::span<const std::uint64_t> extents,
+                                               std::span<const std::byte> bytes);
     void write_text(std::string_view path, std::string_view text);
     /// For datasets that arrive in pieces: creates it contiguous and unwritten ...
     void create_dataset(std::string_view path, Hdf5Type type,

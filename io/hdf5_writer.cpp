@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <fcntl.h>
+#include <set>
 #include <unistd.h>
 
 namespace sluice {
@@ -15,7 +16,7 @@ using hdf5::Id;
 struct Hdf5Writer::State {
     fs::path path;
     hdf5::DurableSink sink;
-    Id link_properties; ///< creates the groups above a new object
+    std::set<std::string> groups; ///< created so far
     Id file;
     bool committed = false;
 
@@ -25,8 +26,8 @@ struct Hdf5Writer::State {
     /// Throws when the disk has failed, or else when HDF5 has.
     void check(bool succeeded, std::string_view what) const;
     Id create(std::string_view object, hid_t type, std::span<const std::uint64_t> extents) const;
-    void write(std::string_view object, hid_t type, std::span<const std::uint64_t> extents,
-               const void* data) const;
+    Id write(std::string_view object, hid_t type, std::span<const std::uint64_t> extents,
+             const void* data) const;
 };
 
 void Hdf5Writer::State::check(bool succeeded, std::string_view what) const
@@ -49,14 +50,13 @@ Hdf5Writer::State::State(const fs::path& final_path) : path(final_path)
     if (sink.descriptor < 0)
         throw file_error("open", path, errno);
     Id access = hdf5::durable_file_access(sink);
-    // 64-byte alignment lets readers map datasets; the 1.8 format has checksummed metadata and
+    // 64-byte alignment of all but the smallest lets readers map datasets; the 1.8 format has
+    // checksummed metadata and
     // groups of any size.
     Id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
-    bool made = H5Pset_alignment(access.get(), 1, 64) >= 0 &&
-                H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0 &&
-                H5Pset_obj_track_times(creation.get(), false) >= 0;
-    link_properties = Id(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    made = made && H5Pset_create_intermediate_group(link_properties.get(), 1) >= 0;
+    const bool made = H5Pset_alignment(access.get(), 4096, 64) >= 0 &&
+                      H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0 &&
+                      H5Pset_obj_track_times(creation.get(), false) >= 0;
     if (made)
         file =
             Id(H5Fcreate(sink.path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose);
@@ -99,22 +99,23 @@ Id Hdf5Writer::State::create(std::string_view object, hid_t type,
                      H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER) >= 0 &&
                      H5Pset_obj_track_times(properties.get(), false) >= 0;
     check(set, object);
-    Id dataset(H5Dcreate2(file.get(), std::string(object).c_str(), type, space.get(),
-                          link_properties.get(), properties.get(), H5P_DEFAULT),
+    Id dataset(H5Dcreate2(file.get(), std::string(object).c_str(), type, space.get(), H5P_DEFAULT,
+                          properties.get(), H5P_DEFAULT),
                H5Dclose);
     check(dataset.valid(), object);
     return dataset;
 }
 
-void Hdf5Writer::State::write(std::string_view object, hid_t type,
-                              std::span<const std::uint64_t> extents, const void* data) const
+Id Hdf5Writer::State::write(std::string_view object, hid_t type,
+                            std::span<const std::uint64_t> extents, const void* data) const
 {
-    const Id dataset = create(object, type, extents);
+    Id dataset = create(object, type, extents);
     std::uint64_t count = 1;
     for (const std::uint64_t extent : extents)
         count *= extent;
     if (count > 0)
         check(H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, object);
+    return dataset;
 }
 
 Hdf5Writer::Hdf5Writer(const fs::path& path) : state_(std::make_unique<State>(path)) {}
@@ -130,7 +131,7 @@ void Hdf5Writer::create_group(std::string_view path)
         const std::size_t end = std::min(path.find('/', begin), path.size());
         prefix = path.substr(0, end);
         begin = end + 1;
-        if (H5Lexists(state_->file.get(), prefix.c_str(), H5P_DEFAULT) > 0)
+        if (!state_->groups.insert(prefix).second)
             continue;
         const Id properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
         H5Pset_obj_track_times(properties.get(), false);
@@ -141,9 +142,9 @@ void Hdf5Writer::create_group(std::string_view path)
     }
 }
 
-void Hdf5Writer::write_dataset(std::string_view path, Hdf5Type type,
-                               std::span<const std::uint64_t> extents,
-                               std::span<const std::byte> bytes)
+std::optional<std::uint64_t> Hdf5Writer::write_dataset(std::string_view path, Hdf5Type type,
+                                                       std::span<const std::uint64_t> extents,
+                                                       std::span<const std::byte> bytes)
 {
     std::uint64_t count = 1;
     for (const std::uint64_t extent : extents)
@@ -151,7 +152,9 @@ void Hdf5Writer::write_dataset(std::string_view path, Hdf5Type type,
     SLUICE_CHECK(bytes.size() == count * size_of(type),
                  path << ": " << bytes.size() << " bytes for " << count << " elements");
     create_group(fs::path(path).parent_path().string());
-    state_->write(path, hdf5::number_type(type), extents, bytes.data());
+    const Id dataset = state_->write(path, hdf5::number_type(type), extents, bytes.data());
+    const haddr_t offset = count > 0 ? H5Dget_offset(dataset.get()) : HADDR_UNDEF;
+    return offset == HADDR_UNDEF ? std::nullopt : std::optional<std::uint64_t>(offset);
 }
 
 void Hdf5Writer::write_text(std::string_view path, std::string_view text)

@@ -1,0 +1,144 @@
+#include "io/metrics_file.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+#include "tests/io/checkpoint_fixture.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <fstream>
+#include <limits>
+#include <sys/resource.h>
+
+namespace fs = std::filesystem;
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+void write_update(MetricsFile& file, std::int64_t update)
+{
+    file.write("update", std::vector<MetricField>{{"update", update}, {"loss", 0.1}});
+}
+
+std::string update_line(std::int64_t update)
+{
+    return "{\"event\":\"update\",\"update\":" + std::to_string(update) +
+           ",\"loss\":0.10000000000000001}\n";
+}
+
+void append(const fs::path& path, const std::string& text)
+{
+    std::ofstream(path, std::ios::app | std::ios::binary) << text;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(metrics_file)
+
+BOOST_AUTO_TEST_CASE(one_line_with_every_kind_of_value)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    file.write("update", std::vector<MetricField>{{"update", std::int64_t{3}},
+                                                  {"third", 1.0 / 3.0},
+                                                  {"one", 1.0},
+                                                  {"tiny", 5e-324},
+                                                  {"text", std::string("a \"b\"\n\xff")},
+                                                  {"flag", true},
+                                                  {"alpha", std::vector<double>{0.5, 1.0}},
+                                                  {"none", std::vector<double>{}}});
+    BOOST_TEST(read_file(path) ==
+               "{\"event\":\"update\",\"update\":3,\"third\":0.33333333333333331,\"one\":1.0,"
+               "\"tiny\":4.9406564584124654e-324,\"text\":\"a \\\"b\\\"\\n\xef\xbf\xbd\","
+               "\"flag\":true,\"alpha\":[0.5,1.0],\"none\":[]}\n");
+}
+
+BOOST_AUTO_TEST_CASE(what_json_has_no_number_for_is_null_and_named)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    MetricsFile file(path, 0);
+    file.write("update",
+               std::vector<MetricField>{{"loss", std::numeric_limits<double>::quiet_NaN()},
+                                        {"alpha", std::vector<double>{1.0, -infinity}},
+                                        {"grad_norm", infinity}});
+    BOOST_TEST(read_file(path) ==
+               "{\"event\":\"update\",\"loss\":null,\"alpha\":[1.0,null],\"grad_norm\":null,"
+               "\"nonfinite\":{\"loss\":\"nan\",\"alpha[1]\":\"-inf\",\"grad_norm\":\"inf\"}}\n");
+}
+
+BOOST_AUTO_TEST_CASE(lines_of_updates_that_will_run_again_are_removed)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    {
+        MetricsFile file(path, 0);
+        for (std::int64_t update = 1; update <= 9; ++update)
+            write_update(file, update);
+    }
+    append(path, "{\"event\":\"update\",\"upda"); // died in the middle of a line
+    {
+        MetricsFile file(path, 4);
+        write_update(file, 5);
+    }
+    std::string expected;
+    for (std::int64_t update = 1; update <= 5; ++update)
+        expected += update_line(update);
+    BOOST_TEST(read_file(path) == expected);
+    MetricsFile same(path, 5);
+    BOOST_TEST(read_file(path) == expected);
+    MetricsFile fresh(path, 0);
+    BOOST_TEST(read_file(path).empty());
+}
+
+BOOST_AUTO_TEST_CASE(long_lines_and_garbage_at_the_end)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    const std::string long_line =
+        "{\"event\":\"update\",\"update\":2,\"alpha\":[" + std::string(300'000, ' ') + "1" + "]}\n";
+    append(path, update_line(1));
+    for (int i = 0; i < 5; ++i)
+        append(path, long_line);
+    append(path, std::string(5000, '\0') + "\nnot json\n[]\n\n");
+    MetricsFile file(path, 1);
+    BOOST_TEST(read_file(path) == update_line(1));
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    write_update(file, 1);
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const rlimit small{fs::file_size(path) + 10, before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    const std::string message = message_of([&] { write_update(file, 2); });
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    BOOST_TEST(contains(message, "metrics.jsonl: File too large (write)"), message);
+    BOOST_TEST(read_file(path) == update_line(1));
+    write_update(file, 2);
+    file.sync();
+    BOOST_TEST(read_file(path) == update_line(1) + update_line(2));
+    BOOST_TEST(contains(message_of([] { MetricsFile("/nonexistent/m.jsonl", 0); }),
+                        "No such file or directory (open)"));
+}
+
+BOOST_AUTO_TEST_CASE(status_is_replaced_whole)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "status.json";
+    write_status(path, "running", 3, "", 0);
+    write_status(path, "stopped", 4, "stopped by \"SIGINT\"", 75);
+    const std::string text = read_file(path);
+    BOOST_TEST(contains(text, "\"state\": \"stopped\""));
+    BOOST_TEST(contains(text, "\"update\": 4"));
+    BOOST_TEST(contains(text, "\"reason\": \"stopped by \\\"SIGINT\\\"\""));
+    BOOST_TEST(contains(text, "\"exit_code\": 75"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
