@@ -1,98 +1,93 @@
-// Scores of one query at a time; probabilities are recomputed, never stored.
+// The forward pass: one block of queries of one head at a time, over the blocks of keys it sees,
+// with a running maximum and sum per query (Dao et al. 2022, "FlashAttention", algorithm 1).
+#include "layers/kernels/attention.hpp"
+
 #include "core/parallel.hpp"
+#include "layers/kernels/cpu/attention_tiles.hpp"
 #include "layers/kernels/extents.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
 
 namespace sluice::kernels {
 
 namespace {
 
-/// One head's rows inside [B,T,3,H,D] or [B,T,H,D].
-struct HeadRows {
-    float* first; ///< [D] at position 0
-    std::int64_t stride;
-    float* operator[](std::int64_t position) const { return first + position * stride; }
+/// What one thread works on, on its stack.
+struct ForwardBlocks {
+    alignas(64) HeadBlock queries;            ///< transposed, scaled by 1/sqrt(D)
+    alignas(64) HeadBlock rows;               ///< queries, then keys, then values
+    alignas(64) HeadBlock sums;               ///< [query][P] sum of weights times values
+    alignas(64) ScoreBlock scores;            ///< [key][query]
+    alignas(64) float maximum[block_rows];    ///< of the scores so far
+    alignas(64) float weight_sum[block_rows]; ///< sum of exp(score - maximum) so far
+    alignas(64) float rescale[block_rows];    ///< exp(old maximum - new maximum)
 };
 
-HeadRows part_of_qkv(const TensorView& qkv, const AttentionExtents& e, std::int64_t b,
-                     std::int64_t part, std::int64_t h)
+/// scores = exp(scores - maximum) with the maximum over everything seen so far.
+void softmax_block(const BlockPair& pair, ForwardBlocks& blocks)
 {
-    const std::int64_t stride = 3 * e.heads * e.head_dim;
-    return {qkv.as<float>() + b * e.positions * stride + (part * e.heads + h) * e.head_dim, stride};
-}
-
-HeadRows head_of(const TensorView& heads, const AttentionExtents& e, std::int64_t b, std::int64_t h)
-{
-    const std::int64_t stride = e.heads * e.head_dim;
-    return {heads.as<float>() + b * e.positions * stride + h * e.head_dim, stride};
-}
-
-float dot(const float* x, const float* y, std::int64_t n)
-{
-    float sum = 0.0F;
-    for (std::int64_t i = 0; i < n; ++i)
-        sum += x[i] * y[i];
-    return sum;
-}
-
-void add_scaled(float* y, float factor, const float* x, std::int64_t n)
-{
-    for (std::int64_t i = 0; i < n; ++i)
-        y[i] += factor * x[i];
-}
-
-void forward_head(const AttentionForward& op, const AttentionExtents& e, std::int64_t b,
-                  std::int64_t h)
-{
-    const HeadRows q = part_of_qkv(op.qkv, e, b, 0, h), k = part_of_qkv(op.qkv, e, b, 1, h),
-                   v = part_of_qkv(op.qkv, e, b, 2, h), out = head_of(op.out, e, b, h);
-    float* logsumexp = op.logsumexp.as<float>() + (b * e.heads + h) * e.positions;
-    const float scale = 1.0F / std::sqrt(static_cast<float>(e.head_dim));
-
-    for (std::int64_t i = 0; i < e.positions; ++i) {
-        float max = -std::numeric_limits<float>::infinity();
-        for (std::int64_t j = 0; j <= i; ++j)
-            max = std::max(max, scale * dot(q[i], k[j], e.head_dim));
-        float sum = 0.0F;
-        std::fill_n(out[i], e.head_dim, 0.0F);
-        for (std::int64_t j = 0; j <= i; ++j) {
-            const float weight = std::exp(scale * dot(q[i], k[j], e.head_dim) - max);
+    constexpr float lowest = -std::numeric_limits<float>::infinity();
+    for (std::int64_t query = 0; query < pair.num_panels() * panel_width; query += num_lanes) {
+        float* scores = blocks.scores + query;
+        const Lanes old_maximum = load(blocks.maximum + query);
+        Lanes maximum = old_maximum;
+        for_visible_keys(pair, query, [&](std::int64_t key, auto visible) {
+            maximum = max(visible_or(load(scores + key * block_rows), lowest, visible), maximum);
+        });
+        Lanes sum{};
+        for_visible_keys(pair, query, [&](std::int64_t key, auto visible) {
+            float* at = scores + key * block_rows;
+            const Lanes weight = visible_or(exp(load(at) - maximum), 0.0F, visible);
             sum += weight;
-            add_scaled(out[i], weight, v[j], e.head_dim);
-        }
-        for (std::int64_t d = 0; d < e.head_dim; ++d)
-            out[i][d] /= sum;
-        logsumexp[i] = max + std::log(sum);
+            store(at, weight);
+        });
+        clear_unseen(pair, query, blocks.scores);
+        const Lanes rescale = exp(old_maximum - maximum);
+        store(blocks.maximum + query, maximum);
+        store(blocks.rescale + query, rescale);
+        store(blocks.weight_sum + query, fma(rescale, load(blocks.weight_sum + query), sum));
     }
 }
 
-// With p_ij = exp(s_ij - logsumexp_i), s_ij = scale q_i k_j:
-//   dv_j = sum_i p_ij dout_i,   ds_ij = p_ij (dout_i v_j - dout_i out_i),
-//   dq_i = scale sum_j ds_ij k_j,   dk_j = scale sum_i ds_ij q_i.
-void backward_head(const AttentionBackward& op, const AttentionExtents& e, std::int64_t b,
-                   std::int64_t h)
-{
-    const HeadRows q = part_of_qkv(op.qkv, e, b, 0, h), k = part_of_qkv(op.qkv, e, b, 1, h),
-                   v = part_of_qkv(op.qkv, e, b, 2, h), out = head_of(op.out, e, b, h),
-                   dout = head_of(op.dout, e, b, h), dq = part_of_qkv(op.qkv_gradient, e, b, 0, h),
-                   dk = part_of_qkv(op.qkv_gradient, e, b, 1, h),
-                   dv = part_of_qkv(op.qkv_gradient, e, b, 2, h);
-    const float* logsumexp = op.logsumexp.as<float>() + (b * e.heads + h) * e.positions;
-    float* row_dot = op.row_dot.as<float>() + (b * e.heads + h) * e.positions;
-    const float scale = 1.0F / std::sqrt(static_cast<float>(e.head_dim));
+struct Head {
+    HeadRows<const float> q, k, v;
+    HeadRows<float> out;
+    float* logsumexp; ///< [T]
+};
 
-    for (std::int64_t i = 0; i < e.positions; ++i) {
-        row_dot[i] = dot(dout[i], out[i], e.head_dim);
-        for (std::int64_t j = 0; j <= i; ++j) {
-            const float p = std::exp(scale * dot(q[i], k[j], e.head_dim) - logsumexp[i]);
-            const float ds = p * (dot(dout[i], v[j], e.head_dim) - row_dot[i]);
-            add_scaled(dv[j], p, dout[i], e.head_dim);
-            add_scaled(dq[i], scale * ds, k[j], e.head_dim);
-            add_scaled(dk[j], scale * ds, q[i], e.head_dim);
+void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries,
+            std::int64_t head_dim, ForwardBlocks& blocks)
+{
+    const std::int64_t stride = round_up(head_dim, panel_width);
+    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
+    copy_block({head.q[first_query], head.q.stride}, num_queries, head_dim, scale, blocks.rows);
+    transpose_block(blocks.rows, num_queries, head_dim, blocks.queries);
+    std::fill_n(blocks.maximum, block_rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(blocks.weight_sum, block_rows, 0.0F);
+    std::fill_n(blocks.sums, round_up(num_queries, strip_height) * stride, 0.0F);
+
+    for (std::int64_t first_key = 0; first_key <= first_query; first_key += block_rows) {
+        const bool diagonal = first_key == first_query;
+        const BlockPair pair{num_queries, diagonal ? num_queries : block_rows, diagonal};
+        copy_block({head.k[first_key], head.k.stride}, pair.num_keys, head_dim, 1.0F, blocks.rows);
+        score_product(pair, blocks.rows, blocks.queries, head_dim, blocks.scores);
+        softmax_block(pair, blocks);
+        for (std::int64_t query = 0; query < num_queries; ++query) {
+            float* sums = blocks.sums + query * stride;
+            for (std::int64_t c = 0; c < stride; c += num_lanes)
+                store(sums + c, blocks.rescale[query] * load(sums + c));
         }
+        copy_block({head.v[first_key], head.v.stride}, pair.num_keys, head_dim, 1.0F, blocks.rows);
+        add_over_keys(pair, blocks.scores, blocks.rows, head_dim, blocks.sums);
+    }
+
+    for (std::int64_t query = 0; query < num_queries; ++query) {
+        const float weight_sum = blocks.weight_sum[query];
+        float* out = head.out[first_query + query];
+        for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
+            store(out + c, load(blocks.sums + query * stride + c) / weight_sum, count);
+        });
+        head.logsumexp[first_query + query] = blocks.maximum[query] + std::log(weight_sum);
     }
 }
 
@@ -101,16 +96,30 @@ void backward_head(const AttentionBackward& op, const AttentionExtents& e, std::
 void run(Cpu, const AttentionForward& op)
 {
     const AttentionExtents e = extents_of(op);
-    parallel_for(e.sequences * e.heads,
-                 [&](std::int64_t item) { forward_head(op, e, item / e.heads, item % e.heads); });
-}
+    SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
+    const float* qkv = op.qkv.as<float>();
+    float* out = op.out.as<float>();
+    float* logsumexp = op.logsumexp.as<float>();
+    const std::int64_t channels = e.heads * e.head_dim;
+    const std::int64_t num_blocks = (e.positions + block_rows - 1) / block_rows;
 
-void run(Cpu, const AttentionBackward& op)
-{
-    const AttentionExtents e = extents_of(op);
-    std::fill_n(op.qkv_gradient.as<float>(), op.qkv_gradient.num_elements(), 0.0F);
-    parallel_for(e.sequences * e.heads,
-                 [&](std::int64_t item) { backward_head(op, e, item / e.heads, item % e.heads); });
+    parallel_for(e.sequences * e.heads * num_blocks, [=](std::int64_t item) {
+        const std::int64_t head = item / num_blocks, b = head / e.heads, h = head % e.heads;
+        // Late queries see more keys: first and last blocks alternate, so that a thread's run of
+        // items is as long as any other's.
+        const std::int64_t turn = item % num_blocks;
+        const std::int64_t block = turn % 2 == 0 ? turn / 2 : num_blocks - 1 - turn / 2;
+        const std::int64_t first_query = block * block_rows;
+
+        const float* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
+        ForwardBlocks blocks;
+        attend({.q = {first, 3 * channels},
+                .k = {first + channels, 3 * channels},
+                .v = {first + 2 * channels, 3 * channels},
+                .out = {out + b * e.positions * channels + h * e.head_dim, channels},
+                .logsumexp = logsumexp + head * e.positions},
+               first_query, std::min(block_rows, e.positions - first_query), e.head_dim, blocks);
+    });
 }
 
 } // namespace sluice::kernels

@@ -1,0 +1,145 @@
+#include "layers/kernels/attention.hpp"
+
+#include "tests/layers/kernels/kernel_fixture.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+using namespace sluice;
+using namespace sluice::testing;
+using kernels::AttentionBackward;
+using kernels::AttentionForward;
+
+namespace {
+
+struct Tensors {
+    Tensors(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D, std::uint64_t seed,
+            double scale = 1.0)
+        : qkv(Twin::random({B, T, 3, H, D}, seed, scale)), out(Twin::poisoned({B, T, H, D})),
+          logsumexp(Twin::poisoned({B, H, T})), dout(Twin::random({B, T, H, D}, seed + 1)),
+          row_dot(Twin::poisoned({B, H, T})), qkv_gradient(Twin::poisoned({B, T, 3, H, D}))
+    {
+    }
+
+    auto forward()
+    {
+        return [this](auto side) {
+            return AttentionForward{
+                .qkv = side(qkv), .out = side(out), .logsumexp = side(logsumexp)};
+        };
+    }
+    auto backward()
+    {
+        return [this](auto side) {
+            return AttentionBackward{.dout = side(dout),
+                                     .qkv = side(qkv),
+                                     .out = side(out),
+                                     .logsumexp = side(logsumexp),
+                                     .row_dot = side(row_dot),
+                                     .qkv_gradient = side(qkv_gradient)};
+        };
+    }
+
+    Twin qkv, out, logsumexp, dout, row_dot, qkv_gradient;
+};
+
+TensorView in_float64(Twin& twin) { return twin.in_float64(); }
+TensorView in_float32(Twin& twin) { return twin.in_float32(); }
+
+/// float32 against float64 on standard normal inputs. A score is a sum of D products over sqrt(D),
+/// off by a few epsilon; a weight by as much relative; sums over T weights that add to 1 stay
+/// there, and D products of the backward pass add sqrt(D) of them, on gradients of a few units.
+void check_agreement(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D,
+                     std::uint64_t seed)
+{
+    const std::string what =
+        "B " + std::to_string(B) + " T " + std::to_string(T) + " D " + std::to_string(D);
+    Tensors tensors(B, T, H, D, seed);
+    launch_both(tensors.forward());
+    check_close(tensors.out, 24 * epsilon, what + " out");
+    check_close(tensors.logsumexp, 24 * epsilon, what + " logsumexp");
+    launch_both(tensors.backward());
+    const double sum_error = std::sqrt(static_cast<double>(D)) * epsilon;
+    check_close(tensors.row_dot, 16 * sum_error, what + " row_dot");
+    check_close(tensors.qkv_gradient, 48 * sum_error, what + " qkv_gradient");
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(attention)
+
+BOOST_AUTO_TEST_CASE(reference_on_two_positions_by_hand)
+{
+    // D = 1: position 0 sees itself; position 1 has scores 2*1 and 2*3 and values 10 and 20.
+    std::vector<double> qkv = {5, 1, 10, 2, 3, 20}, out(2), logsumexp(2);
+    kernels::launch(reference, AttentionForward{.qkv = view_of(qkv.data(), {1, 2, 3, 1, 1}),
+                                                .out = view_of(out.data(), {1, 2, 1, 1}),
+                                                .logsumexp = view_of(logsumexp.data(), {1, 1, 2})});
+    const double sum = std::exp(2.0) + std::exp(6.0);
+    BOOST_TEST(out[0] == 10.0);
+    BOOST_TEST(std::abs(out[1] - (std::exp(2.0) * 10 + std::exp(6.0) * 20) / sum) < 1e-13);
+    BOOST_TEST(logsumexp[0] == 5.0);
+    BOOST_TEST(std::abs(logsumexp[1] - std::log(sum)) < 1e-13);
+}
+
+BOOST_AUTO_TEST_CASE(reference_attention_gradient_agrees_with_differences)
+{
+    Tensors tensors(2, 5, 2, 4, 11);
+    kernels::launch(reference, tensors.forward()(in_float64));
+    kernels::launch(reference, tensors.backward()(in_float64));
+    const std::vector<double> gradient = tensors.qkv_gradient.values;
+    check_gradient(tensors.qkv.values, gradient, [&] {
+        kernels::launch(reference, tensors.forward()(in_float64));
+        return dot(tensors.out.values, tensors.dout.values);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(cpu_attention_agrees_with_reference_at_every_edge)
+{
+    // Around lanes (8), panels (16), strips (6), blocks (96), and odd numbers of each.
+    for (const std::int64_t T : {1, 2, 5, 6, 7, 8, 9, 15, 16, 17, 63, 64, 65, 95, 96, 97, 129, 200})
+        check_agreement(1, T, 2, 16, static_cast<std::uint64_t>(T));
+    for (const std::int64_t D : {1, 2, 8, 12, 32, 64, 80, 128, 256})
+        for (const std::int64_t T : {1, 65, 129})
+            check_agreement(1, T, 1, D, static_cast<std::uint64_t>(100 * D + T));
+    check_agreement(3, 110, 3, 24, 7);
+}
+
+BOOST_AUTO_TEST_CASE(cpu_attention_survives_large_scores)
+{
+    // Scores of some hundreds: exp of any of them alone would overflow. Errors scale with scores.
+    Tensors tensors(1, 130, 2, 32, 3, 8.0);
+    launch_both(tensors.forward());
+    check_close(tensors.out, 4e-3, "out");
+    check_close(tensors.logsumexp, 1e-3, "logsumexp");
+}
+
+BOOST_AUTO_TEST_CASE(cpu_attention_gives_same_bits_on_any_threads)
+{
+    for (const std::int64_t T : {64, 200, 300})
+        check_same_bits_on_any_threads([T] {
+            Tensors tensors(2, T, 3, 32, 5);
+            kernels::launch(cpu, tensors.forward()(in_float32));
+            kernels::launch(cpu, tensors.backward()(in_float32));
+            std::vector<float> all;
+            for (const Twin* twin :
+                 {&tensors.out, &tensors.logsumexp, &tensors.row_dot, &tensors.qkv_gradient})
+                all.insert(all.end(), twin->floats().begin(), twin->floats().end());
+            return all;
+        });
+}
+
+BOOST_AUTO_TEST_CASE(cpu_attention_never_looks_ahead)
+{
+    // Not a bit of the first 100 outputs changes when those from 100 on change.
+    Tensors plain(1, 140, 1, 16, 9), broken(1, 140, 1, 16, 9);
+    float* qkv = static_cast<float*>(broken.qkv.in_float32().data);
+    std::fill_n(qkv + 100 * 48, 40 * 48, 30.0F);
+    kernels::launch(cpu, plain.forward()(in_float32));
+    kernels::launch(cpu, broken.forward()(in_float32));
+    for (std::size_t i = 0; i < 100 * 16; ++i)
+        BOOST_REQUIRE_EQUAL(plain.out.floats()[i], broken.out.floats()[i]);
+    BOOST_TEST(plain.out.floats()[100 * 16] != broken.out.floats()[100 * 16]);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
