@@ -41,6 +41,9 @@ class FileMap {
 public:
     explicit FileMap(const std::filesystem::path& path)
     {
+        if (std::filesystem::is_directory(path))
+            throw data_error("this is a folder", path.string(),
+                             "give a file that `sluice data prepare` wrote");
         const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
         struct stat status {};
         if (fd < 0 || ::fstat(fd, &status) != 0) {

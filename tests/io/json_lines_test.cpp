@@ -1,0 +1,106 @@
+#include "io/json_lines.hpp"
+
+#include "tests/io/text_fixture.hpp"
+
+#include <vector>
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+std::vector<std::string> texts_of(const std::string& path, const std::string& key = "text")
+{
+    JsonLines lines(path, key);
+    std::vector<std::string> texts;
+    for (std::string text; lines.next(text);)
+        texts.push_back(text);
+    return texts;
+}
+
+const std::vector<std::string> one_two{"one", "two"};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(json_lines)
+
+BOOST_AUTO_TEST_CASE(reads_the_text_of_each_line)
+{
+    const TextFolder folder;
+    const std::string c4 = "{\"text\":\"one\",\"timestamp\":\"2019\",\"url\":\"http://x\"}\n"
+                           "{\"url\":\"\",\"text\":\"two\"}\n";
+    BOOST_TEST(texts_of(folder.write("c4.json", c4)) == one_two);
+    BOOST_TEST(texts_of(folder.write("c4.json.gz", gzip(c4))) == one_two);
+    BOOST_TEST(texts_of(folder.write("no_newline.jsonl", c4.substr(0, c4.size() - 1))) == one_two);
+    BOOST_TEST(texts_of(folder.write("blank.jsonl",
+                                     "\n{\"text\":\"one\"}\r\n  \n\n{\"text\":\"two\"}\n\n")) ==
+               one_two);
+    BOOST_TEST(texts_of(folder.write("bom.jsonl", "\xEF\xBB\xBF" + c4)) == one_two);
+    BOOST_TEST(texts_of(folder.write("empty.jsonl", "")).empty());
+    BOOST_TEST(texts_of(folder.write("key.jsonl", "{\"content\":\"c\",\"text\":\"t\"}"),
+                        "content") == std::vector<std::string>{"c"});
+}
+
+BOOST_AUTO_TEST_CASE(undoes_escapes)
+{
+    const TextFolder folder;
+    const auto texts =
+        texts_of(folder.write("escapes.jsonl", R"({"text":"a\n\"b\"\t\u00e9\ud83c\udf0a\\"})"));
+    BOOST_TEST(texts == std::vector<std::string>{"a\n\"b\"\t\xC3\xA9\xF0\x9F\x8C\x8A\\"});
+}
+
+BOOST_AUTO_TEST_CASE(lines_longer_than_any_buffer)
+{
+    const TextFolder folder;
+    std::vector<std::string> texts;
+    std::string file;
+    for (const std::size_t size : {10u, 3'000'000u, 5u, 1'048'576u, 2'500'000u, 1u}) {
+        std::string text(size, 'w');
+        text.back() = static_cast<char>('a' + texts.size());
+        file += "{\"text\":\"" + text + "\"}\n";
+        texts.push_back(text);
+    }
+    BOOST_TEST((texts_of(folder.write("long.jsonl", file)) == texts));
+}
+
+BOOST_AUTO_TEST_CASE(bad_lines_are_named)
+{
+    const TextFolder folder;
+    const auto refused = [&](const std::string& second, std::initializer_list<std::string> parts) {
+        const std::string path = folder.write("bad.jsonl", "{\"text\":\"one\"}\n" + second);
+        check_data_error([&] { texts_of(path); }, {"bad.jsonl line 2"});
+        check_data_error([&] { texts_of(path); }, parts);
+    };
+    refused("{\"text\": \n", {"JSON"});
+    refused("{\"body\":\"x\",\"id\":1}\n", {"no key 'text'", "'body', 'id'", "--text-key"});
+    refused("{\"text\":7}\n", {"not a string"});
+    refused("{\"text\":null}\n", {"not a string"});
+    refused("[{\"text\":\"x\"}]\n", {"not an object"});
+    refused("plain words\n", {"--format text"});
+    refused("{\"text\":\"\xFF\"}\n", {"UTF"});
+    refused("{\"text\":\"x\"} {\"text\":\"y\"}\n", {"JSON"});
+}
+
+BOOST_AUTO_TEST_CASE(damage_of_the_file_comes_before_what_it_does_to_a_line)
+{
+    const TextFolder folder;
+    std::string lines;
+    for (std::uint32_t i = 0; i < 20'000; ++i)
+        lines += "{\"text\":\"" + std::to_string(i * 2654435761u) + "\"}\n";
+    std::string packed = gzip(lines);
+    packed[packed.size() / 3] ^= 0x10;
+    const std::string path = folder.write("damaged.json.gz", packed);
+    check_data_error([&] { texts_of(path); }, {"damaged.json.gz", "damaged gzip file", "at byte"});
+}
+
+BOOST_AUTO_TEST_CASE(tells_json_lines_from_other_json)
+{
+    const TextFolder folder;
+    BOOST_TEST(begins_with_json_object(folder.write("a", "{\"x\":1}\nanything")));
+    BOOST_TEST(begins_with_json_object(folder.write("a.gz", gzip("{\"x\":1}"))));
+    BOOST_TEST(!begins_with_json_object(folder.write("b", "{\n  \"x\": 1\n}\n")));
+    BOOST_TEST(!begins_with_json_object(folder.write("c", "[1, 2]\n")));
+    BOOST_TEST(!begins_with_json_object(folder.write("d", "")));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
