@@ -177,6 +177,25 @@ BOOST_AUTO_TEST_CASE(every_instant_of_a_full_disk_is_reported)
     }
 }
 
+// Space that HDF5 takes at the end and nobody writes: only closing finds out that it is not there.
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_reach_its_full_length_is_reported)
+{
+    Folder folder;
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    report_size_limit_as_error();
+    const rlimit small{100'000, before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    const std::string message = message_of([&] {
+        Hdf5Writer file(folder.path / "file.h5");
+        file.create_dataset("/tokens", Hdf5Type::u16, std::vector<std::uint64_t>{1'000'000});
+        file.commit();
+    });
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    BOOST_TEST(contains(message, "File too large (ftruncate)"), message);
+    BOOST_TEST(fs::is_empty(folder.path));
+}
+
 BOOST_AUTO_TEST_CASE(mistakes_are_named)
 {
     Folder folder;
