@@ -72,9 +72,9 @@ def read_tree(path):
         return datasets, dict(file.attrs)
 
 
-def differences(committed, regenerated, tolerance=1e-12):
+def differences(committed, regenerated, tolerance=2e-12):
     """Lines that say where two fixture files differ by more than `tolerance` of a dataset's largest
-    element (on the machine they were made on they agree to the bit)."""
+    element: one step of the rounding above (on the machine they were made on, to the bit)."""
     (old, old_attributes), (new, new_attributes) = read_tree(committed), read_tree(regenerated)
     lines = [f"{name}: only in one file" for name in sorted(old.keys() ^ new.keys())]
     if old_attributes != new_attributes:
