@@ -97,6 +97,14 @@ void differentiate(const HeadGradient& head, std::int64_t positions, std::int64_
                        blocks.keys);
             copy_block({head.v[first_key], head.v.stride}, pair.num_keys, head_dim, 1.0F,
                        blocks.values);
+            if (!diagonal) {
+                const std::int64_t next = first_key + block_rows;
+                const std::int64_t num_next = std::min(block_rows, positions - next);
+                prefetch_rows<const float>({head.k[next], head.k.stride}, num_next, head_dim);
+                prefetch_rows<const float>({head.v[next], head.v.stride}, num_next, head_dim);
+            }
+            prefetch_rows<float>({head.dv[first_key], head.dv.stride}, pair.num_keys, head_dim);
+            prefetch_rows<float>({head.dk[first_key], head.dk.stride}, pair.num_keys, head_dim);
             score_product(pair, blocks.keys, blocks.queries_by_channel, head_dim, blocks.p);
             score_product(pair, blocks.values, blocks.dout_by_channel, head_dim, blocks.ds);
             score_gradient(pair, blocks);

@@ -38,6 +38,17 @@ struct HeadRows {
     Float* operator[](std::int64_t position) const { return first + position * stride; }
 };
 
+/// Asks for rows that are needed soon: they lie a whole token apart, further than the processor
+/// looks ahead on its own.
+template <class Float>
+inline void prefetch_rows(HeadRows<Float> rows, std::int64_t num_rows, std::int64_t head_dim)
+{
+    constexpr std::int64_t floats_per_line = 16;
+    for (std::int64_t row = 0; row < num_rows; ++row)
+        for (std::int64_t c = 0; c < head_dim; c += floats_per_line)
+            __builtin_prefetch(rows[row] + c, std::is_const_v<Float> ? 0 : 1, 2);
+}
+
 /// to[row][P] = factor * from[row] for `num_rows` rows; rows up to the next whole strip and
 /// channels from D to P become zero.
 inline void copy_block(HeadRows<const float> from, std::int64_t num_rows, std::int64_t head_dim,
@@ -78,9 +89,10 @@ enum class Start : bool { zero, sum };
 
 /// c[row][column] (+)= sum over k of a(row, k) b[k][column] for one strip of rows and one panel of
 /// columns, k ascending.
+/// Out of line, so that its twelve sums and its addresses get all the registers.
 template <Start start>
-inline void multiply_strip(const StripFactors& a, const float* b, std::int64_t b_stride,
-                           std::int64_t depth, float* c, std::int64_t c_stride)
+[[gnu::noinline]] void multiply_strip(const StripFactors& a, const float* b, std::int64_t b_stride,
+                                      std::int64_t depth, float* c, std::int64_t c_stride)
 {
     Lanes sums[strip_height][2];
 #pragma GCC unroll 6
