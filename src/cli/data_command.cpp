@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <fmt/format.h>
 #include <map>
@@ -20,22 +21,30 @@ namespace sluice {
 
 namespace {
 
-/// "1234", "5.6 k", "7.8 M": three digits are enough for a summary.
-std::string short_count(double value, double base, const char* unit)
+/// "123", "5.6k", "78.9M": three digits are enough while work goes on.
+std::string short_count(double value, double base)
 {
     static constexpr const char* prefixes[] = {"", "k", "M", "G", "T", "P"};
     std::size_t prefix = 0;
     for (; value >= base && prefix + 1 < std::size(prefixes); ++prefix)
         value /= base;
-    if (prefix == 0)
-        return fmt::format("{:.0f} {}", value, unit);
-    return fmt::format("{:.{}f} {}{}{}", value, value < 100.0 ? 1 : 0, prefixes[prefix],
-                       base == 1024.0 ? "i" : "", unit);
+    return fmt::format("{:.{}f}{}", value, prefix > 0 && value < 100.0 ? 1 : 0, prefixes[prefix]);
 }
 
-std::string bytes_text(std::uint64_t bytes)
+std::string count_of(std::uint64_t count, const char* unit)
 {
-    return short_count(static_cast<double>(bytes), 1024.0, "B");
+    return short_count(static_cast<double>(count), 1000.0) + " " + unit;
+}
+
+/// "78.9 MiB".
+std::string bytes_text(double bytes)
+{
+    std::string text = short_count(bytes, 1024.0);
+    if (!std::isalpha(static_cast<unsigned char>(text.back())))
+        return text + " B";
+    const char prefix = text.back();
+    text.pop_back();
+    return text + " " + (prefix == 'k' ? 'K' : prefix) + "iB";
 }
 
 std::string clock_text(double seconds)
@@ -61,26 +70,25 @@ std::string progress_text(const PrepareProgress& at, std::uint64_t limit_bytes)
     const double share = std::max(input_share, static_cast<double>(at.text_bytes) /
                                                    static_cast<double>(limit_bytes));
     const double remaining = share > 0.0 ? at.seconds * (1.0 - share) / share : 0.0;
-    return fmt::format(
-        "{} {:3.0f}%  {}  {}  {}/s  ETA {}", bar_text(share), 100.0 * share,
-        short_count(static_cast<double>(at.documents), 1000.0, "documents"),
-        short_count(static_cast<double>(at.tokens), 1000.0, "tokens"),
-        bytes_text(static_cast<std::uint64_t>(static_cast<double>(at.text_bytes) / at.seconds)),
-        clock_text(remaining));
+    return fmt::format("{} {:3.0f}%  {}  {}  {}/s  ETA {}", bar_text(share), 100.0 * share,
+                       count_of(at.documents, "documents"), count_of(at.tokens, "tokens"),
+                       bytes_text(static_cast<double>(at.text_bytes) / at.seconds),
+                       clock_text(remaining));
 }
 
 void print_file(const char* role, const PreparedFile& file)
 {
     if (!file.path.empty())
         fmt::print("{:<12}{}  {} documents  {} tokens  {}\n", role, file.path.string(),
-                   file.num_documents, file.num_tokens, bytes_text(file.size_bytes));
+                   file.num_documents, file.num_tokens,
+                   bytes_text(static_cast<double>(file.size_bytes)));
 }
 
 void print_summary(const PrepareSummary& summary, const Tokenizer& tokenizer)
 {
     const TextSourceCounts& source = summary.source;
     fmt::print("{:<12}{} files  {} documents  {} of text\n", "read", source.files_read,
-               source.documents, bytes_text(source.text_bytes));
+               source.documents, bytes_text(static_cast<double>(source.text_bytes)));
     if (source.files_not_text + source.files_empty + source.empty_documents > 0)
         fmt::print("{:<12}{} files that are not text, {} empty files, {} empty JSON lines\n",
                    "passed over", source.files_not_text, source.files_empty,
@@ -89,9 +97,9 @@ void print_summary(const PrepareSummary& summary, const Tokenizer& tokenizer)
                tokenizer.description(), tokenizer.vocab_size(), summary.bytes_per_token());
     print_file(summary.validation.path.empty() ? "written" : "train", summary.train);
     print_file("validation", summary.validation);
-    fmt::print("{:<12}{}  {}/s\n", "time", clock_text(summary.seconds),
-               bytes_text(static_cast<std::uint64_t>(static_cast<double>(source.text_bytes) /
-                                                     std::max(summary.seconds, 1e-3))));
+    fmt::print(
+        "{:<12}{}  {}/s\n", "time", clock_text(summary.seconds),
+        bytes_text(static_cast<double>(source.text_bytes) / std::max(summary.seconds, 1e-3)));
 }
 
 struct PrepareFlags {
