@@ -108,7 +108,7 @@ class Checkpoint(RunTest):
     def test_curves_follow_the_formulas(self):
         for row in self.metrics("run"):
             k = row["update"] - 1
-            decay_start = 8 - 0.3 * 8
+            decay_start = 8 - 0.25 * 8
             lr = 0.01 * min(1.0, k / 2, (8 - k) / (8 - decay_start))
             self.assertAlmostEqual(row["lr"], lr, places=15)
             for layer, alpha in enumerate(row["alpha"], start=1):

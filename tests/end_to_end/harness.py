@@ -29,7 +29,7 @@ lr = 0.01
 [lr_schedule]
 kind = "wsd"
 warmup_steps = 2
-decay_fraction = 0.3
+decay_fraction = 0.25
 [batch]
 global_batch_size = 10
 micro_batch_size = 2
@@ -57,6 +57,8 @@ ENVIRONMENT = {
     "OMPI_MCA_odls_base_sigkill_timeout": "60",
     # Ranks on one machine; without it Open MPI may complain about missing network hardware.
     "OMPI_MCA_btl": "self,vader",
+    # More threads than cores: a waiting thread must sleep, not spin.
+    "OMP_WAIT_POLICY": "passive",
     "ASAN_OPTIONS": "detect_leaks=0",
 }
 
