@@ -209,6 +209,10 @@ BOOST_AUTO_TEST_CASE(where_a_document_goes_depends_on_seed_and_index_alone)
         const double deviation = std::sqrt(20'000 * fraction * (1.0 - fraction));
         BOOST_TEST(std::abs(held_out - 20'000 * fraction) < 5.0 * deviation);
     }
+    int pairs = 0; // of neighbours that are both held out: chance has a quarter of them
+    for (std::uint64_t document = 0; document < 10'000; ++document)
+        pairs += in_validation(5, 2 * document, 0.5) && in_validation(5, 2 * document + 1, 0.5);
+    BOOST_TEST(std::abs(pairs - 2500) < 5.0 * std::sqrt(10'000 * 0.25 * 0.75));
     int different = 0;
     for (std::uint64_t document = 0; document < 1000; ++document) {
         different += in_validation(1, document, 0.5) != in_validation(2, document, 0.5);
