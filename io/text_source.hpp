@@ -29,7 +29,7 @@ struct TextSourceOptions {
     std::uint64_t max_documents = std::numeric_limits<std::uint64_t>::max();
     /// Of UTF-8 text; the last document is cut to fit.
     std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();
-    std::size_t max_piece_bytes = std::size_t{4} << 20;
+    std::size_t max_piece_bytes = std::size_t{1} << 20;
 };
 
 struct TextPiece {

@@ -14,7 +14,6 @@
 #include <cctype>
 #include <cstdio>
 #include <fmt/format.h>
-#include <map>
 #include <memory>
 
 namespace sluice {
@@ -105,8 +104,24 @@ void print_summary(const PrepareSummary& summary, const Tokenizer& tokenizer)
 struct PrepareFlags {
     PrepareOptions options;
     std::string tokenizer;
+    std::string format = "auto";
     bool quiet = false;
 };
+
+TextFormat format_named(const std::string& name)
+{
+    return name == "text" ? TextFormat::text
+                          : (name == "jsonl" ? TextFormat::jsonl : TextFormat::automatic);
+}
+
+/// CLI11's own check speaks of a range up to 1.8e308.
+std::string at_least(std::int64_t least, const std::string& text)
+{
+    std::int64_t value = 0;
+    if (CLI::detail::lexical_cast(text, value) && value >= least)
+        return {};
+    return "'" + text + "' is not a whole number of " + std::to_string(least) + " or more";
+}
 
 int prepare(const PrepareFlags& flags)
 {
@@ -165,11 +180,9 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
     command->add_option("--validation-out", options.validation_out, "Token file of that share");
     command->add_option("--split-seed", options.split_seed, "Chooses which documents those are")
         ->capture_default_str();
-    static const std::map<std::string, TextFormat> formats{
-        {"auto", TextFormat::automatic}, {"text", TextFormat::text}, {"jsonl", TextFormat::jsonl}};
-    command
-        ->add_option("--format", options.source.format, "auto (by file name), text or jsonl [auto]")
-        ->transform(CLI::CheckedTransformer(formats).description(""));
+    command->add_option("--format", flags->format, "auto (by file name), text or jsonl")
+        ->check(CLI::IsMember({"auto", "text", "jsonl"}).description(""))
+        ->capture_default_str();
     command->add_option("--text-key", options.source.text_key, "Key of the text in JSON lines")
         ->capture_default_str();
     for (auto& [name, patterns, what] :
@@ -184,7 +197,7 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
     command
         ->add_option("--max-documents", options.source.max_documents,
                      "Stop after this many documents")
-        ->check(CLI::PositiveNumber);
+        ->check([](const std::string& text) { return at_least(1, text); });
     command
         ->add_option("--max-bytes", options.source.max_bytes,
                      "Stop after this much text, cutting the last document; 64M is 64 x 1024^2")
@@ -192,9 +205,12 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
     command
         ->add_option("--threads", options.num_threads,
                      "Threads that tokenize; the result is the same for any number [all cores]")
-        ->check(CLI::NonNegativeNumber);
+        ->check([](const std::string& text) { return at_least(1, text); });
     command->add_flag("--quiet", flags->quiet, "No progress and no summary");
-    command->callback([&chosen, flags] { chosen = [flags] { return prepare(*flags); }; });
+    command->callback([&chosen, flags] {
+        flags->options.source.format = format_named(flags->format);
+        chosen = [flags] { return prepare(*flags); };
+    });
 }
 
 struct ShowFlags {

@@ -36,6 +36,8 @@ bool same_file(const fs::path& a, const fs::path& b)
 
 void check_options(const PrepareOptions& options)
 {
+    if (options.source.max_bytes == 0)
+        throw usage_error("no text would be read", "--max-bytes 0", "give 1 or more");
     const bool splits = options.validation_fraction > 0.0;
     if (!(options.validation_fraction >= 0.0 && options.validation_fraction < 1.0))
         throw usage_error("a fraction is at least 0 and below 1", "--validation-fraction",
@@ -146,10 +148,14 @@ private:
 
     void require_documents() const
     {
+        const std::uint64_t documents =
+            train_->num_documents() + (validation_ ? validation_->num_documents() : 0);
+        if (documents == 0)
+            throw data_error("not one character of the input fits", "--max-bytes",
+                             "allow more bytes");
         if (!validation_ || (train_->num_documents() > 0 && validation_->num_documents() > 0))
             return;
         const bool no_validation = validation_->num_documents() == 0;
-        const std::uint64_t documents = train_->num_documents() + validation_->num_documents();
         throw data_error(std::string("the split by document leaves no document for ") +
                              (no_validation ? "validation" : "training") + ": the input has " +
                              std::to_string(documents) +

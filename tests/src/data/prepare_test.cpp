@@ -274,6 +274,10 @@ BOOST_AUTO_TEST_CASE(an_empty_half_is_an_error)
                      {"training", "2 documents", "--split-seed"});
     BOOST_TEST(!std::filesystem::exists(options.out));
     BOOST_TEST(!std::filesystem::exists(options.validation_out));
+    options = options_for(folder);
+    folder.write("texts/a.txt", "\xC3\xA9");
+    options.source.max_bytes = 1;
+    check_data_error([&] { prepare_tokens(options, *make_byte_tokenizer()); }, {"--max-bytes"});
 }
 
 BOOST_AUTO_TEST_CASE(options_that_contradict_each_other)
@@ -298,6 +302,7 @@ BOOST_AUTO_TEST_CASE(options_that_contradict_each_other)
         },
         {"same file"});
     refused([&](auto& o) { o.out = folder.path(); }, {"folder"});
+    refused([](auto& o) { o.source.max_bytes = 0; }, {"--max-bytes"});
     refused(
         [&](auto& o) {
             o.inputs = {folder / "texts/a.txt"};
