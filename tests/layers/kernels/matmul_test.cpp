@@ -100,7 +100,13 @@ BOOST_AUTO_TEST_CASE(cpu_matmul_agrees_with_reference_at_every_edge)
             check_agreement({m, n, 33}, seed++);
     check_agreement({2100, 40, 20}, seed++);
     check_agreement({40, 2100, 20}, seed++);
-    check_agreement({30, 20, 3000}, seed++);
+    // Around the steps of K, of a transposed a too.
+    for (const std::int64_t k : {511, 512, 513, 1030, 4095, 4096, 4097, 8193}) {
+        check_agreement({30, 20, k}, seed++);
+        check_agreement({140, 20, k, Transpose::yes, Transpose::no, AddendKind::out}, seed++);
+        check_agreement({9, 17, k, Transpose::yes, Transpose::yes, AddendKind::other, 1.0, 0.5},
+                        seed++);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(cpu_matmul_knows_every_transpose_addend_and_factor)
@@ -128,6 +134,18 @@ BOOST_AUTO_TEST_CASE(cpu_matmul_gives_same_bits_on_any_threads)
             kernels::launch(cpu, tensors.product(c)([](Twin& twin) { return twin.in_float32(); }));
             return std::vector<float>(tensors.out.floats().begin(), tensors.out.floats().end());
         });
+}
+
+BOOST_AUTO_TEST_CASE(cpu_matmul_leaves_the_number_of_threads_alone)
+{
+    const int threads_before = num_threads();
+    for (const int threads : {1, 2, 3}) {
+        set_num_threads(threads);
+        Tensors tensors({40, 300, 50}, 3);
+        launch_both(tensors.product({40, 300, 50}));
+        BOOST_TEST(num_threads() == threads);
+    }
+    set_num_threads(threads_before);
 }
 
 BOOST_AUTO_TEST_CASE(matmul_refuses_extents_that_do_not_fit)
