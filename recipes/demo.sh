@@ -16,7 +16,7 @@ show() {
 train() { # ranks, then options; 75 means "stopped as asked, run again to continue"
     local ranks=$1 code=0
     shift
-    show mpirun --quiet -n "$ranks" "$sluice" train "$recipe" --run-dir "$folder" \
+    show "$sluice" train "$recipe" --ranks "$ranks" --run-dir "$folder" \
         --set "data.train=$folder/train.h5" --set "data.validation=$folder/validation.h5" "$@" || code=$?
     [[ $code -eq 0 || $code -eq 75 ]] || exit "$code"
     return "$code"

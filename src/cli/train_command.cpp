@@ -5,6 +5,7 @@
 #include "core/parallel.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
+#include "src/cli/launcher.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/stop_request.hpp"
@@ -26,6 +27,7 @@ struct TrainOptions {
     std::string resume = "auto";
     std::int64_t stop_after = 0;
     std::string inject;
+    int num_ranks = 0; ///< 0: as the launcher says
 };
 
 ResumeRequest resume_request(const std::string& text)
@@ -70,8 +72,31 @@ std::filesystem::path default_run_dir(const std::string& run_file)
     return std::filesystem::path("runs") / std::filesystem::path(run_file).stem();
 }
 
+/// The command line again, for the ranks: without --ranks.
+std::vector<std::string> without_ranks(const TrainOptions& options)
+{
+    std::vector<std::string> arguments{"train",        options.run_file,
+                                       "--resume",     options.resume,
+                                       "--stop-after", std::to_string(options.stop_after)};
+    for (const std::string& override : options.overrides)
+        arguments.insert(arguments.end(), {"--set", override});
+    if (!options.run_dir.empty())
+        arguments.insert(arguments.end(), {"--run-dir", options.run_dir});
+    if (!options.inject.empty())
+        arguments.insert(arguments.end(), {"--inject", options.inject});
+    return arguments;
+}
+
 int train(const TrainOptions& options)
 {
+    if (options.num_ranks > 0) {
+        if (launched_as().by_launcher)
+            throw usage_error("--ranks starts mpirun, and this process was started by one",
+                              "command line", "leave out either of the two");
+        // What one process can find wrong is said once, before there are many.
+        check_layout(load_run_config(options.run_file, options.overrides), options.num_ranks);
+        return launch_ranks(options.num_ranks, without_ranks(options));
+    }
     // Everything that can be wrong without a word to other ranks is found before MPI starts.
     RunConfig config = load_run_config(options.run_file, options.overrides);
     const FaultInjection fault = fault_from(options.inject);
@@ -143,6 +168,10 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         ->take_all()
         ->expected(1)
         ->allow_extra_args(false);
+    command
+        ->add_option("--ranks,-n", options->num_ranks,
+                     "Start this many ranks with mpirun; Ctrl-C then saves and stops")
+        ->check(CLI::PositiveNumber);
     command->add_option("--run-dir", options->run_dir,
                         "Folder of the run [runs/<name of the run file>]");
     command

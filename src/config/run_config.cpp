@@ -85,7 +85,9 @@ RunConfig load_run_config(const std::filesystem::path& path,
     if (!stream.is_open() || stream.bad())
         throw usage_error("cannot read the run file", path.string(),
                           "name a readable file, like recipes/demo.toml");
-    return parse_run_config(text, path.string(), path.parent_path(), overrides);
+    return parse_run_config(
+        text, path.string(),
+        path.has_parent_path() ? path.parent_path() : std::filesystem::path("."), overrides);
 }
 
 } // namespace sluice

@@ -81,6 +81,16 @@ std::vector<std::string> problems_of(const fs::path& folder)
 std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
 {
     if (request.mode == ResumeMode::path) {
+        const auto later = list_checkpoints(checkpoints);
+        const std::string name = request.path.has_filename()
+                                     ? request.path.filename().string()
+                                     : request.path.parent_path().filename().string();
+        if (!later.empty() && later.back().filename().string() > name)
+            throw usage_error("this run folder has a later checkpoint, " +
+                                  later.back().filename().string() +
+                                  ": going on from an earlier one would mix two histories",
+                              request.path.string(),
+                              "choose another --run-dir, or move the later checkpoints away");
         const auto problems = problems_of(request.path);
         if (!problems.empty())
             throw data_error(

@@ -1,6 +1,9 @@
 #include "src/train/progress_line.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -11,11 +14,37 @@ namespace {
 constexpr std::chrono::milliseconds terminal_interval{100};
 constexpr std::string_view erase_line = "\r\033[K";
 
+/// A rank's output is a pipe to its launcher; what counts is whether the launcher's own is a
+/// terminal.
+std::filesystem::path terminal_of_launcher()
+{
+    std::error_code error;
+    if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr)
+        return {};
+    auto target =
+        std::filesystem::read_symlink("/proc/" + std::to_string(getppid()) + "/fd/2", error);
+    const std::string name = target.string();
+    return name.starts_with("/dev/pts/") || name.starts_with("/dev/tty") ? target
+                                                                         : std::filesystem::path();
+}
+
+bool shows_on_terminal(std::FILE* stream)
+{
+    return isatty(fileno(stream)) == 1 || (stream == stderr && !terminal_of_launcher().empty());
+}
+
 int terminal_columns(std::FILE* stream)
 {
     winsize size{};
     if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col;
+    const int launcher = open(terminal_of_launcher().c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (launcher >= 0) {
+        const bool known = ioctl(launcher, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+        close(launcher);
+        if (known)
+            return size.ws_col;
+    }
     return 80;
 }
 
@@ -42,7 +71,7 @@ std::string cut_to_columns(std::string_view text, int columns)
 }
 
 ProgressLine::ProgressLine(std::FILE* stream, std::chrono::milliseconds plain_interval)
-    : stream_(stream), terminal_(isatty(fileno(stream)) == 1),
+    : stream_(stream), terminal_(shows_on_terminal(stream)),
       interval_(terminal_ ? terminal_interval : plain_interval)
 {
 }

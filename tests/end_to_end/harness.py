@@ -54,7 +54,6 @@ ENVIRONMENT = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
     "OMPI_MCA_mpi_yield_when_idle": "1",
-    "OMPI_MCA_odls_base_sigkill_timeout": "60",
     # Ranks on one machine; without it Open MPI may complain about missing network hardware.
     "OMPI_MCA_btl": "self,vader",
     # More threads than cores: a waiting thread must sleep, not spin.
@@ -92,6 +91,7 @@ class RunTest(unittest.TestCase):
     arrangement = "pre"
     prores = "linear"
     updates = 8
+    own_launcher = False  # `sluice train --ranks` instead of mpirun
 
     @classmethod
     def setUpClass(cls):
@@ -117,6 +117,8 @@ class RunTest(unittest.TestCase):
 
     def command(self, ranks, run_dir, *options, run_file=None, overrides=()):
         launcher = [MPIRUN, "--quiet", "-n", str(ranks)] if ranks > 1 else []
+        if self.own_launcher and ranks > 1:
+            launcher, options = [], ("--ranks", ranks, *options)
         sets = [word for item in overrides for word in ("--set", item)]
         return [*launcher, SLUICE, "train", str(run_file or self.run_file), "--run-dir",
                 str(self.folder / run_dir), *sets, *map(str, options)]

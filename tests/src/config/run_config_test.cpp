@@ -1,5 +1,5 @@
 // Defaults, files as a whole, and the recipes.
-#include "run_text_fixture.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/run_config.hpp"
 
 using namespace sluice;

@@ -1,4 +1,4 @@
-#include "run_text_fixture.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/run_file.hpp"
 
 using namespace sluice;

@@ -1,5 +1,5 @@
 // docs/run-file.md and the table of keys say the same.
-#include "run_text_fixture.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
 
