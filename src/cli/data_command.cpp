@@ -282,7 +282,15 @@ void add_info(CLI::App& data, ChosenCommand& chosen)
 void add_data_command(CLI::App& app, ChosenCommand& chosen)
 {
     CLI::App* data = app.add_subcommand("data", "Prepare text for training, and look at tokens");
-    data->require_subcommand(1);
+    // Not required of CLI11, so that a misspelt one is told from none and the nearest is named.
+    data->require_subcommand(0, 1);
+    data->callback([&chosen, data] {
+        if (data->get_subcommands().empty())
+            chosen = [data] {
+                fmt::print(stderr, "{}", data->help());
+                return static_cast<int>(ExitCode::usage);
+            };
+    });
     add_prepare(*data, chosen);
     add_show(*data, chosen);
     add_info(*data, chosen);

@@ -1,20 +1,17 @@
 // sluice train: one rank of a training run.
 
 #include "core/error.hpp"
-#include "core/logging.hpp"
 #include "core/parallel.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/launcher.hpp"
 #include "src/config/nearest_name.hpp"
-#include "src/train/agreement.hpp"
+#include "src/train/rank_run.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/threads.hpp"
-#include "src/train/trainer.hpp"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <unistd.h>
 
 namespace sluice {
 
@@ -108,50 +105,9 @@ int train(const TrainOptions& options)
 
     const auto transport =
         launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
-    RunFolder folder(options.run_dir.empty() ? default_run_dir(options.run_file)
-                                             : std::filesystem::path(options.run_dir));
-    std::unique_ptr<Trainer> trainer;
-    const auto record_failure = [&](const char* why, ExitCode code) {
-        if (transport->rank() == 0 && trainer)
-            write_status(folder.status(), "failed", trainer->completed_updates(), why,
-                         static_cast<int>(code));
-    };
-    // Ends all ranks from one that cannot go on; the launcher stops the others.
-    const auto abandon = [&](const char* why, ExitCode code) {
-        std::string text = "rank " + std::to_string(transport->rank()) + ": " + why;
-        if (trainer)
-            text += " (" + trainer->where() + ")";
-        std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
-        try {
-            write_status(folder.status(), "failed", trainer ? trainer->completed_updates() : 0,
-                         text, static_cast<int>(code));
-        } catch (const std::exception&) {
-            // The message above is what is left to give.
-        }
-        transport->abort(static_cast<int>(code));
-    };
-    try {
-        on_rank_zero(*transport, [&] { folder.create_and_lock(); });
-        agree(*transport, [&] { trainer = std::make_unique<Trainer>(config, folder, *transport); });
-        trainer->start(resume_request(options.resume));
-        return static_cast<int>(trainer->run(options.stop_after, fault));
-    } catch (const AgreedError& error) {
-        record_failure(error.what(), error.code());
-        throw;
-    } catch (const UpdateRefused& error) {
-        record_failure(error.what(), ExitCode::invariant);
-        if (transport->rank() == 0)
-            log_error("update " + std::to_string(trainer->completed_updates() + 1) + ": " +
-                      error.what());
-        return static_cast<int>(ExitCode::invariant);
-    } catch (const UserError& error) {
-        abandon(error.what(), error.code());
-    } catch (const PeerError& error) {
-        abandon(error.what(), ExitCode::peer);
-    } catch (const std::exception& error) {
-        abandon(error.what(), ExitCode::invariant);
-    }
-    return static_cast<int>(ExitCode::invariant);
+    RankRun run(*transport, options.run_dir.empty() ? default_run_dir(options.run_file)
+                                                    : std::filesystem::path(options.run_dir));
+    return run.go(config, resume_request(options.resume), options.stop_after, fault);
 }
 
 } // namespace

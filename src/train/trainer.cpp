@@ -91,7 +91,7 @@ void Trainer::restore(const std::filesystem::path& folder)
         const CheckpointReader reader(folder);
         refuse_changed_result(reader, config_);
         restore_stage(reader, stage_);
-        completed_updates_ = reader.progress().update;
+        published_updates_ = completed_updates_ = reader.progress().update;
         saved_update_ = completed_updates_;
     });
 }
@@ -212,7 +212,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
             residual_alpha(config_.prores.schedule, config_.prores.warmup_steps,
                            config_.model.num_layers, layer + 1, completed_updates_);
     stage_.advance_gates();
-    completed_updates_ = update;
+    published_updates_ = completed_updates_ = update;
     record_update(summary, lr, seconds_since(start));
     return summary;
 }

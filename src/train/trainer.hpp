@@ -12,6 +12,7 @@
 #include "src/train/training_progress.hpp"
 #include "src/train/update_reduction.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -44,7 +45,8 @@ public:
     /// in this process at most (0: all). Returns `finished` or `stopped`.
     ExitCode run(std::int64_t stop_after, const FaultInjection& fault);
 
-    std::int64_t completed_updates() const { return completed_updates_; }
+    /// May be asked from any thread.
+    std::int64_t completed_updates() const { return published_updates_; }
     /// What this rank is doing, in words, for the message when something breaks.
     std::string where() const;
 
@@ -72,6 +74,7 @@ private:
     std::unique_ptr<TrainingProgress> progress_; ///< rank 0
     std::vector<double> all_alphas_, norms_;     ///< [num_layers]
     std::int64_t completed_updates_ = 0;
+    std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;
 };
 

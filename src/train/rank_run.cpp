@@ -1,0 +1,110 @@
+#include "src/train/rank_run.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/logging.hpp"
+#include "src/train/agreement.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <thread>
+#include <unistd.h>
+
+namespace sluice {
+
+RankRun::RankRun(Transport& transport, std::filesystem::path run_dir)
+    : transport_(transport), folder_(std::move(run_dir))
+{
+}
+
+int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
+                const FaultInjection& fault)
+{
+    try {
+        return train(config, resume, stop_after, fault);
+    } catch (const AgreedError& error) {
+        record_failure(error.what(), error.code());
+        throw;
+    } catch (const UpdateRefused& error) {
+        record_failure(error.what(), ExitCode::invariant);
+        if (transport_.rank() == 0)
+            log_error("update " + std::to_string(trainer_->completed_updates() + 1) + ": " +
+                      error.what());
+        return static_cast<int>(ExitCode::invariant);
+    } catch (const UserError& error) {
+        abandon(error.what(), error.code());
+    } catch (const PeerError& error) {
+        abandon(error.what(), ExitCode::peer);
+    } catch (const std::exception& error) {
+        abandon(error.what(), ExitCode::invariant);
+    }
+}
+
+int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
+                   const FaultInjection& fault)
+{
+    watch_ = std::make_unique<PeerWatch>(
+        transport_, [this](int rank, int process) { peer_died(rank, process); });
+    on_rank_zero(transport_, [&] { folder_.create_and_lock(); });
+    agree(transport_, [&] { trainer_ = std::make_unique<Trainer>(config, folder_, transport_); });
+    trainer_->start(resume);
+    return static_cast<int>(trainer_->run(stop_after, fault));
+}
+
+void RankRun::write_failed_status(const std::string& why, ExitCode code)
+{
+    try {
+        write_status(folder_.status(), "failed", trainer_ ? trainer_->completed_updates() : 0, why,
+                     static_cast<int>(code));
+    } catch (const std::exception&) {
+        // The message on standard error is what is left to give.
+    }
+}
+
+void RankRun::record_failure(const std::string& why, ExitCode code)
+{
+    // Before the trainer is there, the folder may be another run's.
+    if (transport_.rank() == 0 && trainer_)
+        write_failed_status(why, code);
+}
+
+void RankRun::abandon(const std::string& why, ExitCode code)
+{
+    watch_->dismiss();
+    std::string text = "rank " + std::to_string(transport_.rank()) + ": " + why;
+    if (trainer_)
+        text += " (" + trainer_->where() + ")";
+    std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
+    if (trainer_)
+        write_failed_status(text, code);
+    transport_.abort(static_cast<int>(code));
+}
+
+void RankRun::peer_died(int rank, int process)
+{
+    // A rank that gave up has said why in status.json; then there is nothing to add. One survivor
+    // speaks, the others leave it the time.
+    const int speaker = rank == 0 ? 1 : 0;
+    std::string status;
+    try {
+        status = read_file(folder_.status());
+    } catch (const UserError&) {
+        // No trainer had started: the message below still tells what happened.
+    }
+    if (transport_.rank() != speaker) {
+        std::this_thread::sleep_for(std::chrono::seconds(1));
+    } else if (status.find("\"failed\"") == std::string::npos) {
+        const std::string text = "rank " + std::to_string(rank) + " (process " +
+                                 std::to_string(process) +
+                                 ") died without a word: killed, or out of memory";
+        std::fprintf(
+            stderr,
+            "\nsluice: %s\n  what to do: run the same command again; it continues from the "
+            "newest checkpoint\n",
+            text.c_str());
+        write_failed_status(text, ExitCode::peer);
+    }
+    // The main thread may be stuck in a message to the dead rank: nothing orderly is left to do.
+    _exit(static_cast<int>(ExitCode::peer));
+}
+
+} // namespace sluice
