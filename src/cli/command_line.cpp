@@ -10,6 +10,14 @@ namespace sluice {
 
 namespace {
 
+/// "sluice data prepare"
+std::string words_of(const CLI::App& command)
+{
+    return command.get_parent() == nullptr
+               ? command.get_name()
+               : words_of(*command.get_parent()) + " " + command.get_name();
+}
+
 /// The subcommand that was being parsed when it failed: errors are about its words.
 const CLI::App& innermost(const CLI::App& app)
 {
@@ -34,8 +42,7 @@ std::vector<std::string> valid_words(const CLI::App& app, bool flags)
 UserError explain(const CLI::App& app, const CLI::ParseError& error)
 {
     const CLI::App& command = innermost(app);
-    const std::string help =
-        "see `" + (&command == &app ? "sluice" : "sluice " + command.get_name()) + " --help`";
+    const std::string help = "see `" + words_of(command) + " --help`";
     const auto extra = command.remaining();
     if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !extra.empty()) {
         const std::string& word = extra.front();

@@ -3,7 +3,6 @@
 #include "core/error.hpp"
 
 #include <algorithm>
-#include <vector>
 
 namespace sluice {
 
@@ -13,8 +12,7 @@ namespace {
 class WindowSource : public TokenSource {
 public:
     WindowSource(BatchReader reader, std::int64_t micro_batch_size)
-        : reader_(std::move(reader)), shape_{micro_batch_size, reader_.seq_len()},
-          unwanted_(static_cast<std::size_t>(shape_.num_elements()))
+        : reader_(std::move(reader)), shape_{micro_batch_size, reader_.seq_len()}
     {
     }
 
@@ -23,11 +21,11 @@ public:
 
     void inputs(std::int32_t microbatch, const TensorView& into) override
     {
-        reader_.read(sample_of(microbatch), into.reshape(shape_), unwanted());
+        reader_.read(sample_of(microbatch), into.reshape(shape_), {});
     }
     void targets(std::int32_t microbatch, const TensorView& into) override
     {
-        reader_.read(sample_of(microbatch), unwanted(), into.reshape(shape_));
+        reader_.read(sample_of(microbatch), {}, into.reshape(shape_));
     }
 
 private:
@@ -36,11 +34,9 @@ private:
         return first_ +
                static_cast<std::uint64_t>(microbatch) * static_cast<std::uint64_t>(shape_[0]);
     }
-    TensorView unwanted() { return view_of(unwanted_.data(), shape_); }
 
     BatchReader reader_;
     Shape shape_; ///< [B,T]
-    std::vector<std::int32_t> unwanted_;
     std::uint64_t first_ = 0;
 };
 

@@ -20,7 +20,7 @@ class RunFiles(RunTest):
         path = self.write_run_file("misspelt.toml")
         path.write_text(path.read_text().replace("warmup_steps = 2\n[optimizer]",
                                                  "warmup_stps = 2\n[optimizer]"))
-        self.refuse("misspelt.toml", "warmup_stps", "warmup_steps", "line", run_file=path)
+        self.refuse("misspelt.toml:11", "warmup_stps", "warmup_steps", run_file=path)
 
     def test_misspelt_override(self):
         self.refuse("optimizer.lrr", "optimizer.lr", overrides=("optimizer.lrr=1",))
@@ -28,13 +28,17 @@ class RunFiles(RunTest):
     def test_impossible_values(self):
         for override, part in (("model.num_heads=5", "num_heads"),
                                ("batch.micro_batch_size=3", "micro_batch_size"),
-                               ("prores.total_warmup_steps=12", "total_warmup_steps"),
                                ("prores.schedule=quadratic", "linear-square"),
                                ("optimizer.lr=-1", "optimizer.lr"),
                                ("batch.seq_len=4096", "seq_len"),
                                ("pipeline.replicas=2", "replicas")):
             with self.subTest(override=override):
                 self.refuse(part, overrides=(override,))
+
+    def test_both_lengths_of_the_warm_up(self):
+        path = self.write_run_file("both.toml")
+        path.write_text(path.read_text().replace("[optimizer]", "total_warmup_steps = 12\n[optimizer]"))
+        self.refuse("both.toml:", "total_warmup_steps", "warmup_steps", run_file=path)
 
     def test_more_stages_than_layers(self):
         self.refuse("7", "6", ranks=7)
@@ -48,7 +52,7 @@ class RunFiles(RunTest):
     def test_not_toml(self):
         path = self.folder / "broken.toml"
         path.write_text("[model\nlayers = ")
-        self.refuse("broken.toml", "line 1", run_file=path)
+        self.refuse("broken.toml:1", run_file=path)
 
     def test_misspelt_flag_and_command(self):
         result = call(SLUICE, "train", "--run-dri", "x", self.run_file)
