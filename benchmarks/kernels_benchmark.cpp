@@ -5,6 +5,7 @@
 // GFLOP/s for products and attention (causal: half of the full square), GB/s of memory an ideal
 // implementation touches once for the others. best_sgemm is oneDNN left alone with a big product:
 // the rate that the products are held against.
+#include "core/arena.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/kernels/adamw.hpp"
@@ -32,22 +33,24 @@ constexpr std::int64_t num_tokens = 1024, hidden = 512, intermediate = 1368, voc
                        num_heads = 8, head_dim = 64;
 constexpr Stream stream{.backend = Backend::cpu};
 
-/// Owned float32 memory with random contents.
+/// Owned float32 memory with random contents, aligned as a stage's is.
 class Array {
 public:
     explicit Array(const Shape& shape)
-        : shape_(shape), values_(static_cast<std::size_t>(shape.num_elements()))
+        : arena_(aligned_bytes(static_cast<std::size_t>(shape.num_elements()) * sizeof(float)),
+                 Device{}),
+          view_(arena_.allocate(DType::f32, shape))
     {
         const RandomStream random(1, "benchmark");
-        for (std::size_t i = 0; i < values_.size(); ++i)
-            values_[i] = static_cast<float>(random.uniform(i) - 0.5);
+        for (std::int64_t i = 0; i < shape.num_elements(); ++i)
+            data()[i] = static_cast<float>(random.uniform(static_cast<std::uint64_t>(i)) - 0.5);
     }
-    TensorView view() { return view_of(values_.data(), shape_); }
-    float* data() { return values_.data(); }
+    const TensorView& view() const { return view_; }
+    float* data() const { return view_.as<float>(); }
 
 private:
-    Shape shape_;
-    std::vector<float> values_;
+    Arena arena_;
+    TensorView view_;
 };
 
 std::vector<std::int32_t> random_ids()

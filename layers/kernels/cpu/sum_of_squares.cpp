@@ -9,24 +9,31 @@ namespace sluice::kernels {
 
 namespace {
 
-using DoubleLanes = double __attribute__((vector_size(num_lanes * sizeof(double))));
+constexpr int num_wide_lanes = num_lanes / 2;
+using WideLanes = double __attribute__((vector_size(num_wide_lanes * sizeof(double))));
+
+/// sums += the squares of eight floats; exact, since 24 + 24 bits fit in 53.
+void add_squares(const Lanes& lanes, WideLanes& even, WideLanes& odd)
+{
+    const WideLanes low = {lanes[0], lanes[1], lanes[2], lanes[3]};
+    const WideLanes high = {lanes[4], lanes[5], lanes[6], lanes[7]};
+    even += low * low;
+    odd += high * high;
+}
 
 double sum_of_squares(const float* x, std::int64_t n)
 {
-    DoubleLanes sums[2] = {};
-    const auto add = [](DoubleLanes& to, const Lanes& lanes) {
-        const DoubleLanes wide = __builtin_convertvector(lanes, DoubleLanes);
-        to += wide * wide; // exact product: 24 + 24 bits fit in 53
-    };
+    WideLanes sums[4] = {};
     std::int64_t i = 0;
     for (; i + 2 * num_lanes <= n; i += 2 * num_lanes) {
-        add(sums[0], load(x + i));
-        add(sums[1], load(x + i + num_lanes));
+        add_squares(load(x + i), sums[0], sums[1]);
+        add_squares(load(x + i + num_lanes), sums[2], sums[3]);
     }
-    for_each_chunk(
-        n - i, [&](std::int64_t first, auto count) { add(sums[0], load(x + i + first, count)); });
-    const DoubleLanes s = sums[0] + sums[1];
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    for_each_chunk(n - i, [&](std::int64_t first, auto count) {
+        add_squares(load(x + i + first, count), sums[0], sums[1]);
+    });
+    const WideLanes s = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
 } // namespace

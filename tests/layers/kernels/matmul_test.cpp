@@ -1,7 +1,10 @@
 #include "layers/kernels/matmul.hpp"
 
+#include "core/arena.hpp"
+#include "layers/kernels/elementwise.hpp"
 #include "tests/layers/kernels/kernel_fixture.hpp"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -101,7 +104,7 @@ BOOST_AUTO_TEST_CASE(cpu_matmul_agrees_with_reference_at_every_edge)
     check_agreement({2100, 40, 20}, seed++);
     check_agreement({40, 2100, 20}, seed++);
     // Around the steps of K, of a transposed a too.
-    for (const std::int64_t k : {511, 512, 513, 1030, 4095, 4096, 4097, 8193}) {
+    for (const std::int64_t k : {255, 256, 257, 513, 4095, 4096, 4097, 8193}) {
         check_agreement({30, 20, k}, seed++);
         check_agreement({140, 20, k, Transpose::yes, Transpose::no, AddendKind::out}, seed++);
         check_agreement({9, 17, k, Transpose::yes, Transpose::yes, AddendKind::other, 1.0, 0.5},
@@ -134,6 +137,25 @@ BOOST_AUTO_TEST_CASE(cpu_matmul_gives_same_bits_on_any_threads)
             kernels::launch(cpu, tensors.product(c)([](Twin& twin) { return twin.in_float32(); }));
             return std::vector<float>(tensors.out.floats().begin(), tensors.out.floats().end());
         });
+}
+
+BOOST_AUTO_TEST_CASE(cpu_matmul_gives_same_bits_at_any_alignment)
+{
+    for (const Case c : {Case{130, 270, 300}, Case{65, 100, 513, Transpose::no, Transpose::yes},
+                         Case{200, 96, 300, Transpose::yes, Transpose::no}}) {
+        Tensors tensors(c, 78); // off any boundary
+        Arena arena(std::size_t{4} << 20, Device{});
+        const auto aligned = [&arena](Twin& twin) {
+            const TensorView from = twin.in_float32();
+            const TensorView to = arena.allocate(DType::f32, from.shape);
+            kernels::launch(cpu, kernels::Copy{.from = from, .to = to});
+            return to;
+        };
+        kernels::launch(cpu, tensors.product(c)([](Twin& twin) { return twin.in_float32(); }));
+        const Matmul op = tensors.product(c)(aligned);
+        kernels::launch(cpu, op);
+        BOOST_TEST(std::ranges::equal(op.out.elements<float>(), tensors.out.floats()));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(cpu_matmul_leaves_the_number_of_threads_alone)
