@@ -52,7 +52,7 @@ double best_sgemm_gflops()
             a[i] = static_cast<float>(random.uniform(2 * i) - 0.5);
             b[i] = static_cast<float>(random.uniform(2 * i + 1) - 0.5);
         }
-        for (int i = 0; i < 8; ++i) {
+        for (int i = 0; i < 16; ++i) {
             const double seconds = seconds_of([&] {
                 kernels::launch(Stream{}, kernels::Matmul{.a = view_of(a.data(), {n, n}),
                                                           .b = view_of(b.data(), {n, n}),
@@ -89,7 +89,7 @@ private:
     RandomStream random_{2, "tokens"};
 };
 
-nlohmann::json run_updates(const std::string& preset, int repeat, double ceiling)
+nlohmann::json run_updates(const std::string& preset, int repeat, double& ceiling)
 {
     constexpr int num_microbatches = 4;
     const RunConfig config = parse_run_config(
@@ -127,6 +127,8 @@ nlohmann::json run_updates(const std::string& preset, int repeat, double ceiling
     const double flops = flops_per_token(config.model, config.batch.seq_len) *
                          static_cast<double>(tokens_per_update);
     const double seconds = median(whole);
+    // Machines are shared and their speed drifts: the ceiling is the best seen before or after.
+    ceiling = std::max(ceiling, best_sgemm_gflops());
     return {{"preset", preset},
             {"tokens_per_update", tokens_per_update},
             {"seconds", seconds},
@@ -154,11 +156,12 @@ int main(int argc, char** argv)
     CLI11_PARSE(app, argc, argv);
 
     set_num_threads(threads_for_this_rank(0));
-    const double ceiling = best_sgemm_gflops();
-    fmt::print("{} thread(s), best sgemm {:.1f} GFLOP/s\n\n", num_threads(), ceiling);
+    double ceiling = best_sgemm_gflops();
+    fmt::print("{} thread(s), best sgemm {:.1f} GFLOP/s before the updates\n\n", num_threads(),
+               ceiling);
     fmt::print("{:<14} {:>9} {:>19} {:>10} {:>10} {:>10} {:>10}\n", "model", "s/update",
                "(min..max)", "tokens/s", "GFLOP/s", "of sgemm", "optimizer");
-    nlohmann::json out{{"threads", num_threads()}, {"sgemm_gflops", ceiling}};
+    nlohmann::json out{{"threads", num_threads()}};
     for (const std::string& preset : presets) {
         const auto row = run_updates(preset, repeat, ceiling);
         fmt::print("{:<14} {:>9.3f} {:>19} {:>10.1f} {:>10.1f} {:>9.1f}% {:>9.1f}%\n", preset,
@@ -171,10 +174,12 @@ int main(int argc, char** argv)
                                       row["seconds"].get<double>()));
         out["updates"].push_back(row);
     }
+    out["sgemm_gflops"] = ceiling;
+    fmt::print("\nbest sgemm of this run {:.1f} GFLOP/s\n", ceiling);
     // The process's largest resident set grows with each model: only the last row's can be
     // compared.
     const auto& last = out["updates"].back();
-    fmt::print("\nmemory of {}: planned {:.0f} MiB, peak {:.0f} MiB\n",
+    fmt::print("memory of {}: planned {:.0f} MiB, peak {:.0f} MiB\n",
                last["preset"].get<std::string>(), last["planned_mib"].get<double>(),
                last["peak_mib"].get<double>());
     if (!json_file.empty())
