@@ -28,9 +28,9 @@ step "1. Text to tokens: the C and C++ headers of this machine, byte by byte"
 show "$sluice" data prepare --input "$input" --tokenizer bytes --max-bytes 64M \
     --out "$folder/train.h5" --validation-fraction 0.02 --validation-out "$folder/validation.h5"
 
-step "2. Train 24 layers on 2 pipeline stages; the gates open from the first layer to the last"
+step "2. Train 20 layers on 2 pipeline stages; the gates open from the first layer to the last"
 stopped=0
-train 2 --stop-after "${DEMO_STOP_AFTER:-150}" || stopped=$?
+train 2 --stop-after "${DEMO_STOP_AFTER:-120}" || stopped=$?
 [[ $stopped -eq 75 ]] || { echo "demo: expected to stop half way (exit 75), got $stopped" >&2; exit 1; }
 
 step "3. Continue on 3 stages: the result is the same to the bit as on 2"
