@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Applies one deliberate fault at a time to a copy of the tree and shows that the tests catch it.
 
-usage: tests/mutation/mutate.py [--only WORDS] [--markdown FILE]
+usage: tests/mutation/mutate.py [--only WORDS] [--markdown FILE] [--in-place]
 
 The copy is built in build/mutation, tests run until the first that fails. Exit 1 when a fault survives.
+With --in-place the faults go into this very tree (built in build/release): for a clone made for it.
 """
 
 import argparse
@@ -73,8 +74,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="faults whose name contains these words")
     parser.add_argument("--markdown", help="also write the table to this file")
+    parser.add_argument("--in-place", action="store_true", help="mutate this tree, not a copy of it")
     arguments = parser.parse_args()
-    copy_tree()
+    if arguments.in_place:
+        global COPY, BUILD
+        COPY, BUILD = ROOT, ROOT / "build" / "release"
+    else:
+        copy_tree()
     configured = run("cmake", "-S", str(COPY), "-B", str(BUILD), "-G", "Ninja",
                      "-DCMAKE_BUILD_TYPE=Release", "-DSLUICE_BENCHMARKS=OFF")
     if configured.returncode != 0 or build().returncode != 0:
