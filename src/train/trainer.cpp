@@ -104,17 +104,14 @@ void Trainer::announce(const std::optional<std::filesystem::path>& resumed_from)
         peak_bytes = std::max(peak_bytes, plan_.rank_bytes(rank));
     for (const LayerRange& range : plan_.partition)
         layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
-    log_info(fmt::format("{} parameters, {} layers on {} stage(s) ({}), {} micro-batches of {} x "
-                         "{} tokens, {} thread(s) "
-                         "per rank",
+    log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}",
                          count_text(static_cast<double>(num_parameters(config_.model))),
-                         config_.model.num_layers, transport_.num_ranks(), layers,
+                         config_.model.num_layers, transport_.num_ranks(), layers));
+    log_info(fmt::format("{} micro-batches of {} x {} tokens per update, {} thread(s) per rank",
                          config_.batch.num_microbatches(), config_.batch.micro_batch_size,
                          config_.batch.seq_len, config_.run.threads_per_rank));
-    log_info(
-        fmt::format("memory: largest rank plans {} MiB of tensors; with the program itself about "
-                    "{} MiB per rank",
-                    peak_bytes >> 20, (peak_bytes + program_bytes) >> 20));
+    log_info(fmt::format("memory per rank: up to {} MiB, {} MiB of it tensors",
+                         (peak_bytes + program_bytes) >> 20, peak_bytes >> 20));
     if (resumed_from)
         log_info(fmt::format("resumed from {} at update {}", resumed_from->string(),
                              completed_updates_));
