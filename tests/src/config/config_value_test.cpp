@@ -1,5 +1,5 @@
-#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/config_value.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 
 #include <limits>
 

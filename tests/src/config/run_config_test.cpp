@@ -1,6 +1,6 @@
 // Defaults, files as a whole, and the recipes.
-#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/run_config.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 
 using namespace sluice;
 

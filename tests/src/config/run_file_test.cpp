@@ -1,5 +1,5 @@
-#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/run_file.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 
 using namespace sluice;
 

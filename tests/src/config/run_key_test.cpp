@@ -1,7 +1,7 @@
 // docs/run-file.md and the table of keys say the same.
-#include "tests/src/config/run_text_fixture.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
 
 #include <fstream>
 #include <set>
