@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import unittest
 
 import h5py
@@ -51,8 +50,6 @@ class Checkpoint(RunTest):
                 self.assertAlmostEqual(tensor["norm"], numpy.sqrt((values ** 2).sum()), places=9)
 
     def test_diff_names_what_differs(self):
-        name = "nudged"
-        shutil.copytree(self.folder / "alone", self.folder / name)
         result = call(SLUICE, "inspect", self.last_checkpoint("run"), "--diff",
                       self.folder / "run" / "checkpoints" / "update-00000006", "--json")
         self.assertEqual(result.returncode, 1)
@@ -60,6 +57,18 @@ class Checkpoint(RunTest):
         self.assertFalse(found["identical"])
         self.assertGreater(len(found["tensors"]), 100)
         self.assertTrue(any("update" in line for line in found["differences"]))
+
+    def test_diff_measures_the_largest_difference(self):
+        paths = [self.last_checkpoint("run") / "checkpoint.h5",
+                 self.folder / "run" / "checkpoints" / "update-00000006" / "checkpoint.h5"]
+        left, right = (h5py.File(path, "r") for path in paths)
+        result = call(SLUICE, "inspect", paths[0].parent, "--diff", paths[1].parent, "--json")
+        for tensor in json.loads(result.stdout)["tensors"][::7]:
+            gap = numpy.abs(left[tensor["path"]][...].astype(float) -
+                            right[tensor["path"]][...].astype(float))
+            self.assertEqual(tensor["largest"], gap.max())
+            self.assertEqual(tensor["at"], gap.argmax())
+            self.assertEqual(tensor["num_different"], numpy.count_nonzero(gap))
 
     def test_the_run_folder(self):
         folder = self.folder / "run"
