@@ -2,7 +2,7 @@
 
 #include "core/error.hpp"
 
-#include <cstring>
+#include <algorithm>
 #include <simdjson.h>
 
 namespace sluice {
@@ -46,7 +46,8 @@ struct JsonLines::State {
     /// Reads another chunk behind the unread bytes, which move to the front.
     void grow()
     {
-        std::memmove(buffer.data(), buffer.data() + begin, end - begin);
+        std::copy(buffer.begin() + static_cast<std::ptrdiff_t>(begin),
+                  buffer.begin() + static_cast<std::ptrdiff_t>(end), buffer.begin());
         end -= begin;
         begin = 0;
         const std::size_t wanted = end < chunk_bytes ? chunk_bytes : end; // doubles: linear time
