@@ -1,5 +1,6 @@
 """The layout never changes the result: losses, gradient norms, weights, moments, counters, to the bit."""
 
+import random
 import unittest
 
 from harness import RunTest
@@ -42,12 +43,16 @@ class SameBits(RunTest):
         self.check("deeper")
 
     def test_stop_and_resume_on_other_layouts(self):
-        steps = [(2, 1, "1f1b"), (3, 3, "gpipe"), (1, 2, "1f1b")]
-        for ranks, updates, schedule in steps:
-            self.train(ranks, "moved", "--stop-after", updates, expect=75,
-                       overrides=(f"pipeline.schedule={schedule}",))
-        self.train(4, "moved")
-        self.check("moved")
+        for seed in (1, 2):
+            rng = random.Random(seed)
+            stops = sorted(rng.sample(range(1, self.updates), 3))
+            name = f"moved-{seed}"
+            for before, after in zip([0, *stops], stops):
+                ranks, schedule = rng.choice((1, 2, 3, 4)), rng.choice(("gpipe", "1f1b"))
+                self.train(ranks, name, "--stop-after", after - before, expect=75,
+                           overrides=(f"pipeline.schedule={schedule}",))
+            self.train(rng.choice((1, 2, 3, 4)), name)
+            self.check(name)
 
     def test_digest_of_every_update(self):
         overrides = ("metrics.digest_every_update=true",)

@@ -108,7 +108,7 @@ class Stopping(Processes):
 
 
 class KilledAndContinued(Processes):
-    """Killed at a random instant again and again, a run ends as if nothing had happened."""
+    """Killed again and again, wherever it happens to be, a run ends as if nothing had happened."""
 
     updates = 30
 
