@@ -1,0 +1,105 @@
+#include "pipeline/schedule/schedule_family.hpp"
+
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace sluice {
+
+namespace {
+
+struct Family {
+    std::string_view name;
+    Placement placement;
+    bool extra_warmup, split_backward;
+};
+
+const Family& traits(ScheduleFamily family)
+{
+    static constexpr std::array<Family, all_schedule_families.size()> table{{
+        {"gpipe", Placement::linear, false, false},
+        {"1f1b", Placement::linear, true, false},
+        {"interleaved-1f1b", Placement::looped, true, false},
+        {"zb-h1", Placement::linear, true, true},
+        {"interleaved-zb", Placement::looped, true, true},
+        {"zb-v", Placement::v_shape, false, true},
+        {"v-half", Placement::v_shape, false, true},
+    }};
+    return table.at(static_cast<std::size_t>(family));
+}
+
+void check_request(const ScheduleRequest& request)
+{
+    SLUICE_CHECK(request.num_ranks >= 1 && request.num_microbatches >= 1 &&
+                     request.chunks_per_rank >= 1 && request.extra_warmup >= 0,
+                 request.num_ranks << " ranks, " << request.num_microbatches << " micro-batches, "
+                                   << request.chunks_per_rank << " chunks per rank, extra warm-up "
+                                   << request.extra_warmup);
+    SLUICE_CHECK(request.extra_warmup == 0 || takes_extra_warmup(request.family),
+                 name_of(request.family) << " takes no extra warm-up");
+    const auto num_chunks =
+        static_cast<std::size_t>(request.num_ranks) *
+        static_cast<std::size_t>(chunks_per_rank_of(request.family, request.chunks_per_rank));
+    SLUICE_CHECK(request.costs.empty() || request.costs.size() == num_chunks,
+                 request.costs.size() << " costs for " << num_chunks << " chunks");
+}
+
+} // namespace
+
+std::string_view name_of(ScheduleFamily family) { return traits(family).name; }
+
+std::optional<ScheduleFamily> schedule_family_named(std::string_view name)
+{
+    for (const ScheduleFamily family : all_schedule_families)
+        if (name_of(family) == name)
+            return family;
+    return std::nullopt;
+}
+
+Placement placement_of(ScheduleFamily family) { return traits(family).placement; }
+
+std::int32_t chunks_per_rank_of(ScheduleFamily family, std::int32_t asked)
+{
+    const Placement placement = placement_of(family);
+    return placement == Placement::looped ? asked : placement == Placement::v_shape ? 2 : 1;
+}
+
+bool takes_extra_warmup(ScheduleFamily family) { return traits(family).extra_warmup; }
+bool splits_backward(ScheduleFamily family) { return traits(family).split_backward; }
+
+std::int32_t claimed_live_activations(const ScheduleRequest& request)
+{
+    check_request(request);
+    const std::int64_t P = request.num_ranks, M = request.num_microbatches;
+    const std::int64_t v = chunks_per_rank_of(request.family, request.chunks_per_rank);
+    std::int64_t most = 0;
+    switch (request.family) {
+    case ScheduleFamily::gpipe: most = M; break;
+    case ScheduleFamily::one_f_one_b:
+    case ScheduleFamily::interleaved_1f1b:
+    case ScheduleFamily::zb_h1:
+    case ScheduleFamily::interleaved_zb:
+        most = v * P + (P - 1) * std::int64_t{request.extra_warmup};
+        break;
+    case ScheduleFamily::zb_v: most = 2 * P; break;
+    case ScheduleFamily::v_half: most = P + 2; break;
+    }
+    return static_cast<std::int32_t>(std::min(most, v * M));
+}
+
+Schedule make_schedule(const ScheduleRequest& request)
+{
+    check_request(request);
+    switch (request.family) {
+    case ScheduleFamily::gpipe: return make_gpipe(request.num_ranks, request.num_microbatches);
+    case ScheduleFamily::one_f_one_b:
+        return make_1f1b(request.num_ranks, request.num_microbatches, request.extra_warmup);
+    default:
+        throw usage_error("the schedule '" + std::string(name_of(request.family)) +
+                              "' cannot be made yet",
+                          "pipeline.schedule", "choose gpipe or 1f1b");
+    }
+}
+
+} // namespace sluice
