@@ -17,6 +17,11 @@ public:
     int rank() const override { return 0; }
     int num_ranks() const override { return 1; }
 
+    std::unique_ptr<Transport> split(int, int) override
+    {
+        return std::make_unique<InProcessTransport>();
+    }
+
     MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
     {
         return add(tensor, to_rank, label, Side::send);
@@ -30,15 +35,18 @@ public:
     {
         if (message == 0)
             return;
-        const auto index = static_cast<std::size_t>(message - 1);
-        SLUICE_CHECK(index < messages_.size() && messages_[index].state != State::free,
-                     "message " << message);
+        const std::size_t index = index_of(message);
         // Nobody else will ever provide the other side.
         SLUICE_CHECK(messages_[index].state == State::done,
                      (messages_[index].side == Side::send ? "sent" : "received")
                          << " without its partner: chunk " << messages_[index].label.chunk
                          << ", micro-batch " << messages_[index].label.microbatch);
         messages_[index].state = State::free;
+    }
+
+    bool is_done(MessageId message) override
+    {
+        return message == 0 || messages_[index_of(message)].state == State::done;
     }
 
     void progress() override {}
@@ -83,6 +91,14 @@ private:
             sent.state = received.state = State::done;
         }
         return static_cast<MessageId>(index) + 1;
+    }
+
+    std::size_t index_of(MessageId message) const
+    {
+        const auto index = static_cast<std::size_t>(message - 1);
+        SLUICE_CHECK(index < messages_.size() && messages_[index].state != State::free,
+                     "message " << message);
+        return index;
     }
 
     std::size_t free_entry()

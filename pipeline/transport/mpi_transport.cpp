@@ -41,25 +41,60 @@ struct Pending {
     std::int32_t use = 0; ///< counts reuses, so that a stale MessageId is noticed
 };
 
-class MpiTransport final : public Transport {
+void check_mpi(int code, const char* call)
+{
+    if (code != MPI_SUCCESS)
+        throw PeerError(std::string(call) + ": " + error_text(code));
+}
+
+/// From before the first communicator to behind the last.
+class MpiSession {
 public:
-    MpiTransport()
+    MpiSession()
     {
         int initialized = 0;
         MPI_Initialized(&initialized);
         SLUICE_CHECK(!initialized, "MPI was already initialised in this process");
         yield_when_cores_are_few();
         int provided = 0;
-        check_collective(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
-                         "initialising MPI");
-        check_collective(MPI_Comm_dup(MPI_COMM_WORLD, &messages_), "MPI_Comm_dup");
-        check_collective(MPI_Comm_dup(MPI_COMM_WORLD, &collectives_), "MPI_Comm_dup");
-        for (const MPI_Comm communicator : {MPI_COMM_WORLD, messages_, collectives_})
+        check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
+                  "MPI_Init_thread");
+        MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+        if (provided < MPI_THREAD_FUNNELED)
+            throw PeerError("this MPI does not support threads (MPI_THREAD_FUNNELED)");
+    }
+    ~MpiSession()
+    {
+        if (!abandoned_)
+            MPI_Finalize();
+    }
+    MpiSession(const MpiSession&) = delete;
+    MpiSession& operator=(const MpiSession&) = delete;
+
+    /// Finalising would wait for peers that wait for us: the caller aborts.
+    void abandon() { abandoned_ = true; }
+
+private:
+    bool abandoned_ = false;
+};
+
+class MpiTransport final : public Transport {
+public:
+    /// Takes `messages`, a communicator of its own. The group of all ranks keeps the session.
+    explicit MpiTransport(MPI_Comm messages, std::unique_ptr<MpiSession> session = nullptr)
+        : session_(std::move(session)), messages_(messages)
+    {
+        check_mpi(MPI_Comm_dup(messages_, &collectives_), "MPI_Comm_dup");
+        for (const MPI_Comm communicator : {messages_, collectives_})
             MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN);
         MPI_Comm_rank(messages_, &rank_);
         MPI_Comm_size(messages_, &num_ranks_);
-        if (provided < MPI_THREAD_FUNNELED)
-            throw PeerError("this MPI does not support threads (MPI_THREAD_FUNNELED)");
+        int world_rank = 0;
+        MPI_Comm_rank(MPI_COMM_WORLD, &world_rank);
+        world_ranks_.resize(static_cast<std::size_t>(num_ranks_));
+        check_mpi(
+            MPI_Allgather(&world_rank, 1, MPI_INT, world_ranks_.data(), 1, MPI_INT, collectives_),
+            "MPI_Allgather");
         divide_tags();
         pending_.reserve(expected_messages);
         free_.reserve(expected_messages);
@@ -69,19 +104,29 @@ public:
     {
         const bool under_way = std::any_of(pending_.begin(), pending_.end(),
                                            [](const Pending& one) { return one.active; });
-        if (under_way && std::uncaught_exceptions() > 0)
-            return; // finalising would wait for peers that wait for us: the caller aborts
+        if (under_way && std::uncaught_exceptions() > 0) {
+            if (session_)
+                session_->abandon();
+            return;
+        }
         if (under_way) {
-            std::fprintf(stderr, "sluice: rank %d ends with messages under way\n", rank_);
+            std::fprintf(stderr, "sluice: rank %d ends with messages under way\n", world_rank());
             MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::invariant));
         }
         MPI_Comm_free(&messages_);
         MPI_Comm_free(&collectives_);
-        MPI_Finalize();
     }
 
     int rank() const override { return rank_; }
     int num_ranks() const override { return num_ranks_; }
+    int world_rank() const override { return world_ranks_[static_cast<std::size_t>(rank_)]; }
+
+    std::unique_ptr<Transport> split(int color, int key) override
+    {
+        MPI_Comm group = MPI_COMM_NULL;
+        check_collective(MPI_Comm_split(collectives_, color, key, &group), "MPI_Comm_split");
+        return std::make_unique<MpiTransport>(group);
+    }
 
     MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
     {
@@ -124,6 +169,18 @@ public:
         if (received != one.num_bytes)
             fail(one, std::to_string(received) + " bytes came where " +
                           std::to_string(one.num_bytes) + " were expected");
+    }
+
+    bool is_done(MessageId id) override
+    {
+        if (id == 0)
+            return true;
+        const Pending& one = pending_[index_of(id)];
+        int complete = 0;
+        const int code = MPI_Request_get_status(one.request, &complete, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS)
+            fail(one, error_text(code));
+        return complete != 0;
     }
 
     void progress() override
@@ -195,6 +252,8 @@ private:
 
     static std::string name_of(const MessageLabel& label)
     {
+        if (label.called != nullptr)
+            return std::string(label.called) + " " + std::to_string(label.microbatch);
         return std::string(label.gradient ? "gradient" : "activation") + " of micro-batch " +
                std::to_string(label.microbatch) + " for chunk " + std::to_string(label.chunk);
     }
@@ -269,16 +328,17 @@ private:
 
     [[noreturn]] void fail(const Pending& one, const std::string& why) const
     {
-        throw PeerError("rank " + std::to_string(rank_) +
+        throw PeerError("rank " + std::to_string(world_rank()) +
                         (one.receiving ? " receiving from rank " : " sending to rank ") +
-                        std::to_string(one.peer) + " the " + name_of(one.label) + ": " + why);
+                        std::to_string(world_ranks_[static_cast<std::size_t>(one.peer)]) + " the " +
+                        name_of(one.label) + ": " + why);
     }
 
     void check_collective(int code, const std::string& what) const
     {
         if (code != MPI_SUCCESS)
-            throw PeerError("rank " + std::to_string(rank_) + " of " + std::to_string(num_ranks_) +
-                            " in " + what + ": " + error_text(code));
+            throw PeerError("rank " + std::to_string(world_rank()) + " in " + what + ": " +
+                            error_text(code));
     }
 
     void reduce(std::span<double> values, MPI_Op operation, const char* what)
@@ -293,16 +353,29 @@ private:
         }
     }
 
+    std::unique_ptr<MpiSession> session_; ///< ends behind everything else
     MPI_Comm messages_ = MPI_COMM_NULL, collectives_ = MPI_COMM_NULL;
     int rank_ = 0, num_ranks_ = 1;
+    std::vector<int> world_ranks_; ///< [rank]: in MPI_COMM_WORLD
     int chunk_bits_ = 0, microbatch_bits_ = 0;
     std::vector<Pending> pending_;
     std::vector<std::size_t> free_; ///< entries of pending_ not in use
     std::size_t next_asked_ = 0;
 };
 
+MPI_Comm duplicate_of_world()
+{
+    MPI_Comm messages = MPI_COMM_NULL;
+    check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &messages), "MPI_Comm_dup");
+    return messages;
+}
+
 } // namespace
 
-std::unique_ptr<Transport> make_mpi_transport() { return std::make_unique<MpiTransport>(); }
+std::unique_ptr<Transport> make_mpi_transport()
+{
+    auto session = std::make_unique<MpiSession>();
+    return std::make_unique<MpiTransport>(duplicate_of_world(), std::move(session));
+}
 
 } // namespace sluice

@@ -21,6 +21,9 @@ struct MessageLabel {
     std::int32_t chunk = 0; ///< the chunk on the receiving side
     std::int32_t microbatch = 0;
     bool gradient = false;
+    /// For messages of another kind, what error texts call them, numbered by `microbatch`; nullptr:
+    /// an activation or gradient between chunks. Not part of what matches.
+    const char* called = nullptr;
 };
 
 class Transport {
@@ -29,12 +32,21 @@ public:
 
     virtual int rank() const = 0;
     virtual int num_ranks() const = 0;
+    /// This rank's number in the whole job, the one that launchers and messages for people name.
+    virtual int world_rank() const { return rank(); }
+
+    /// Collective. Ranks with the same `color` form a group of their own, numbered from 0 by `key`,
+    /// whose messages and collectives match among themselves only. The group must be gone before
+    /// the transport it was split from.
+    virtual std::unique_ptr<Transport> split(int color, int key) = 0;
 
     /// Non-blocking. The memory stays untouched by the caller until wait(). Messages between the
     /// same pair match by label. A send to oneself matches a receive from oneself.
     virtual MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) = 0;
     virtual MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) = 0;
     virtual void wait(MessageId message) = 0;
+    /// Whether wait() would return at once; lets messages advance.
+    virtual bool is_done(MessageId message) = 0;
     /// Lets messages under way advance; cheap.
     virtual void progress() = 0;
 

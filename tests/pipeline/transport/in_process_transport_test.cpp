@@ -24,6 +24,23 @@ BOOST_AUTO_TEST_CASE(messages_to_oneself_match_by_label)
     transport->wait(0);
 }
 
+BOOST_AUTO_TEST_CASE(a_group_of_one_has_messages_of_its_own)
+{
+    const auto whole = make_in_process_transport();
+    const auto group = whole->split(3, 7);
+    BOOST_TEST(group->num_ranks() == 1);
+    BOOST_TEST(group->world_rank() == 0);
+    float out = 1.0f, in = 0.0f;
+    const MessageId received = group->receive(view_of(&in, {1}), 0, {});
+    const MessageId elsewhere = whole->send(view_of(&out, {1}), 0, {});
+    BOOST_TEST(!group->is_done(received));
+    BOOST_TEST(!whole->is_done(elsewhere));
+    group->send(view_of(&out, {1}), 0, {});
+    BOOST_TEST(group->is_done(received));
+    group->wait(received);
+    BOOST_TEST(in == 1.0f);
+}
+
 BOOST_AUTO_TEST_CASE(equal_labels_match_in_order)
 {
     const auto transport = make_in_process_transport();

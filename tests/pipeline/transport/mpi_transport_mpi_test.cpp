@@ -241,6 +241,82 @@ BOOST_AUTO_TEST_CASE(broadcasts_from_every_rank)
     transport.barrier();
 }
 
+// Two groups from even and odd ranks, numbered backwards: the same labels and collectives in both
+// and in the whole, under way at once.
+BOOST_AUTO_TEST_CASE(groups_keep_their_messages_to_themselves)
+{
+    Transport& world = shared_transport();
+    const int color = world.rank() % 2;
+    const int size = (world.num_ranks() + 1 - color) / 2;
+    const auto group = world.split(color, -world.rank());
+    BOOST_TEST(group->num_ranks() == size);
+    BOOST_TEST(group->rank() == size - 1 - world.rank() / 2);
+    BOOST_TEST(group->world_rank() == world.rank());
+
+    const MessageLabel label{1, 2, false};
+    std::vector<float> to_world = pattern(50000, world.rank(), label),
+                       to_group = pattern(50000, 100 + world.rank(), label), from_world(50000),
+                       from_group(50000);
+    const int next = (group->rank() + 1) % size, previous = (group->rank() + size - 1) % size;
+    const MessageId in_group = group->receive(view(from_group), previous, label);
+    const MessageId in_world = world.receive(view(from_world), previous_rank(), label);
+    const MessageId out_world = world.send(view(to_world), next_rank(), label);
+    const MessageId out_group = group->send(view(to_group), next, label);
+    group->wait(in_group);
+    group->wait(out_group);
+    world.wait(in_world);
+    world.wait(out_world);
+    const int previous_in_world = 2 * (size - 1 - previous) + color;
+    BOOST_TEST((from_group == pattern(50000, 100 + previous_in_world, label)));
+    BOOST_TEST((from_world == pattern(50000, previous_rank(), label)));
+
+    std::vector<double> values{1.0 + world.rank()};
+    group->sum(values);
+    double expected = 0.0;
+    for (int rank = color; rank < world.num_ranks(); rank += 2)
+        expected += 1.0 + rank;
+    BOOST_TEST(values[0] == expected);
+    BOOST_TEST(group->gather_text(std::to_string(world.rank())).front() ==
+               std::to_string(2 * (size - 1) + color));
+    const auto alone = group->split(group->rank(), 0);
+    BOOST_TEST(alone->num_ranks() == 1);
+    BOOST_TEST(alone->world_rank() == world.rank());
+}
+
+BOOST_AUTO_TEST_CASE(what_goes_wrong_in_a_group_names_ranks_of_the_whole)
+{
+    Transport& world = shared_transport();
+    const auto group = world.split(0, -world.rank());
+    std::vector<float> out(2), in(10);
+    const int peer = world.num_ranks() - 1 - previous_rank();
+    const MessageLabel label{.microbatch = 3, .called = "piece"};
+    const MessageId received = group->receive(view(in), peer, label);
+    const MessageId sent = group->send(view(out), world.num_ranks() - 1 - next_rank(), label);
+    BOOST_CHECK_EXCEPTION(group->wait(received), PeerError, [&](const PeerError& error) {
+        const std::string text = error.what();
+        BOOST_TEST_MESSAGE(text);
+        return text.find("rank " + std::to_string(world.rank()) + " receiving from rank " +
+                         std::to_string(previous_rank()) + " the piece 3") != std::string::npos;
+    });
+    group->wait(sent);
+}
+
+BOOST_AUTO_TEST_CASE(asking_whether_a_message_is_done)
+{
+    Transport& transport = shared_transport();
+    BOOST_TEST(transport.is_done(0));
+    std::vector<float> out = pattern(2000000, transport.rank(), {}), in(out.size());
+    const MessageId received = transport.receive(view(in), transport.rank(), {});
+    BOOST_TEST(!transport.is_done(received));
+    const MessageId sent = transport.send(view(out), transport.rank(), {});
+    while (!transport.is_done(received) || !transport.is_done(sent)) {
+    }
+    BOOST_TEST((in == out));
+    transport.wait(received);
+    transport.wait(sent);
+    BOOST_CHECK_THROW(transport.is_done(received), InvariantError);
+}
+
 // The type for more bytes than an int counts, tried at a limit of 1000 bytes.
 BOOST_AUTO_TEST_CASE(types_for_giant_messages)
 {
