@@ -22,10 +22,11 @@ struct Messages {
 
 /// Ranks run until something is missing; whoever provides it wakes them. Each action is run once
 /// and each message wakes at most two ranks, so the whole is linear.
+template <typename Visit>
 class Timeline {
 public:
     Timeline(const Schedule& schedule, std::span<const ChunkCosts> costs, SendRule rule,
-             const VisitAction& visit)
+             Visit& visit)
         : schedule_(schedule), costs_(costs), rule_(rule), visit_(visit),
           lowered_(has_communication(schedule)), clock_(schedule.actions.size(), 0.0),
           next_(schedule.actions.size(), 0), queued_(schedule.actions.size(), false)
@@ -35,7 +36,8 @@ public:
         for (Messages* messages : {&activations_, &gradients_}) {
             messages->sent.assign(entries, never);
             // Without receive actions every receive counts as posted from the start.
-            messages->posted.assign(entries, lowered_ ? never : 0.0);
+            if (lowered_)
+                messages->posted.assign(entries, never);
         }
     }
 
@@ -131,6 +133,8 @@ private:
             return never;
         if (!crosses(edge))
             return messages.sent[at];
+        if (!lowered_)
+            return messages.sent[at] + costs_[edge].transfer;
         if (messages.posted[at] == never)
             return never;
         return std::max(messages.sent[at], messages.posted[at]) + costs_[edge].transfer;
@@ -244,7 +248,7 @@ private:
     const Schedule& schedule_;
     std::span<const ChunkCosts> costs_;
     SendRule rule_;
-    const VisitAction& visit_;
+    Visit& visit_;
     bool lowered_;
     Messages activations_, gradients_;
     std::vector<double> clock_;     ///< [rank]
@@ -269,26 +273,49 @@ std::vector<StuckRank> run_timeline(const Schedule& schedule, std::span<const Ch
 {
     SLUICE_CHECK(static_cast<std::int32_t>(costs.size()) == schedule.num_chunks,
                  costs.size() << " costs for " << schedule.num_chunks << " chunks");
-    return Timeline(schedule, costs, rule, visit).run();
+    return Timeline<const VisitAction>(schedule, costs, rule, visit).run();
 }
 
-Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs)
+Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs, ActionTimes keep)
 {
+    SLUICE_CHECK(static_cast<std::int32_t>(costs.size()) == schedule.num_chunks,
+                 costs.size() << " costs for " << schedule.num_chunks << " chunks");
     Simulation simulation;
-    simulation.times.resize(schedule.actions.size());
     simulation.busy.assign(schedule.actions.size(), 0.0);
-    for (std::size_t rank = 0; rank < schedule.actions.size(); ++rank)
-        simulation.times[rank].resize(schedule.actions[rank].size());
-    const auto stuck = run_timeline(schedule, costs, SendRule::non_blocking,
-                                    [&](std::int32_t rank, std::size_t position, ActionTime time) {
-                                        simulation.times[rank][position] = time;
-                                        simulation.busy[rank] += time.end - time.start;
-                                        simulation.total = std::max(simulation.total, time.end);
-                                    });
+    if (keep == ActionTimes::kept) {
+        simulation.times.resize(schedule.actions.size());
+        for (std::size_t rank = 0; rank < schedule.actions.size(); ++rank)
+            simulation.times[rank].resize(schedule.actions[rank].size());
+    }
+    const auto visit = [&](std::int32_t rank, std::size_t position, ActionTime time) {
+        if (keep == ActionTimes::kept)
+            simulation.times[rank][position] = time;
+        simulation.busy[rank] += time.end - time.start;
+        simulation.total = std::max(simulation.total, time.end);
+    };
+    const auto stuck =
+        Timeline<const decltype(visit)>(schedule, costs, SendRule::non_blocking, visit).run();
     SLUICE_CHECK(stuck.empty(), "rank " << stuck[0].rank << " waits for " << stuck[0].waits_for);
     for (const double busy : simulation.busy)
         simulation.idle.push_back(simulation.total - busy);
     return simulation;
+}
+
+double ideal_seconds(const Schedule& schedule, std::span<const ChunkCosts> costs)
+{
+    double work = 0.0;
+    for (const ChunkCosts& cost : costs)
+        work += cost.forward + cost.backward_input + cost.backward_weight;
+    return work * schedule.num_microbatches / static_cast<double>(schedule.num_ranks());
+}
+
+double busiest_rank_seconds(const Schedule& schedule, std::span<const ChunkCosts> costs)
+{
+    std::vector<double> work(schedule.actions.size(), 0.0);
+    for (std::int32_t chunk = 0; chunk < schedule.num_chunks; ++chunk)
+        work[schedule.rank_of_chunk[chunk]] +=
+            costs[chunk].forward + costs[chunk].backward_input + costs[chunk].backward_weight;
+    return schedule.num_microbatches * *std::max_element(work.begin(), work.end());
 }
 
 } // namespace sluice

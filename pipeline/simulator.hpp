@@ -33,14 +33,28 @@ struct ActionTime {
 };
 
 struct Simulation {
-    std::vector<std::vector<ActionTime>> times; ///< [rank][position], like Schedule::actions
-    double total = 0.0;                         ///< until the last rank is done
-    std::vector<double> busy, idle;             ///< [rank]; together `total`
+    /// [rank][position], like Schedule::actions; empty when not kept.
+    std::vector<std::vector<ActionTime>> times;
+    double total = 0.0;             ///< until the last rank is done
+    std::vector<double> busy, idle; ///< [rank]; together `total`
 };
 
-/// `costs`: one entry per chunk. The schedule must have passed the checker. The optimizer step
-/// takes no time and waits for all ranks, as the gradient norm does.
-Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs);
+/// Each action's times take more memory than the schedule; who asks only for totals leaves them.
+enum class ActionTimes : bool { kept, left_out };
+
+/// `costs`: one entry per chunk. The schedule must have passed the checker, with its communication
+/// actions or without; without, there are half as many actions, and the times are those of receives
+/// posted early enough. The optimizer step takes no time and waits for all ranks, as the gradient
+/// norm does.
+Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs,
+                    ActionTimes keep = ActionTimes::kept);
+
+/// The update's time if no rank ever waited and work were spread evenly: all work over all ranks.
+/// No schedule and no partition is faster.
+double ideal_seconds(const Schedule& schedule, std::span<const ChunkCosts> costs);
+/// The same with this spread of work: what the rank with most of it computes. No schedule of these
+/// chunks is faster. ideal_seconds over this is the partition's bound on efficiency.
+double busiest_rank_seconds(const Schedule& schedule, std::span<const ChunkCosts> costs);
 
 /// Whether a rank goes on at once behind a send (the executor's way; the buffer is waited for
 /// before it is overwritten), or stands still until its message has arrived (a plain MPI_Send

@@ -119,6 +119,43 @@ BOOST_AUTO_TEST_CASE(split_backward_sends_after_the_input_gradient)
     BOOST_TEST(simulate(make_gpipe(2, 1), alike(2, {1.0, 1.0, 1.0, 0.0})).total == 6.0);
 }
 
+BOOST_AUTO_TEST_CASE(bounds_hold_for_every_schedule)
+{
+    std::vector<ChunkCosts> costs = alike(4, {1.0, 1.0, 1.0, 0.5});
+    costs[2] = {2.0, 3.0, 4.0, 0.5};
+    for (const Schedule& schedule : {make_gpipe(4, 6), make_1f1b(4, 6), make_1f1b(4, 6, 2)}) {
+        BOOST_TEST(ideal_seconds(schedule, costs) == 6 * 18.0 / 4);
+        BOOST_TEST(busiest_rank_seconds(schedule, costs) == 6 * 9.0);
+        BOOST_TEST(simulate(schedule, costs).total >= busiest_rank_seconds(schedule, costs));
+    }
+    // Two chunks on one rank add up.
+    const Schedule v =
+        parse_schedule("ranks 1 chunks 2 microbatches 1\n0: 0F0 1F0 1B0 0B0 O\n", "v");
+    BOOST_TEST(busiest_rank_seconds(v, alike(2, {1.0, 1.0, 1.0, 0.0})) == 6.0);
+    BOOST_TEST(simulate(v, alike(2, {1.0, 1.0, 1.0, 0.0})).idle[0] == 0.0);
+}
+
+BOOST_AUTO_TEST_CASE(totals_are_the_same_without_each_actions_times)
+{
+    const auto costs = alike(4, {3.0, 2.0, 5.0, 0.5});
+    const Simulation kept = simulate(make_1f1b(4, 9), costs);
+    const Simulation totals = simulate(make_1f1b(4, 9), costs, ActionTimes::left_out);
+    BOOST_TEST(totals.times.empty());
+    BOOST_TEST(totals.total == kept.total);
+    BOOST_TEST(totals.busy == kept.busy, boost::test_tools::per_element());
+    BOOST_TEST(totals.idle == kept.idle, boost::test_tools::per_element());
+}
+
+// 8.4 million actions: what a program of a thousand GPUs has.
+BOOST_AUTO_TEST_CASE(a_thousand_stages_and_four_thousand_micro_batches)
+{
+    const std::int32_t ranks = 1024, microbatches = 4096;
+    const Simulation simulation = simulate(
+        make_1f1b(ranks, microbatches), alike(ranks, {1.0, 1.0, 1.0, 0.0}), ActionTimes::left_out);
+    BOOST_TEST(simulation.total == 3.0 * (microbatches + ranks - 1));
+    BOOST_TEST(simulation.idle[511] == 3.0 * (ranks - 1));
+}
+
 BOOST_AUTO_TEST_CASE(a_schedule_that_stands_still_is_a_broken_promise)
 {
     const Schedule stuck = parse_schedule("ranks 2 chunks 2 microbatches 1\n"
