@@ -20,7 +20,8 @@ Arena::Arena(std::size_t capacity_bytes, Device device) : device_(device)
                               " MiB of memory on this rank",
                           "", "use more stages, a smaller micro_batch_size or a smaller model");
     std::memset(memory, 0, capacity_bytes_);
-    memory_.reset(static_cast<std::byte*>(memory));
+    owned_.reset(static_cast<std::byte*>(memory));
+    begin_ = owned_.get();
 }
 
 TensorView Arena::allocate(DType dtype, const Shape& shape)
@@ -31,10 +32,22 @@ TensorView Arena::allocate(DType dtype, const Shape& shape)
     if (!counting_only()) {
         SLUICE_CHECK(used_bytes_ + bytes <= capacity_bytes_,
                      "used " << used_bytes_ << " + " << bytes << " of " << capacity_bytes_);
-        view.data = memory_.get() + used_bytes_;
+        view.data = begin_ + used_bytes_;
     }
     used_bytes_ += bytes;
     return view;
+}
+
+Arena Arena::window(std::size_t begin, std::size_t num_bytes) const
+{
+    SLUICE_CHECK(!counting_only() && begin % arena_alignment_bytes == 0 &&
+                     begin + num_bytes <= capacity_bytes_,
+                 "bytes " << begin << " to " << begin + num_bytes << " of " << capacity_bytes_);
+    Arena made;
+    made.begin_ = begin_ + begin;
+    made.capacity_bytes_ = num_bytes;
+    made.device_ = device_;
+    return made;
 }
 
 } // namespace sluice

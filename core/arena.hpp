@@ -27,17 +27,22 @@ public:
     Arena(std::size_t capacity_bytes, Device device);
 
     TensorView allocate(DType dtype, const Shape& shape);
+    /// Bytes [begin, begin + num_bytes) of this one as an arena of its own, which must not outlive
+    /// this one. Whoever holds it may write what somebody else wrote there: nothing is taken.
+    /// `begin` is a multiple of the alignment.
+    Arena window(std::size_t begin, std::size_t num_bytes) const;
 
     std::size_t used_bytes() const { return used_bytes_; }
     std::size_t capacity_bytes() const { return capacity_bytes_; }
-    bool counting_only() const { return memory_ == nullptr; }
+    bool counting_only() const { return begin_ == nullptr; }
 
 private:
     struct Release {
         Device device;
         void operator()(std::byte* memory) const;
     };
-    std::unique_ptr<std::byte, Release> memory_{nullptr, Release{}};
+    std::unique_ptr<std::byte, Release> owned_{nullptr, Release{}}; ///< null for a window
+    std::byte* begin_ = nullptr;
     std::size_t capacity_bytes_ = 0;
     std::size_t used_bytes_ = 0;
     Device device_{};

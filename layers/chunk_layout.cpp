@@ -31,9 +31,6 @@ void check(const ModelChunkOptions& options)
     SLUICE_CHECK(shape.num_sequences > 0 && shape.seq_len > 0 && shape.seq_len <= spec.max_seq_len,
                  shape.num_sequences << " sequences of " << shape.seq_len << ", max_seq_len "
                                      << spec.max_seq_len);
-    SLUICE_CHECK(options.num_slots > 0 && options.num_gradient_slots > 0,
-                 options.num_slots << " slots, " << options.num_gradient_slots
-                                   << " gradient slots");
 }
 
 ActivationSlot allocate_slot(const ModelChunkOptions& options, Arena& arena)
@@ -76,8 +73,9 @@ public:
                 scratch(extents_.stream());
     }
 
-    GradientSlot slot()
+    GradientSlot slot(Arena& arena)
     {
+        slot_arena_ = &arena;
         const std::int64_t num_places = 2 * options_.range.num_layers() + 1;
         std::vector<TensorView> stream;
         for (std::int64_t place = 0; place < num_places; ++place)
@@ -95,10 +93,7 @@ private:
     {
         return arenas_.scratch.allocate(extents_.dtype, shape);
     }
-    TensorView kept(const Shape& shape)
-    {
-        return arenas_.activations.allocate(extents_.dtype, shape);
-    }
+    TensorView kept(const Shape& shape) { return slot_arena_->allocate(extents_.dtype, shape); }
 
     /// Kept: what is exchanged with other chunks, what the embedding's gradient needs, and, except
     /// in sandwich (which keeps the gradient of its product instead), what the output projections'
@@ -138,6 +133,7 @@ private:
     const ModelChunkOptions& options_;
     const Extents extents_;
     ChunkArenas& arenas_;
+    Arena* slot_arena_ = nullptr;
     const bool sandwich_;
     DecoderLayerGradients shared_;
     std::optional<TensorView> alternating_[2];
@@ -163,19 +159,28 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
     ChunkLayout layout;
     layout.parameters =
         allocate_parameters(options.model, options.range, extents.dtype, arenas.parameters);
-    for (std::int64_t slot = 0; slot < options.num_slots; ++slot)
-        layout.slots.push_back(allocate_slot(options, arenas.activations));
+    for (Arena& arena : arenas.slots)
+        layout.slots.push_back(allocate_slot(options, arena));
     GradientAllocator gradients(options, arenas);
-    for (std::int64_t slot = 0; slot < options.num_gradient_slots; ++slot)
-        layout.gradient_slots.push_back(gradients.slot());
+    for (Arena& arena : arenas.gradient_slots)
+        layout.gradient_slots.push_back(gradients.slot(arena));
     const Shape table{options.micro_batch.seq_len, options.model.head_dim() / 2};
-    layout.cos = arenas.scratch.allocate(extents.dtype, table);
-    layout.sin = arenas.scratch.allocate(extents.dtype, table);
+    layout.cos = arenas.tables.allocate(extents.dtype, table);
+    layout.sin = arenas.tables.allocate(extents.dtype, table);
     layout.sum_of_squares = arenas.scratch.allocate(DType::f64, {1});
     if (options.range.head)
         layout.loss_head =
             allocate_loss_head_scratch(options.model, extents.n, extents.dtype, arenas.scratch);
     return layout;
+}
+
+ChunkArenas count(const ModelChunkOptions& options)
+{
+    ChunkArenas counting;
+    counting.slots.emplace_back();
+    counting.gradient_slots.emplace_back();
+    lay_out(options, counting);
+    return counting;
 }
 
 ChunkMemory memory_of(const ChunkArenas& arenas)
@@ -185,15 +190,20 @@ ChunkMemory memory_of(const ChunkArenas& arenas)
     return {.parameter_bytes = quarter,
             .gradient_bytes = quarter,
             .optimizer_bytes = 2 * quarter,
-            .activation_bytes = arenas.activations.used_bytes(),
+            .table_bytes = arenas.tables.used_bytes(),
+            .slot_bytes = arenas.slots.front().used_bytes(),
+            .gradient_slot_bytes = arenas.gradient_slots.front().used_bytes(),
             .scratch_bytes = arenas.scratch.used_bytes()};
 }
 
-ChunkMemory plan_memory(const ModelChunkOptions& options)
+ChunkMemory plan_memory(const ModelChunkOptions& options) { return memory_of(count(options)); }
+
+PoolSizes own_pool_sizes(const ModelChunkOptions& options)
 {
-    ChunkArenas counting;
-    lay_out(options, counting);
-    return memory_of(counting);
+    PoolSizes sizes{.num_slots = options.num_slots,
+                    .num_gradient_slots = options.num_gradient_slots};
+    sizes.fit(plan_memory(options));
+    return sizes;
 }
 
 } // namespace sluice

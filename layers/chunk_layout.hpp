@@ -15,8 +15,13 @@
 namespace sluice {
 
 struct ChunkArenas {
-    Arena parameters, activations, scratch;
+    Arena parameters, tables;
+    std::vector<Arena> slots, gradient_slots; ///< one each is enough to count
+    Arena scratch;
 };
+
+/// Arenas that only count what a chunk with these options needs.
+ChunkArenas count(const ModelChunkOptions& options);
 
 struct ActivationSlot {
     TensorView input_tokens;  ///< [N] i32, with the embedding

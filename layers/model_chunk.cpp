@@ -12,22 +12,37 @@ namespace sluice {
 
 namespace {
 
-ChunkArenas real_arenas(const ModelChunkOptions& options)
+ChunkArenas real_arenas(const ModelChunkOptions& options, const ActivationPool& pool)
 {
-    ChunkArenas counting;
-    lay_out(options, counting);
-    return {.parameters = Arena(counting.parameters.used_bytes(), options.device),
-            .activations = Arena(counting.activations.used_bytes(), options.device),
-            .scratch = Arena(counting.scratch.used_bytes(), options.device)};
+    const ChunkArenas counting = count(options);
+    ChunkArenas arenas{.parameters = Arena(counting.parameters.used_bytes(), options.device),
+                       .tables = Arena(counting.tables.used_bytes(), options.device),
+                       .slots = {},
+                       .gradient_slots = {},
+                       .scratch = pool.scratch()};
+    for (std::int64_t slot = 0; slot < pool.sizes().num_slots; ++slot)
+        arenas.slots.push_back(pool.slot(slot));
+    for (std::int64_t slot = 0; slot < pool.sizes().num_gradient_slots; ++slot)
+        arenas.gradient_slots.push_back(pool.gradient_slot(slot));
+    return arenas;
+}
+
+ModelChunkOptions with_slots_of(const ActivationPool& pool, ModelChunkOptions options)
+{
+    options.num_slots = pool.sizes().num_slots;
+    options.num_gradient_slots = pool.sizes().num_gradient_slots;
+    return options;
 }
 
 } // namespace
 
 struct ModelChunk::Parts {
-    explicit Parts(const ModelChunkOptions& chunk_options)
-        : options(chunk_options), stream{options.backend, options.device, nullptr},
-          arenas(real_arenas(options)), layout(lay_out(options, arenas)), memory(memory_of(arenas)),
-          loss_sums(layout.slots.size(), 0.0)
+    Parts(const ModelChunkOptions& chunk_options, std::unique_ptr<ActivationPool> own,
+          const ActivationPool& shared)
+        : options(with_slots_of(shared, chunk_options)), own_pool(std::move(own)),
+          pool(shared), stream{options.backend, options.device, nullptr},
+          arenas(real_arenas(options, pool)), layout(lay_out(options, arenas)),
+          memory(memory_of(arenas)), loss_sums(layout.slots.size(), 0.0)
     {
         for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
             layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
@@ -58,6 +73,23 @@ struct ModelChunk::Parts {
         return layout.gradient_slots[static_cast<std::size_t>(index)];
     }
 
+    std::span<const Parameter> embedding_parameters() const
+    {
+        return std::span(layout.parameters).first(options.range.embedding ? 1 : 0);
+    }
+    std::span<const Parameter> head_parameters() const
+    {
+        return std::span(layout.parameters).last(options.range.head ? 2 : 0);
+    }
+    /// `layer` counts from 0 in this chunk; every layer has equally many.
+    std::span<const Parameter> layer_parameters(std::size_t layer) const
+    {
+        const std::size_t first = embedding_parameters().size();
+        const std::size_t count =
+            (layout.parameters.size() - first - head_parameters().size()) / layers.size();
+        return std::span(layout.parameters).subspan(first + layer * count, count);
+    }
+
     void check_gates(std::span<const double> alphas) const
     {
         SLUICE_CHECK(alphas.size() == layers.size(),
@@ -75,13 +107,23 @@ struct ModelChunk::Parts {
                           layout.loss_head, gradients.output);
     }
 
-    void embedding_backward(const ActivationSlot& activations, const GradientSlot& gradients) const
+    void embedding_backward(const ActivationSlot& activations, const GradientSlot& gradients,
+                            GradientObserver* observer) const
     {
         if (options.range.embedding)
             embedding.backward_weight(stream, activations.input_tokens, gradients.input);
+        tell(observer, embedding_parameters());
+    }
+
+    static void tell(GradientObserver* observer, std::span<const Parameter> parameters)
+    {
+        if (observer != nullptr && !parameters.empty())
+            observer->gradients_done(parameters);
     }
 
     ModelChunkOptions options;
+    std::unique_ptr<ActivationPool> own_pool; ///< null when the pool is somebody else's
+    const ActivationPool& pool;
     Stream stream;
     ChunkArenas arenas;
     ChunkLayout layout;
@@ -92,7 +134,14 @@ struct ModelChunk::Parts {
     LossHead head;
 };
 
-ModelChunk::ModelChunk(const ModelChunkOptions& options) : parts_(std::make_unique<Parts>(options))
+ModelChunk::ModelChunk(const ModelChunkOptions& options)
+{
+    auto own = std::make_unique<ActivationPool>(own_pool_sizes(options), options.device);
+    const ActivationPool& pool = *own;
+    parts_ = std::make_unique<Parts>(options, std::move(own), pool);
+}
+ModelChunk::ModelChunk(const ModelChunkOptions& options, ActivationPool& pool)
+    : parts_(std::make_unique<Parts>(options, nullptr, pool))
 {
 }
 ModelChunk::~ModelChunk() = default;
@@ -100,6 +149,7 @@ ModelChunk::~ModelChunk() = default;
 const ModelChunkOptions& ModelChunk::options() const { return parts_->options; }
 std::span<Parameter> ModelChunk::parameters() { return parts_->layout.parameters; }
 const ChunkMemory& ModelChunk::memory() const { return parts_->memory; }
+const ActivationPool& ModelChunk::pool() const { return parts_->pool; }
 
 TensorView ModelChunk::input(std::int64_t slot) const { return parts_->slot(slot).input; }
 TensorView ModelChunk::output(std::int64_t slot) const { return parts_->slot(slot).output; }
@@ -140,17 +190,21 @@ void ModelChunk::forward(std::int64_t slot, std::span<const double> alphas)
 }
 
 void ModelChunk::backward(std::int64_t slot, std::int64_t gradient_slot,
-                          std::span<const double> alphas, double loss_scale)
+                          std::span<const double> alphas, double loss_scale,
+                          GradientObserver* observer)
 {
     Parts& parts = *parts_;
     const ActivationSlot& activations = parts.slot(slot);
     const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
     parts.check_gates(alphas);
     parts.head_backward(slot, gradients, loss_scale);
-    for (std::size_t i = parts.layers.size(); i-- > 0;)
+    Parts::tell(observer, parts.head_parameters());
+    for (std::size_t i = parts.layers.size(); i-- > 0;) {
         parts.layers[i].backward(parts.stream, activations.layers[i], gradients.layers[i],
                                  alphas[i]);
-    parts.embedding_backward(activations, gradients);
+        Parts::tell(observer, parts.layer_parameters(i));
+    }
+    parts.embedding_backward(activations, gradients, observer);
 }
 
 void ModelChunk::backward_input(std::int64_t slot, std::int64_t gradient_slot,
@@ -168,17 +222,20 @@ void ModelChunk::backward_input(std::int64_t slot, std::int64_t gradient_slot,
 }
 
 void ModelChunk::backward_weight(std::int64_t slot, std::int64_t gradient_slot,
-                                 std::span<const double> alphas)
+                                 std::span<const double> alphas, GradientObserver* observer)
 {
     const Parts& parts = *parts_;
     SLUICE_CHECK(parts.options.split == BackwardSplit::split, "a fused chunk only has backward()");
     const ActivationSlot& activations = parts.slot(slot);
     const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
     parts.check_gates(alphas);
-    for (std::size_t i = parts.layers.size(); i-- > 0;)
+    Parts::tell(observer, parts.head_parameters());
+    for (std::size_t i = parts.layers.size(); i-- > 0;) {
         parts.layers[i].backward_weight(parts.stream, activations.layers[i], gradients.layers[i],
                                         alphas[i]);
-    parts.embedding_backward(activations, gradients);
+        Parts::tell(observer, parts.layer_parameters(i));
+    }
+    parts.embedding_backward(activations, gradients, observer);
 }
 
 double ModelChunk::loss_sum(std::int64_t slot) const

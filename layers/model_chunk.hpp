@@ -3,9 +3,11 @@
 //
 // Legend: B sequences of a micro-batch, T positions, N = B T tokens, C hidden size.
 //
-// Memory is taken once. Activations live in `num_slots` slots; micro-batch m uses slot
-// m mod num_slots from its forward until its weight gradient is done. Gradients between chunks live
-// in `num_gradient_slots` slots likewise.
+// Memory is taken once: parameters by the chunk, everything that belongs to a micro-batch from a
+// pool that the chunks of a rank share (layers/activation_pool.hpp). A micro-batch has an
+// activation slot of the pool from its forward until its weight gradient is done, and a gradient
+// slot from its backward (or the receive before it) until then; whoever runs the chunk says which,
+// and gives no slot to two at a time.
 //
 // The head runs in the backward pass: forward() of a chunk with the head stops before the final
 // norm, backward() or backward_input() computes logits, losses and their gradient in place in one
@@ -14,6 +16,8 @@
 // flight.
 #pragma once
 
+#include "layers/activation_pool.hpp"
+#include "layers/gradient_observer.hpp"
 #include "layers/micro_batch.hpp"
 #include "layers/parameter.hpp"
 
@@ -32,8 +36,8 @@ struct ModelChunkOptions {
     ModelSpec model;
     LayerRange range;
     MicroBatchShape micro_batch;
-    std::int64_t num_slots = 1;
-    std::int64_t num_gradient_slots = 1;
+    std::int64_t num_slots = 1;          ///< in the pool
+    std::int64_t num_gradient_slots = 1; ///< likewise
     BackwardSplit split = BackwardSplit::fused;
     Backend backend = Backend::cpu; ///< cpu computes in f32, reference in f64
     Device device{};
@@ -43,22 +47,32 @@ struct ModelChunkOptions {
 struct ChunkMemory {
     std::size_t parameter_bytes = 0; ///< values
     std::size_t gradient_bytes = 0;
-    std::size_t optimizer_bytes = 0;  ///< both moments
-    std::size_t activation_bytes = 0; ///< all slots, gradients between chunks included
-    std::size_t scratch_bytes = 0;    ///< shared by the layers of the chunk, logits included
-    std::size_t total_bytes() const
+    std::size_t optimizer_bytes = 0;     ///< both moments
+    std::size_t table_bytes = 0;         ///< rotary tables
+    std::size_t slot_bytes = 0;          ///< one activation slot
+    std::size_t gradient_slot_bytes = 0; ///< one gradient slot
+    std::size_t scratch_bytes = 0;       ///< shared by all layers, logits included
+
+    /// What the chunk takes itself; slots and scratch come from the pool.
+    std::size_t own_bytes() const
     {
-        return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes +
-               scratch_bytes;
+        return parameter_bytes + gradient_bytes + optimizer_bytes + table_bytes;
     }
 };
 
-/// What ModelChunk will take, without taking it.
+/// What ModelChunk will take, without taking it. The numbers of slots in `options` do not matter.
 ChunkMemory plan_memory(const ModelChunkOptions& options);
+/// The pool of a chunk that shares none: options.num_slots and num_gradient_slots of what
+/// plan_memory() says.
+PoolSizes own_pool_sizes(const ModelChunkOptions& options);
 
 class ModelChunk {
 public:
+    /// On a pool of its own, of own_pool_sizes(options).
     explicit ModelChunk(const ModelChunkOptions& options);
+    /// On a pool that fits this chunk and outlives it. options() then says the pool's numbers of
+    /// slots.
+    ModelChunk(const ModelChunkOptions& options, ActivationPool& pool);
     ~ModelChunk();
     ModelChunk(const ModelChunk&) = delete;
     ModelChunk& operator=(const ModelChunk&) = delete;
@@ -66,6 +80,7 @@ public:
     const ModelChunkOptions& options() const;
     std::span<Parameter> parameters();
     const ChunkMemory& memory() const;
+    const ActivationPool& pool() const;
 
     /// Where the previous chunk's output is received [N,C] (not for a chunk with the embedding) and
     /// where this chunk's output is sent from. Valid for `slot` from forward until backward is
@@ -90,8 +105,9 @@ public:
     /// tokens of the global batch), never 0. OVERWRITES output_gradient(gradient_slot) and part of
     /// the slot's activations: one backward pass per forward pass; output(slot) and the residual
     /// stream stay. `alphas` as in forward().
+    /// `observer`, if any, hears of gradients as they become final.
     void backward(std::int64_t slot, std::int64_t gradient_slot, std::span<const double> alphas,
-                  double loss_scale);
+                  double loss_scale, GradientObserver* observer = nullptr);
 
     /// The same in two parts, only with BackwardSplit::split. This one gives the input's gradient
     /// and ACCUMULATES the gradients of norms and head.
@@ -99,9 +115,10 @@ public:
                         std::span<const double> alphas, double loss_scale);
     /// ACCUMULATES the gradients of the layers' matrices and the embedding for the micro-batch in
     /// `slot`, any time after its backward_input() while both slots are still its own. Calls in
-    /// micro-batch order (of either part) keep the bits of any schedule the same.
+    /// micro-batch order (of either part) keep the bits of any schedule the same. `observer` as in
+    /// backward(), also for the gradients that backward_input() completed.
     void backward_weight(std::int64_t slot, std::int64_t gradient_slot,
-                         std::span<const double> alphas);
+                         std::span<const double> alphas, GradientObserver* observer = nullptr);
 
     /// Sum of the token losses of the micro-batch in `slot`, in float64 and token order: set by
     /// backward(), backward_input() or evaluate(); only with the head.

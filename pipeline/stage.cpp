@@ -58,7 +58,7 @@ std::size_t Stage::memory_bytes() const
 {
     std::size_t bytes = 0;
     for (const StageChunk& chunk : chunks_)
-        bytes += chunk.model->memory().total_bytes();
+        bytes += chunk.model->memory().own_bytes() + chunk.model->pool().sizes().total_bytes();
     return bytes;
 }
 

@@ -48,6 +48,7 @@ void print_stages(const RunPlan& plan, const Simulation& simulation)
     for (std::int32_t chunk = 0; chunk < plan.program.num_chunks; ++chunk) {
         const LayerRange& range = plan.partition[chunk];
         const ChunkMemory memory = plan.chunk_memory(chunk);
+        const std::size_t pool_bytes = plan.chunk_pool(chunk).total_bytes();
         const auto mib = [](std::size_t bytes) {
             return fmt::format("{:.0f} M", bytes / 1048576.0);
         };
@@ -57,8 +58,8 @@ void print_stages(const RunPlan& plan, const Simulation& simulation)
                                range.end - 1, range.head ? "+h" : ""),
                    cost_of(range, plan.costs) / plan.costs.decoder_layer,
                    mib(memory.parameter_bytes), mib(memory.gradient_bytes),
-                   mib(memory.optimizer_bytes), mib(memory.activation_bytes + memory.scratch_bytes),
-                   mib(memory.total_bytes()),
+                   mib(memory.optimizer_bytes), mib(memory.table_bytes + pool_bytes),
+                   mib(memory.own_bytes() + pool_bytes),
                    100.0 * simulation.idle[static_cast<std::size_t>(rank)] / simulation.total);
     }
 }

@@ -25,12 +25,17 @@ ChunkMemory RunPlan::chunk_memory(std::int32_t index) const
     return plan_memory(chunk_options(stage, program, report, partition, index));
 }
 
+PoolSizes RunPlan::chunk_pool(std::int32_t index) const
+{
+    return own_pool_sizes(chunk_options(stage, program, report, partition, index));
+}
+
 std::size_t RunPlan::rank_bytes(int rank) const
 {
     std::size_t bytes = 0;
     for (std::int32_t chunk = 0; chunk < program.num_chunks; ++chunk)
         if (program.rank_of_chunk[chunk] == rank)
-            bytes += chunk_memory(chunk).total_bytes();
+            bytes += chunk_memory(chunk).own_bytes() + chunk_pool(chunk).total_bytes();
     return bytes;
 }
 

@@ -17,8 +17,9 @@ struct RunPlan {
     LayerCosts costs;
     StageOptions stage; ///< rank left at 0
 
-    /// What chunk `index` takes.
+    /// What chunk `index` takes, and its pool.
     ChunkMemory chunk_memory(std::int32_t index) const;
+    PoolSizes chunk_pool(std::int32_t index) const;
     /// All chunks of one rank.
     std::size_t rank_bytes(int rank) const;
 };

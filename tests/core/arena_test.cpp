@@ -42,6 +42,20 @@ BOOST_AUTO_TEST_CASE(an_arena_of_nothing_is_not_a_counting_one)
     BOOST_TEST(!arena.counting_only());
 }
 
+BOOST_AUTO_TEST_CASE(windows_lie_on_the_memory_of_their_arena)
+{
+    Arena whole(3 * arena_alignment_bytes, Device{});
+    const TensorView all = whole.allocate(DType::f32, {48});
+    for (int twice = 0; twice < 2; ++twice) {
+        Arena window = whole.window(arena_alignment_bytes, arena_alignment_bytes);
+        BOOST_TEST(!window.counting_only());
+        BOOST_TEST(window.allocate(DType::f32, {16}).data == all.as<float>() + 16);
+        BOOST_CHECK_THROW(window.allocate(DType::f32, {1}), InvariantError);
+    }
+    BOOST_CHECK_THROW(whole.window(0, 1000), InvariantError);
+    BOOST_CHECK_THROW(Arena().window(0, 0), InvariantError);
+}
+
 BOOST_AUTO_TEST_CASE(memory_that_is_not_there_is_the_users_to_know)
 {
     try {

@@ -24,12 +24,20 @@ BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
                     const ChunkMemory plan = plan_memory(options);
                     const ModelChunk chunk(options);
                     const ChunkMemory& taken = chunk.memory();
+                    const PoolSizes& pool = chunk.pool().sizes();
                     BOOST_CHECK_EQUAL(plan.parameter_bytes, taken.parameter_bytes);
                     BOOST_CHECK_EQUAL(plan.gradient_bytes, taken.gradient_bytes);
                     BOOST_CHECK_EQUAL(plan.optimizer_bytes, taken.optimizer_bytes);
-                    BOOST_CHECK_EQUAL(plan.activation_bytes, taken.activation_bytes);
+                    BOOST_CHECK_EQUAL(plan.table_bytes, taken.table_bytes);
+                    BOOST_CHECK_EQUAL(plan.slot_bytes, taken.slot_bytes);
+                    BOOST_CHECK_EQUAL(plan.gradient_slot_bytes, taken.gradient_slot_bytes);
                     BOOST_CHECK_EQUAL(plan.scratch_bytes, taken.scratch_bytes);
-                    BOOST_CHECK_GT(plan.total_bytes(), 0u);
+                    BOOST_CHECK_EQUAL(pool.slot_bytes, taken.slot_bytes);
+                    BOOST_CHECK_EQUAL(pool.gradient_slot_bytes, taken.gradient_slot_bytes);
+                    BOOST_CHECK_EQUAL(pool.scratch_bytes, taken.scratch_bytes);
+                    BOOST_CHECK_EQUAL(pool.num_slots, 3);
+                    BOOST_CHECK_EQUAL(pool.num_gradient_slots, 2);
+                    BOOST_CHECK_GT(plan.slot_bytes, 0u);
                 }
 }
 
@@ -43,20 +51,14 @@ BOOST_AUTO_TEST_CASE(slots_and_logits_cost_what_they_should)
     options.micro_batch = {.num_sequences = 1, .seq_len = 16};
     options.range = {.begin = 1, .end = 3, .embedding = false, .head = false};
     const ChunkMemory one = plan_memory(options);
-    options.num_slots = 2;
-    const ChunkMemory two = plan_memory(options);
     // Two layers, and the chunk's input.
     const std::size_t per_token = 2 * (8 * 64 + 3 * 96 + 2 + 2) + 64;
-    BOOST_CHECK_EQUAL(two.activation_bytes - one.activation_bytes, 4 * 16 * per_token);
-    BOOST_CHECK_EQUAL(two.scratch_bytes, one.scratch_bytes);
+    BOOST_CHECK_EQUAL(one.slot_bytes, 4 * 16 * per_token);
+    BOOST_CHECK_EQUAL(one.gradient_slot_bytes, 4 * 16 * 2 * 64u);
     BOOST_CHECK_EQUAL(one.parameter_bytes, 4u * 2u * (4 * 64 * 64 + 3 * 64 * 96 + 2 * 64));
-
-    options.num_gradient_slots = 2;
-    const ChunkMemory gradients = plan_memory(options);
-    BOOST_CHECK_EQUAL(gradients.activation_bytes - two.activation_bytes, 4 * 16 * 2 * 64u);
+    BOOST_CHECK_EQUAL(one.table_bytes, 4u * 2u * 16 * 16);
 
     options.range.head = true;
-    options.num_gradient_slots = 1;
     const ChunkMemory with_head = plan_memory(options);
     const std::size_t logits = 4 * 16 * 1000;
     BOOST_CHECK_GE(with_head.scratch_bytes - one.scratch_bytes, logits);
@@ -75,8 +77,10 @@ BOOST_AUTO_TEST_CASE(impossible_sizes_are_broken_promises)
     refused([](ModelChunkOptions& options) { options.model.num_heads = 3; });
     refused([](ModelChunkOptions& options) { options.model.num_heads = 8; }); // head_dim 1
     refused([](ModelChunkOptions& options) { options.micro_batch.seq_len = 17; });
-    refused([](ModelChunkOptions& options) { options.num_slots = 0; });
     refused([](ModelChunkOptions& options) { options.range.end = 5; });
+    ModelChunkOptions none = good;
+    none.num_slots = 0;
+    BOOST_CHECK_THROW(ModelChunk{none}, InvariantError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
