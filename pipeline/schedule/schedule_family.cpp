@@ -1,6 +1,9 @@
 #include "pipeline/schedule/schedule_family.hpp"
 
 #include "core/error.hpp"
+#include "pipeline/schedule/backward_fusion.hpp"
+#include "pipeline/schedule/interleaved.hpp"
+#include "pipeline/schedule/v_shape.hpp"
 
 #include <algorithm>
 #include <string>
@@ -80,7 +83,8 @@ std::int32_t claimed_live_activations(const ScheduleRequest& request)
     case ScheduleFamily::interleaved_1f1b:
     case ScheduleFamily::zb_h1:
     case ScheduleFamily::interleaved_zb:
-        most = v * P + (P - 1) * std::int64_t{request.extra_warmup};
+        most = v * P +
+               (P - 1) * useful_extra_warmup(static_cast<std::int32_t>(v), request.extra_warmup);
         break;
     case ScheduleFamily::zb_v: most = 2 * P; break;
     case ScheduleFamily::v_half: most = P + 2; break;
@@ -91,15 +95,25 @@ std::int32_t claimed_live_activations(const ScheduleRequest& request)
 Schedule make_schedule(const ScheduleRequest& request)
 {
     check_request(request);
+    const std::int32_t P = request.num_ranks, M = request.num_microbatches;
+    const std::int32_t v = chunks_per_rank_of(request.family, request.chunks_per_rank);
+    Schedule schedule;
     switch (request.family) {
-    case ScheduleFamily::gpipe: return make_gpipe(request.num_ranks, request.num_microbatches);
-    case ScheduleFamily::one_f_one_b:
-        return make_1f1b(request.num_ranks, request.num_microbatches, request.extra_warmup);
-    default:
-        throw usage_error("the schedule '" + std::string(name_of(request.family)) +
-                              "' cannot be made yet",
-                          "pipeline.schedule", "choose gpipe or 1f1b");
+    case ScheduleFamily::gpipe: return make_gpipe(P, M);
+    case ScheduleFamily::one_f_one_b: return make_1f1b(P, M, request.extra_warmup);
+    case ScheduleFamily::interleaved_1f1b:
+        return make_interleaved(P, M, v, request.extra_warmup, BackwardParts::whole);
+    case ScheduleFamily::zb_h1:
+    case ScheduleFamily::interleaved_zb:
+        schedule = make_interleaved(P, M, v, request.extra_warmup, BackwardParts::split);
+        break;
+    case ScheduleFamily::zb_v: schedule = make_zb_v(P, M); break;
+    case ScheduleFamily::v_half:
+        throw usage_error("the schedule 'v-half' cannot be made yet", "pipeline.schedule",
+                          "choose another, such as zb-v");
     }
+    fuse_backwards(schedule);
+    return schedule;
 }
 
 } // namespace sluice
