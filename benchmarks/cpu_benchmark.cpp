@@ -100,10 +100,10 @@ nlohmann::json run_updates(const std::string& preset, int repeat, double& ceilin
         "benchmark", ".", {});
     const RunPlan plan = plan_run(config, 1);
     const auto transport = make_in_process_transport();
-    Stage stage(plan.stage, plan.program, plan.report, plan.partition);
+    Stage stage(plan.stage, plan.program, plan.slots, plan.partition);
     for (const Parameter& parameter : stage.chunks().front().model->parameters())
         initialize(config.model, 1, parameter);
-    Executor executor(plan.program, stage, *transport, VerifyTransfers::yes);
+    Executor executor(plan.program, plan.slots, stage, *transport, VerifyTransfers::yes);
     UpdateReduction reduction(config.model, plan.program, plan.partition);
     RandomTokens tokens(config.model.vocab_size);
     const std::int64_t tokens_per_update = config.batch.tokens_per_update();

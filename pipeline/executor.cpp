@@ -19,31 +19,20 @@ constexpr std::uint64_t mask52 = (1ull << 52) - 1;
 
 } // namespace
 
-Executor::Executor(const Schedule& program, Stage& stage, Transport& transport,
-                   VerifyTransfers verify)
-    : program_(program), stage_(stage), transport_(transport), verify_(verify)
+Executor::Executor(const Schedule& program, const SlotTable& slots, Stage& stage,
+                   Transport& transport, VerifyTransfers verify)
+    : program_(program), slots_(slots), stage_(stage), transport_(transport), verify_(verify)
 {
-    for (const StageChunk& chunk : stage_.chunks()) {
-        const auto slots = static_cast<std::size_t>(chunk.model->options().num_slots);
-        const auto gradient_slots =
-            static_cast<std::size_t>(chunk.model->options().num_gradient_slots);
-        edges_.push_back({std::vector<MessageId>(slots), std::vector<MessageId>(slots),
-                          std::vector<MessageId>(gradient_slots),
-                          std::vector<MessageId>(gradient_slots)});
-    }
+    const auto rank = static_cast<std::size_t>(transport_.rank());
+    const auto none = [](std::int32_t count) {
+        return std::vector<MessageId>(static_cast<std::size_t>(count), 0);
+    };
+    received_activation_ = none(slots_.num_inbox_slots[rank]);
+    sent_activation_ = none(slots_.num_activation_slots[rank]);
+    received_gradient_ = sent_gradient_ = none(slots_.num_gradient_slots[rank]);
     const auto num_edges = static_cast<std::size_t>(2 * (program_.num_chunks - 1));
     checksums_.sent.assign(num_edges, 0.0);
     checksums_.received.assign(num_edges, 0.0);
-}
-
-std::int64_t Executor::slot(const StageChunk& chunk, std::int32_t microbatch) const
-{
-    return microbatch % chunk.model->options().num_slots;
-}
-
-std::int64_t Executor::gradient_slot(const StageChunk& chunk, std::int32_t microbatch) const
-{
-    return microbatch % chunk.model->options().num_gradient_slots;
 }
 
 std::string Executor::where() const
@@ -88,8 +77,8 @@ void Executor::run(const Action& action, TokenSource& tokens)
     case ActionKind::backward:
     case ActionKind::backward_input: run_backward_input(chunk, action, tokens); break;
     case ActionKind::backward_weight:
-        chunk.model->backward_weight(slot(chunk, action.microbatch),
-                                     gradient_slot(chunk, action.microbatch),
+        chunk.model->backward_weight(slots_.activation(action.chunk, action.microbatch),
+                                     slots_.gradient(action.chunk, action.microbatch),
                                      chunk.warmup.alphas());
         break;
     case ActionKind::receive_activation:
@@ -104,22 +93,27 @@ void Executor::run(const Action& action, TokenSource& tokens)
 void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens)
 {
     ModelChunk& model = *chunk.model;
-    const std::int64_t s = slot(chunk, microbatch);
+    const std::int32_t c = chunk.index;
+    const std::int32_t slot = slots_.activation(c, microbatch);
+    transport_.wait(std::exchange(sent_activation_[slot], 0));
     if (model.options().range.embedding) {
-        tokens.inputs(microbatch, model.input_tokens(s));
-    } else if (stage_.owns(chunk.index - 1)) {
-        const StageChunk& previous = stage_.chunk(chunk.index - 1);
-        kernels::launch(Stream{model.options().backend},
-                        kernels::Copy{.from = previous.model->output(slot(previous, microbatch)),
-                                      .to = model.input(s)});
+        tokens.inputs(microbatch, model.input_tokens(slot));
     } else {
-        take(edges(chunk).received_activation[s], model.input(s), chunk.index, microbatch, false);
+        TensorView from;
+        if (stage_.owns(c - 1)) {
+            from = stage_.chunk(c - 1).model->output(slots_.activation(c - 1, microbatch));
+        } else {
+            const std::int32_t inbox = slots_.inbox(c, microbatch);
+            from = stage_.inbox(inbox);
+            take(received_activation_[inbox], from, c, microbatch, false);
+        }
+        kernels::launch(Stream{model.options().backend},
+                        kernels::Copy{.from = from, .to = model.input(slot)});
     }
-    transport_.wait(std::exchange(edges(chunk).sent_activation[s], 0));
-    model.forward(s, chunk.warmup.alphas());
+    model.forward(slot, chunk.warmup.alphas());
     if (evaluating_ && model.options().range.head) {
-        tokens.targets(microbatch, model.target_tokens(s));
-        model.evaluate(s);
+        tokens.targets(microbatch, model.target_tokens(slot));
+        model.evaluate(slot);
         finish_loss(chunk, microbatch);
     }
 }
@@ -127,60 +121,69 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
 void Executor::run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens)
 {
     ModelChunk& model = *chunk.model;
-    const std::int64_t s = slot(chunk, action.microbatch);
-    const std::int64_t g = gradient_slot(chunk, action.microbatch);
+    const std::int32_t c = chunk.index;
+    const std::int32_t m = action.microbatch;
+    const std::int32_t slot = slots_.activation(c, m);
+    const std::int32_t gradient = slots_.gradient(c, m);
+    transport_.wait(std::exchange(sent_gradient_[gradient], 0));
     if (model.options().range.head) {
-        tokens.targets(action.microbatch, model.target_tokens(s));
-    } else if (stage_.owns(chunk.index + 1)) {
-        const StageChunk& next = stage_.chunk(chunk.index + 1);
+        tokens.targets(m, model.target_tokens(slot));
+    } else if (stage_.owns(c + 1)) {
         kernels::launch(Stream{model.options().backend},
-                        kernels::Copy{.from = next.model->input_gradient(
-                                          gradient_slot(next, action.microbatch)),
-                                      .to = model.output_gradient(g)});
+                        kernels::Copy{.from = stage_.chunk(c + 1).model->input_gradient(
+                                          slots_.gradient(c + 1, m)),
+                                      .to = model.output_gradient(gradient)});
     } else {
-        take(edges(chunk).received_gradient[g], model.output_gradient(g), chunk.index,
-             action.microbatch, true);
+        take(received_gradient_[gradient], model.output_gradient(gradient), c, m, true);
     }
-    transport_.wait(std::exchange(edges(chunk).sent_gradient[g], 0));
     if (action.kind == ActionKind::backward)
-        model.backward(s, g, chunk.warmup.alphas(), loss_scale_);
+        model.backward(slot, gradient, chunk.warmup.alphas(), loss_scale_);
     else
-        model.backward_input(s, g, chunk.warmup.alphas(), loss_scale_);
+        model.backward_input(slot, gradient, chunk.warmup.alphas(), loss_scale_);
     if (model.options().range.head)
-        finish_loss(chunk, action.microbatch);
+        finish_loss(chunk, m);
 }
 
 void Executor::finish_loss(StageChunk& chunk, std::int32_t microbatch)
 {
-    loss_sum_ += chunk.model->loss_sum(slot(chunk, microbatch));
+    loss_sum_ += chunk.model->loss_sum(slots_.activation(chunk.index, microbatch));
 }
 
 void Executor::post(StageChunk& chunk, const Action& action)
 {
     const std::int32_t c = action.chunk;
     const std::int32_t m = action.microbatch;
-    ModelChunk& model = *chunk.model;
-    const std::int64_t s = slot(chunk, m);
-    const std::int64_t g = gradient_slot(chunk, m);
+    const ModelChunk& model = *chunk.model;
+    const auto rank_of = [&](std::int32_t index) { return program_.rank_of_chunk[index]; };
     switch (action.kind) {
-    case ActionKind::receive_activation:
-        edges(chunk).received_activation[s] =
-            transport_.receive(model.input(s), program_.rank_of_chunk[c - 1], {c, m, false});
+    case ActionKind::receive_activation: {
+        const std::int32_t inbox = slots_.inbox(c, m);
+        received_activation_[inbox] =
+            transport_.receive(stage_.inbox(inbox), rank_of(c - 1), {c, m, false});
         break;
-    case ActionKind::send_activation:
-        record(checksums_.sent, c, false, m, model.output(s));
-        edges(chunk).sent_activation[s] =
-            transport_.send(model.output(s), program_.rank_of_chunk[c + 1], {c + 1, m, false});
+    }
+    case ActionKind::send_activation: {
+        const std::int32_t slot = slots_.activation(c, m);
+        record(checksums_.sent, c, false, m, model.output(slot));
+        sent_activation_[slot] =
+            transport_.send(model.output(slot), rank_of(c + 1), {c + 1, m, false});
         break;
-    case ActionKind::receive_gradient:
-        edges(chunk).received_gradient[g] = transport_.receive(
-            model.output_gradient(g), program_.rank_of_chunk[c + 1], {c, m, true});
+    }
+    case ActionKind::receive_gradient: {
+        // The slot may last have held another chunk's gradient, laid out in another way.
+        const std::int32_t gradient = slots_.gradient(c, m);
+        transport_.wait(std::exchange(sent_gradient_[gradient], 0));
+        received_gradient_[gradient] =
+            transport_.receive(model.output_gradient(gradient), rank_of(c + 1), {c, m, true});
         break;
-    case ActionKind::send_gradient:
-        record(checksums_.sent, c - 1, true, m, model.input_gradient(g));
-        edges(chunk).sent_gradient[g] = transport_.send(
-            model.input_gradient(g), program_.rank_of_chunk[c - 1], {c - 1, m, true});
+    }
+    case ActionKind::send_gradient: {
+        const std::int32_t gradient = slots_.gradient(c, m);
+        record(checksums_.sent, c - 1, true, m, model.input_gradient(gradient));
+        sent_gradient_[gradient] =
+            transport_.send(model.input_gradient(gradient), rank_of(c - 1), {c - 1, m, true});
         break;
+    }
     default: SLUICE_CHECK(false, text_of(action));
     }
 }
@@ -210,12 +213,9 @@ void Executor::record(std::vector<double>& side, std::int32_t edge, bool gradien
 
 void Executor::wait_for_sends()
 {
-    for (Edges& edge : edges_) {
-        for (MessageId& message : edge.sent_activation)
+    for (std::vector<MessageId>* messages : {&sent_activation_, &sent_gradient_})
+        for (MessageId& message : *messages)
             transport_.wait(std::exchange(message, 0));
-        for (MessageId& message : edge.sent_gradient)
-            transport_.wait(std::exchange(message, 0));
-    }
 }
 
 } // namespace sluice

@@ -1,7 +1,6 @@
 // Runs one rank's actions of a schedule: the only place where schedules, chunks and messages meet.
 //
-// Slots follow from the checker's peaks: micro-batch m of a chunk uses activation slot
-// m mod peak_live_microbatches and gradient slot m mod peak_live_gradients.
+// Which buffers a micro-batch uses is settled before (schedule/slot_table.hpp).
 #pragma once
 
 #include "pipeline/schedule/schedule.hpp"
@@ -39,8 +38,10 @@ enum class VerifyTransfers : bool { no, yes };
 
 class Executor {
 public:
-    /// `program` must have its communication actions and have passed the checker.
-    Executor(const Schedule& program, Stage& stage, Transport& transport, VerifyTransfers verify);
+    /// `program` must have its communication actions and have passed the checker, which gave
+    /// `slots`; the stage must have as many. All four outlive the executor.
+    Executor(const Schedule& program, const SlotTable& slots, Stage& stage, Transport& transport,
+             VerifyTransfers verify);
 
     /// Runs this rank's actions up to its optimizer step, and waits for its sends. ACCUMULATES the
     /// gradients. Each token's loss gradient is multiplied by `loss_scale`. Whatever throws inside
@@ -61,11 +62,6 @@ public:
     void inject(const TransferFault& fault) { fault_ = fault; }
 
 private:
-    struct Edges {                                                   ///< per owned chunk
-        std::vector<MessageId> received_activation, sent_activation; ///< [slot]
-        std::vector<MessageId> received_gradient, sent_gradient;     ///< [gradient slot]
-    };
-
     void run(const Action& action, TokenSource& tokens);
     void run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
     void run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens);
@@ -76,15 +72,17 @@ private:
     void record(std::vector<double>& side, std::int32_t edge, bool gradient,
                 std::int32_t microbatch, const TensorView& tensor);
     void wait_for_sends();
-    std::int64_t slot(const StageChunk& chunk, std::int32_t microbatch) const;
-    std::int64_t gradient_slot(const StageChunk& chunk, std::int32_t microbatch) const;
-    Edges& edges(const StageChunk& chunk) { return edges_[&chunk - stage_.chunks().data()]; }
 
     const Schedule& program_;
+    const SlotTable& slots_;
     Stage& stage_;
     Transport& transport_;
     VerifyTransfers verify_;
-    std::vector<Edges> edges_;
+    /// Messages under way into or out of each slot.
+    std::vector<MessageId> received_activation_; ///< [inbox slot]
+    std::vector<MessageId> sent_activation_;     ///< [activation slot]
+    std::vector<MessageId> received_gradient_;   ///< [gradient slot]
+    std::vector<MessageId> sent_gradient_;       ///< [gradient slot]
     TransferChecksums checksums_;
     TransferFault fault_;
     Action current_{};

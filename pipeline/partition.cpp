@@ -4,50 +4,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <map>
 #include <string>
 
 namespace sluice {
 
 namespace {
-
-/// A split is settled by its first and last chunk: those in between are alike and best when even.
-struct Split {
-    std::int64_t first = 0, last = 0; ///< layers
-    double max = 0.0;                 ///< cost of the most expensive chunk
-    long double squares = 0.0L;       ///< sum of squared costs
-};
-
-Split price(std::int64_t num_layers, std::int32_t num_chunks, const LayerCosts& costs,
-            std::int64_t first, std::int64_t last)
-{
-    const auto layers = [&](std::int64_t n) {
-        return static_cast<double>(n) * costs.decoder_layer;
-    };
-    const auto square = [](double cost) { return static_cast<long double>(cost) * cost; };
-    const double first_cost = layers(first) + costs.embedding;
-    const double last_cost = layers(last) + costs.head;
-    Split split{first, last, std::max(first_cost, last_cost),
-                square(first_cost) + square(last_cost)};
-    if (num_chunks > 2) {
-        const std::int64_t between = num_chunks - 2;
-        const std::int64_t rest = num_layers - first - last;
-        const std::int64_t longer = rest % between;
-        const double small = layers(rest / between), large = layers(rest / between + 1);
-        split.max = std::max(split.max, longer > 0 ? large : small);
-        split.squares += square(small) * static_cast<long double>(between - longer) +
-                         square(large) * static_cast<long double>(longer);
-    }
-    return split;
-}
-
-/// Strictly better. Sums of squares that differ only by rounding are equal.
-bool better(const Split& a, const Split& b)
-{
-    if (a.max != b.max)
-        return a.max < b.max;
-    const long double tolerance = 1e-14L * std::max(a.squares, b.squares);
-    return a.squares < b.squares - tolerance;
-}
 
 std::vector<LayerRange> ranges_of(const std::vector<std::int64_t>& layers)
 {
@@ -77,40 +40,54 @@ LayerCosts layer_costs(const ModelSpec& spec, std::int64_t seq_len)
             .head = 6.0 * V * C};
 }
 
-std::vector<LayerRange> partition_by_cost(std::int64_t num_layers, std::int32_t num_chunks,
+std::vector<LayerRange> partition_by_cost(std::int64_t num_layers,
+                                          const std::vector<std::int32_t>& rank_of_chunk,
                                           const LayerCosts& costs, HeadChunk head)
 {
-    SLUICE_CHECK(num_chunks >= 1, "num_chunks " << num_chunks);
+    SLUICE_CHECK(!rank_of_chunk.empty(), "no chunks");
+    const std::size_t num_chunks = rank_of_chunk.size();
     const bool head_alone = head == HeadChunk::may_stand_alone && num_chunks > 1;
-    const std::int64_t with_layers = head_alone ? num_chunks - 1 : num_chunks;
-    if (num_layers < with_layers)
+    const std::size_t with_layers = head_alone ? num_chunks - 1 : num_chunks;
+    if (num_layers < static_cast<std::int64_t>(with_layers))
         throw usage_error(std::to_string(num_layers) + " layers cannot be cut into " +
                               std::to_string(num_chunks) + " chunks",
                           {}, "use at most as many stages times chunks_per_rank as layers");
-    if (num_chunks == 1)
-        return ranges_of({num_layers});
 
-    const std::int64_t between = num_chunks - 2;
-    Split best;
-    bool found = false;
-    for (std::int64_t first = 1; first + between <= num_layers; ++first) {
-        const std::int64_t most = num_layers - first - between;
-        // With two chunks the last takes what the first leaves.
-        const std::int64_t least = between == 0 ? most : (head_alone ? 0 : 1);
-        for (std::int64_t last = most; last >= least; --last) {
-            if (last == 0 && !head_alone)
-                continue;
-            const Split split = price(num_layers, num_chunks, costs, first, last);
-            if (!found || better(split, best))
-                best = split;
-            found = true;
-        }
+    std::vector<std::int64_t> layers(num_chunks, 0);
+    std::vector<double> chunk_cost(num_chunks, 0.0);
+    std::vector<double> rank_cost(
+        static_cast<std::size_t>(*std::max_element(rank_of_chunk.begin(), rank_of_chunk.end())) + 1,
+        0.0);
+    const auto add = [&](std::size_t chunk, double cost) {
+        chunk_cost[chunk] += cost;
+        rank_cost[static_cast<std::size_t>(rank_of_chunk[chunk])] += cost;
+    };
+    const auto add_layer = [&](std::size_t chunk) {
+        ++layers[chunk];
+        add(chunk, costs.decoder_layer);
+    };
+    add(0, costs.embedding);
+    add(num_chunks - 1, costs.head);
+    for (std::size_t chunk = 0; chunk < with_layers; ++chunk)
+        add_layer(chunk);
+    // All layers cost the same, so each next one belongs where least lies already. Costs that
+    // differ only by rounding are equal, and then the later chunk gets it.
+    const double tolerance = 1e-9 * costs.decoder_layer;
+    const auto less = [&](std::size_t a, std::size_t b) {
+        const double by_rank = rank_cost[static_cast<std::size_t>(rank_of_chunk[a])] -
+                               rank_cost[static_cast<std::size_t>(rank_of_chunk[b])];
+        if (std::abs(by_rank) > tolerance)
+            return by_rank < 0.0;
+        const double by_chunk = chunk_cost[a] - chunk_cost[b];
+        return std::abs(by_chunk) > tolerance ? by_chunk < 0.0 : a > b;
+    };
+    for (auto left = num_layers - static_cast<std::int64_t>(with_layers); left > 0; --left) {
+        std::size_t lightest = 0;
+        for (std::size_t chunk = 1; chunk < num_chunks; ++chunk)
+            if (less(chunk, lightest))
+                lightest = chunk;
+        add_layer(lightest);
     }
-    std::vector<std::int64_t> layers{best.first};
-    const std::int64_t rest = num_layers - best.first - best.last;
-    for (std::int64_t i = 0; i < between; ++i) // the longer ones behind
-        layers.push_back(rest / between + (i >= between - rest % between ? 1 : 0));
-    layers.push_back(best.last);
     return ranges_of(layers);
 }
 
@@ -134,8 +111,10 @@ std::vector<LayerRange> partition_by_hand(std::int64_t num_layers, std::int32_t 
         std::int64_t count = 0;
         const auto [stop, error] =
             std::from_chars(number.data(), number.data() + number.size(), count);
-        if (error != std::errc() || stop != number.data() + number.size() || count < 1 ||
-            count > num_layers)
+        // Only the last chunk, which has the head, may do without layers.
+        const bool may_be_empty = end == layers_per_chunk.size() && !layers.empty();
+        if (error != std::errc() || stop != number.data() + number.size() ||
+            count < (may_be_empty ? 0 : 1) || count > num_layers)
             throw usage_error("'" + std::string(number) + "' is not a number of layers from 1 to " +
                                   std::to_string(num_layers),
                               where, remedy);
@@ -160,15 +139,19 @@ double cost_of(const LayerRange& range, const LayerCosts& costs)
            (range.embedding ? costs.embedding : 0.0) + (range.head ? costs.head : 0.0);
 }
 
-double partition_efficiency(const std::vector<LayerRange>& ranges, const LayerCosts& costs)
+double partition_efficiency(const std::vector<LayerRange>& ranges,
+                            const std::vector<std::int32_t>& rank_of_chunk, const LayerCosts& costs)
 {
-    SLUICE_CHECK(!ranges.empty(), "no chunks");
+    SLUICE_CHECK(!ranges.empty() && ranges.size() == rank_of_chunk.size(),
+                 ranges.size() << " ranges, " << rank_of_chunk.size() << " chunks");
+    std::map<std::int32_t, double> cost_of_rank;
     double sum = 0.0, max = 0.0;
-    for (const LayerRange& range : ranges) {
-        sum += cost_of(range, costs);
-        max = std::max(max, cost_of(range, costs));
+    for (std::size_t chunk = 0; chunk < ranges.size(); ++chunk) {
+        const double cost = cost_of(ranges[chunk], costs);
+        sum += cost;
+        max = std::max(max, cost_of_rank[rank_of_chunk[chunk]] += cost);
     }
-    return max > 0.0 ? sum / (max * static_cast<double>(ranges.size())) : 1.0;
+    return max > 0.0 ? sum / (max * static_cast<double>(cost_of_rank.size())) : 1.0;
 }
 
 } // namespace sluice

@@ -23,22 +23,25 @@ LayerCosts layer_costs(const ModelSpec& spec, std::int64_t seq_len);
 /// layers, so standing alone makes the best split of 12 layers on 4 chunks 92% instead of 75%.
 enum class HeadChunk : bool { with_layers, may_stand_alone };
 
-/// The contiguous split into `num_chunks` ranges (each at least one layer, but for HeadChunk) that
-/// minimises the cost of the most expensive chunk; among those, the one with the smallest sum of
-/// squared costs, that is, whose other chunks are most even; among those, the one with fewer layers
-/// on earlier chunks, which keep more micro-batches alive. Throws UserError (usage) when there are
-/// more chunks than layers for them.
-std::vector<LayerRange> partition_by_cost(std::int64_t num_layers, std::int32_t num_chunks,
+/// The contiguous split into as many ranges as `rank_of_chunk` has entries (each at least one
+/// layer, but for HeadChunk). It minimises the cost of the most expensive rank (all its chunks
+/// together, which is what bounds the pipeline's rate), makes the others as even as whole layers
+/// allow, and then each rank's chunks; ties put fewer layers on earlier chunks, which keep more
+/// micro-batches alive. Throws UserError (usage) when there are more chunks than layers for them.
+std::vector<LayerRange> partition_by_cost(std::int64_t num_layers,
+                                          const std::vector<std::int32_t>& rank_of_chunk,
                                           const LayerCosts& costs,
                                           HeadChunk head = HeadChunk::with_layers);
 
 /// From the run file: layers per chunk as in "7,5". Throws UserError (usage) unless there are
-/// `num_chunks` numbers, each at least 1, that add up to `num_layers`.
+/// `num_chunks` numbers, each at least 1 (the last of several: 0), that add up to `num_layers`.
 std::vector<LayerRange> partition_by_hand(std::int64_t num_layers, std::int32_t num_chunks,
                                           std::string_view layers_per_chunk);
 
 double cost_of(const LayerRange& range, const LayerCosts& costs);
-/// Mean over maximum of the chunks' costs: the share of time a perfectly filled pipeline computes.
-double partition_efficiency(const std::vector<LayerRange>& ranges, const LayerCosts& costs);
+/// Mean over maximum of the ranks' costs: the share of time a perfectly filled pipeline computes.
+double partition_efficiency(const std::vector<LayerRange>& ranges,
+                            const std::vector<std::int32_t>& rank_of_chunk,
+                            const LayerCosts& costs);
 
 } // namespace sluice

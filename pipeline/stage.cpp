@@ -1,11 +1,58 @@
 #include "pipeline/stage.hpp"
 
+#include "layers/chunk_layout.hpp"
+
 #include <algorithm>
 
 namespace sluice {
 
+namespace {
+
+std::vector<std::int32_t> chunks_on(std::int32_t rank, const Schedule& program)
+{
+    std::vector<std::int32_t> chunks;
+    for (std::int32_t index = 0; index < program.num_chunks; ++index)
+        if (program.rank_of_chunk[index] == rank)
+            chunks.push_back(index);
+    return chunks;
+}
+
+PoolSizes pool_sizes(const StageOptions& options, const Schedule& program, const SlotTable& slots,
+                     const std::vector<LayerRange>& partition)
+{
+    const auto rank = static_cast<std::size_t>(options.rank);
+    PoolSizes sizes{.num_slots = slots.num_activation_slots[rank],
+                    .num_gradient_slots = slots.num_gradient_slots[rank],
+                    .slot_bytes = 0,
+                    .gradient_slot_bytes = 0,
+                    .scratch_bytes = 0};
+    for (const std::int32_t index : chunks_on(options.rank, program))
+        sizes.fit(plan_memory(chunk_options(options, program, partition, index)));
+    return sizes;
+}
+
+/// Takes the inbox from `arena`, which may only count.
+std::vector<TensorView> allocate_inbox(const StageOptions& options, const SlotTable& slots,
+                                       Arena& arena)
+{
+    std::vector<TensorView> inbox;
+    for (std::int32_t i = 0; i < slots.num_inbox_slots[static_cast<std::size_t>(options.rank)]; ++i)
+        inbox.push_back(
+            arena.allocate(compute_dtype(options.backend),
+                           {options.micro_batch.num_tokens(), options.model.hidden_size}));
+    return inbox;
+}
+
+std::size_t inbox_bytes(const StageOptions& options, const SlotTable& slots)
+{
+    Arena counting;
+    allocate_inbox(options, slots, counting);
+    return counting.used_bytes();
+}
+
+} // namespace
+
 ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& program,
-                                const ScheduleReport& report,
                                 const std::vector<LayerRange>& partition, std::int32_t index)
 {
     const auto& actions = program.actions[program.rank_of_chunk[index]];
@@ -15,31 +62,59 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
     return {.model = options.model,
             .range = partition[index],
             .micro_batch = options.micro_batch,
-            .num_slots = std::max(1, report.peak_live_microbatches[index]),
-            .num_gradient_slots = std::max(1, report.peak_live_gradients[index]),
+            .num_slots = 1, // the stage's pool says how many
+            .num_gradient_slots = 1,
             .split = split ? BackwardSplit::split : BackwardSplit::fused,
             .backend = options.backend,
             .device = Device{}};
 }
 
-Stage::Stage(const StageOptions& options, const Schedule& program, const ScheduleReport& report,
+StageMemory plan_memory(const StageOptions& options, const Schedule& program,
+                        const SlotTable& slots, const std::vector<LayerRange>& partition)
+{
+    StageMemory memory;
+    for (const std::int32_t index : chunks_on(options.rank, program)) {
+        const ChunkMemory chunk = plan_memory(chunk_options(options, program, partition, index));
+        memory.parameter_bytes += chunk.parameter_bytes;
+        memory.gradient_bytes += chunk.gradient_bytes;
+        memory.optimizer_bytes += chunk.optimizer_bytes;
+        memory.scratch_bytes += chunk.table_bytes;
+    }
+    const PoolSizes pool = pool_sizes(options, program, slots, partition);
+    memory.activation_bytes = static_cast<std::size_t>(pool.num_slots) * pool.slot_bytes;
+    memory.transfer_bytes =
+        static_cast<std::size_t>(pool.num_gradient_slots) * pool.gradient_slot_bytes +
+        inbox_bytes(options, slots);
+    memory.scratch_bytes += pool.scratch_bytes;
+    return memory;
+}
+
+Stage::Stage(const StageOptions& options, const Schedule& program, const SlotTable& slots,
              const std::vector<LayerRange>& partition)
-    : position_of_chunk_(program.num_chunks, -1)
+    : memory_(plan_memory(options, program, slots, partition)),
+      pool_(pool_sizes(options, program, slots, partition), Device{}),
+      inbox_memory_(inbox_bytes(options, slots), Device{}),
+      inbox_(allocate_inbox(options, slots, inbox_memory_)),
+      position_of_chunk_(program.num_chunks, -1)
 {
     SLUICE_CHECK(static_cast<std::int32_t>(partition.size()) == program.num_chunks,
                  partition.size() << " ranges, " << program.num_chunks << " chunks");
-    for (std::int32_t index = 0; index < program.num_chunks; ++index) {
-        if (program.rank_of_chunk[index] != options.rank)
-            continue;
+    for (const std::int32_t index : chunks_on(options.rank, program)) {
         position_of_chunk_[index] = static_cast<std::int32_t>(chunks_.size());
         const LayerRange& range = partition[index];
         chunks_.push_back(
             {index,
-             std::make_unique<ModelChunk>(
-                 chunk_options(options, program, report, partition, index)),
+             std::make_unique<ModelChunk>(chunk_options(options, program, partition, index), pool_),
              ResidualWarmup(options.warmup, options.warmup_steps, options.model.num_layers,
                             range.begin, range.num_layers())});
     }
+}
+
+TensorView Stage::inbox(std::int32_t slot) const
+{
+    SLUICE_CHECK(slot >= 0 && slot < static_cast<std::int32_t>(inbox_.size()),
+                 "inbox slot " << slot << " of " << inbox_.size());
+    return inbox_[slot];
 }
 
 bool Stage::owns(std::int32_t index) const
@@ -52,14 +127,6 @@ StageChunk& Stage::chunk(std::int32_t index)
 {
     SLUICE_CHECK(owns(index), "chunk " << index);
     return chunks_[position_of_chunk_[index]];
-}
-
-std::size_t Stage::memory_bytes() const
-{
-    std::size_t bytes = 0;
-    for (const StageChunk& chunk : chunks_)
-        bytes += chunk.model->memory().own_bytes() + chunk.model->pool().sizes().total_bytes();
-    return bytes;
 }
 
 void Stage::zero_gradients()

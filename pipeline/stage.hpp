@@ -1,10 +1,12 @@
 // What one rank owns of the model: its chunks, and the gates of their layers.
 #pragma once
 
+#include "core/arena.hpp"
+#include "layers/activation_pool.hpp"
 #include "layers/model_chunk.hpp"
 #include "pipeline/residual_warmup.hpp"
 #include "pipeline/schedule/schedule.hpp"
-#include "pipeline/schedule/schedule_checker.hpp"
+#include "pipeline/schedule/slot_table.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -28,10 +30,25 @@ struct StageChunk {
     ResidualWarmup warmup;
 };
 
+/// Bytes one rank takes for its chunks, by purpose.
+struct StageMemory {
+    std::size_t parameter_bytes = 0; ///< values
+    std::size_t gradient_bytes = 0;
+    std::size_t optimizer_bytes = 0;  ///< both moments
+    std::size_t activation_bytes = 0; ///< as many slots as are alive at once, for all chunks
+    std::size_t transfer_bytes = 0;   ///< activations and gradients that come or go
+    std::size_t scratch_bytes = 0;    ///< shared by all layers, logits and rotary tables included
+    std::size_t total_bytes() const
+    {
+        return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes +
+               transfer_bytes + scratch_bytes;
+    }
+};
+
 class Stage {
 public:
-    /// `partition`: one range per chunk of the whole pipeline. `report`: the checker's, for slots.
-    Stage(const StageOptions& options, const Schedule& program, const ScheduleReport& report,
+    /// `partition`: one range per chunk of the whole pipeline. `slots`: the checker's.
+    Stage(const StageOptions& options, const Schedule& program, const SlotTable& slots,
           const std::vector<LayerRange>& partition);
 
     std::vector<StageChunk>& chunks() { return chunks_; }
@@ -40,21 +57,30 @@ public:
     StageChunk& chunk(std::int32_t index);
     bool owns(std::int32_t index) const;
 
-    /// Bytes of all chunks together.
-    std::size_t memory_bytes() const;
+    /// Where an activation from another rank arrives, [N,C].
+    TensorView inbox(std::int32_t slot) const;
+
+    const StageMemory& memory() const { return memory_; }
 
     void zero_gradients();
     /// One completed update: every owned layer's counter advances.
     void advance_gates();
 
 private:
+    StageMemory memory_;
+    ActivationPool pool_;
+    Arena inbox_memory_;
+    std::vector<TensorView> inbox_; ///< [slot]
     std::vector<StageChunk> chunks_;
     std::vector<std::int32_t> position_of_chunk_; ///< -1: another rank's
 };
 
 /// The options of chunk `index` of a pipeline: what Stage builds and the planner counts.
 ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& program,
-                                const ScheduleReport& report,
                                 const std::vector<LayerRange>& partition, std::int32_t index);
+
+/// What a Stage on options.rank will take, without taking it.
+StageMemory plan_memory(const StageOptions& options, const Schedule& program,
+                        const SlotTable& slots, const std::vector<LayerRange>& partition);
 
 } // namespace sluice

@@ -69,4 +69,9 @@ Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches,
 /// (0: directly before it). A receive posted early takes a slot early; the checker counts it.
 Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead = 1);
 
+/// Forwards only, with communication, as evaluation runs them: forward_only_slots() gives each
+/// chunk the one slot it needs.
+Schedule make_forward_only(const std::vector<std::int32_t>& rank_of_chunk, std::int32_t num_ranks,
+                           std::int32_t num_microbatches);
+
 } // namespace sluice

@@ -38,7 +38,7 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
     if (options.batch_size > 0)
         config.batch.micro_batch_size = options.batch_size;
     config.batch.global_batch_size = config.batch.micro_batch_size;
-    config.pipeline.partition = "auto";
+    config.pipeline = {};
     return config;
 }
 
@@ -53,11 +53,12 @@ int evaluate(const EvalOptions& options)
     const RunPlan plan = plan_run(config, 1);
     TokenStream tokens(config);
     const auto transport = make_in_process_transport();
-    Stage stage(plan.stage, plan.program, plan.report, plan.partition);
+    Stage stage(plan.stage, plan.program, plan.slots, plan.partition);
     restore_stage(reader, stage);
     const std::int32_t num_microbatches = tokens.num_evaluation_microbatches();
     const Schedule forwards = make_forward_only(plan.program.rank_of_chunk, 1, num_microbatches);
-    Executor executor(forwards, stage, *transport, VerifyTransfers::no);
+    const SlotTable slots = forward_only_slots(forwards);
+    Executor executor(forwards, slots, stage, *transport, VerifyTransfers::no);
     const std::int64_t count =
         std::int64_t{num_microbatches} * config.batch.micro_batch_size * config.batch.seq_len;
     const double loss = executor.run_evaluation(tokens.evaluation()) / static_cast<double>(count);

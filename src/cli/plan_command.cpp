@@ -23,43 +23,35 @@ struct PlanOptions {
     bool print_schedule = false;
 };
 
-/// Costs in units of one decoder layer's forward and backward; transfers are free.
-std::vector<ChunkCosts> unit_costs(const RunPlan& plan)
+std::string text_of(const LayerRange& range)
 {
-    std::vector<ChunkCosts> costs;
-    for (const LayerRange& range : plan.partition) {
-        // Of a matrix product's three equal parts one runs forward; the head runs in the backward
-        // pass.
-        const double layers = static_cast<double>(range.num_layers()) +
-                              (range.embedding ? plan.costs.embedding : 0.0);
-        const double head = range.head ? plan.costs.head / plan.costs.decoder_layer : 0.0;
-        costs.push_back({.forward = layers / 3.0,
-                         .backward_input = layers / 3.0 + head * 2.0 / 3.0,
-                         .backward_weight = layers / 3.0 + head / 3.0,
-                         .transfer = 0.0});
-    }
-    return costs;
+    const std::string layers =
+        range.num_layers() > 0 ? fmt::format("{}..{}", range.begin, range.end - 1) : "";
+    return fmt::format("{}{}{}", range.embedding ? "e+" : "", layers,
+                       range.head ? (layers.empty() ? "h" : "+h") : "");
 }
 
 void print_stages(const RunPlan& plan, const Simulation& simulation)
 {
-    fmt::print("\n{:>5}  {:<13} {:>6}  {:>9} {:>9} {:>9} {:>11} {:>9}  {:>5}\n", "stage", "layers",
-               "cost", "weights", "gradients", "moments", "activations", "total", "idle");
-    for (std::int32_t chunk = 0; chunk < plan.program.num_chunks; ++chunk) {
-        const LayerRange& range = plan.partition[chunk];
-        const ChunkMemory memory = plan.chunk_memory(chunk);
-        const std::size_t pool_bytes = plan.chunk_pool(chunk).total_bytes();
+    fmt::print("\n{:>4}  {:<20} {:>6}  {:>8} {:>8} {:>8} {:>11} {:>8} {:>5}\n", "rank", "layers",
+               "cost", "weights", "grads", "moments", "activations", "total", "idle");
+    for (int rank = 0; rank < plan.program.num_ranks(); ++rank) {
+        std::string layers;
+        double cost = 0.0;
+        for (std::int32_t chunk = 0; chunk < plan.program.num_chunks; ++chunk)
+            if (plan.program.rank_of_chunk[chunk] == rank) {
+                layers += (layers.empty() ? "" : " ") + text_of(plan.partition[chunk]);
+                cost += cost_of(plan.partition[chunk], plan.costs) / plan.costs.decoder_layer;
+            }
+        const StageMemory memory = plan.rank_memory(rank);
         const auto mib = [](std::size_t bytes) {
-            return fmt::format("{:.0f} M", bytes / 1048576.0);
+            return fmt::format("{:.0f} M", static_cast<double>(bytes) / 1048576.0);
         };
-        const int rank = plan.program.rank_of_chunk[chunk];
-        fmt::print("{:>5}  {:<13} {:>6.2f}  {:>9} {:>9} {:>9} {:>11} {:>9}  {:>4.0f}%\n", chunk,
-                   fmt::format("{}{}..{}{}", range.embedding ? "e+" : "", range.begin,
-                               range.end - 1, range.head ? "+h" : ""),
-                   cost_of(range, plan.costs) / plan.costs.decoder_layer,
-                   mib(memory.parameter_bytes), mib(memory.gradient_bytes),
-                   mib(memory.optimizer_bytes), mib(memory.table_bytes + pool_bytes),
-                   mib(memory.own_bytes() + pool_bytes),
+        fmt::print("{:>4}  {:<20} {:>6.2f}  {:>8} {:>8} {:>8} {:>11} {:>8} {:>4.0f}%\n", rank,
+                   layers, cost, mib(memory.parameter_bytes), mib(memory.gradient_bytes),
+                   mib(memory.optimizer_bytes),
+                   mib(memory.activation_bytes + memory.transfer_bytes + memory.scratch_bytes),
+                   mib(memory.total_bytes()),
                    100.0 * simulation.idle[static_cast<std::size_t>(rank)] / simulation.total);
     }
 }
@@ -72,7 +64,7 @@ int plan(const PlanOptions& options)
         std::cout << text_of(plan.program);
         return 0;
     }
-    const Simulation simulation = simulate(plan.program, unit_costs(plan));
+    const Simulation simulation = simulate(plan.program, unit_costs(plan.partition, plan.costs));
     const double tokens = static_cast<double>(config.batch.tokens_per_update());
     fmt::print("{} parameters, {} layers on {} stage(s), {} micro-batches of {} x {} tokens\n",
                count_text(static_cast<double>(num_parameters(config.model))),
@@ -88,7 +80,7 @@ int plan(const PlanOptions& options)
         busy += simulation.total - idle;
     fmt::print("\nbalance of the partition {:.0f}%, share of time computing {:.0f}% (transfers not "
                "counted)\n",
-               100.0 * partition_efficiency(plan.partition, plan.costs),
+               100.0 * partition_efficiency(plan.partition, plan.program.rank_of_chunk, plan.costs),
                100.0 * busy / (simulation.total * options.num_stages));
     fmt::print(
         "cost: in decoder layers; e: embedding, h: final norm and head; each rank takes about {} "

@@ -12,7 +12,19 @@
 namespace sluice {
 
 enum class LearningRateKind : std::uint8_t { wsd, cosine, linear, constant };
-enum class PipelineScheduleKind : std::uint8_t { gpipe, one_f_one_b };
+/// The families of pipeline/schedule/schedule_family.hpp in their order, a schedule from a file,
+/// and the planner's choice.
+enum class PipelineScheduleKind : std::uint8_t {
+    gpipe,
+    one_f_one_b,
+    interleaved_1f1b,
+    zb_h1,
+    interleaved_zb,
+    zb_v,
+    v_half,
+    custom,
+    automatic,
+};
 enum class ComputePrecision : std::uint8_t { fp32, fp64 }; ///< fp64: the slow reference kernels
 
 struct ProResConfig {
@@ -52,8 +64,9 @@ struct PipelineConfig {
     std::int32_t chunks_per_rank = 1;
     std::int32_t replicas = 1;
     std::int32_t extra_warmup = 0;
-    std::string partition = "auto"; ///< or layers per stage, "7,5"
-    bool verify_transfers = true;   ///< checksums of all activations and gradients on their way
+    std::filesystem::path schedule_file; ///< for custom
+    std::string partition = "auto";      ///< or layers per chunk, "7,5"
+    bool verify_transfers = true; ///< checksums of all activations and gradients on their way
 };
 
 struct DataConfig {

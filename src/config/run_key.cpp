@@ -26,7 +26,9 @@ const Names init_names{"default", "ds", "scaled"};
 const Names distribution_names{"truncated_normal", "normal"};
 const Names embedding_scale_names{"one", "sqrt_d"};
 const Names learning_rate_names{"wsd", "cosine", "linear", "constant"};
-const Names pipeline_schedule_names{"gpipe", "1f1b"};
+const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1b",
+                                    "zb-h1",  "interleaved-zb", "zb-v",
+                                    "v-half", "custom",         "auto"};
 const Names precision_names{"fp32", "fp64"};
 const Names device_names{"auto", "cpu"};
 
@@ -36,7 +38,11 @@ Names prores_names()
     return {names.begin(), names.end()};
 }
 
-constexpr std::string_view no_such_schedule = "is not in this version yet";
+constexpr std::string_view no_zb_h2 =
+    "takes twice the memory of zb-h1 and gains nothing where clipping needs the whole gradient; "
+    "write zb-h1, or zb-v";
+constexpr std::string_view no_dualpipe =
+    "holds the parameters twice and idles longer than zb-v in dense models; write zb-v";
 constexpr std::string_view no_bf16 =
     "is not in this version yet: this build computes in fp32 (and fp64, slowly, for checking)";
 constexpr std::string_view no_gpu = "is not in this version yet: this build computes on the CPU";
@@ -246,17 +252,14 @@ std::vector<RunKey> running_keys()
     return {
         choice_key("pipeline", "schedule", layout,
                    [](auto& c) -> auto& { return c.pipeline.schedule; }, pipeline_schedule_names,
-                   {{"interleaved", no_such_schedule},
-                    {"interleaved-1f1b", no_such_schedule},
-                    {"zb-h1", no_such_schedule},
-                    {"zb-h2", no_such_schedule},
-                    {"zb-v", no_such_schedule},
-                    {"v-half", no_such_schedule},
-                    {"v-min", no_such_schedule}}),
-        only_one_key(
-            "pipeline", "chunks_per_rank",
-            [](auto& c) -> auto& { return c.pipeline.chunks_per_rank; },
-            "the schedules of this version, gpipe and 1f1b, give every rank one chunk"),
+                   {{"interleaved", "is one of two: write interleaved-1f1b or interleaved-zb"},
+                    {"zb-h2", no_zb_h2},
+                    {"dualpipe", no_dualpipe},
+                    {"dualpipev", no_dualpipe},
+                    {"v-min", "is not in this version; v-half needs the least memory here"}}),
+        integer_key(
+            "pipeline", "chunks_per_rank", layout,
+            [](auto& c) -> auto& { return c.pipeline.chunks_per_rank; }, 1, 10'000),
         only_one_key(
             "pipeline", "replicas", [](auto& c) -> auto& { return c.pipeline.replicas; },
             "this version runs one pipeline; give it more ranks as stages"),
@@ -266,6 +269,9 @@ std::vector<RunKey> running_keys()
         integer_key(
             "pipeline", "extra_warmup", layout,
             [](auto& c) -> auto& { return c.pipeline.extra_warmup; }, 0, 1'000'000),
+        path_key(
+            "pipeline", "schedule_file", layout,
+            [](auto& c) -> auto& { return c.pipeline.schedule_file; }),
         boolean_key(
             "pipeline", "verify_transfers", layout,
             [](auto& c) -> auto& { return c.pipeline.verify_transfers; }),

@@ -1,10 +1,10 @@
 #include "src/config/validation.hpp"
 
 #include "core/error.hpp"
+#include "src/config/layout.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
 
-#include <charconv>
 #include <limits>
 #include <numeric>
 
@@ -118,51 +118,71 @@ void check_learning_rate(const RunConfig& config, const RunFile& file)
                 "; or lower decay_fraction");
 }
 
+void check_chunks(const PipelineConfig& pipeline, const RunFile& file)
+{
+    using enum PipelineScheduleKind;
+    const std::string where = file.where({"pipeline.chunks_per_rank", "pipeline.schedule"});
+    const std::string name(name_of(pipeline.schedule));
+    const std::int32_t chunks = pipeline.chunks_per_rank;
+    switch (pipeline.schedule) {
+    case gpipe:
+    case one_f_one_b:
+    case zb_h1:
+        if (chunks != 1)
+            throw usage_error(
+                name + " gives every rank one chunk", where,
+                std::string("write chunks_per_rank = 1, or schedule = \"interleaved-") +
+                    (pipeline.schedule == zb_h1 ? "zb\"" : "1f1b\""));
+        break;
+    case interleaved_1f1b:
+    case interleaved_zb:
+        if (chunks < 2)
+            throw usage_error(name + " with one chunk per rank is " +
+                                  (pipeline.schedule == interleaved_zb ? "zb-h1" : "1f1b"),
+                              where, "write chunks_per_rank = 2, or more");
+        break;
+    case zb_v:
+    case v_half:
+        if (chunks > 2)
+            throw usage_error(name + " gives every rank two chunks", where,
+                              "write chunks_per_rank = 2, or leave it out");
+        break;
+    case custom:
+    case automatic: break; // the file says, or the planner chooses
+    }
+}
+
 void check_pipeline(const RunConfig& config, const RunFile& file)
 {
     const PipelineConfig& pipeline = config.pipeline;
-    if (pipeline.extra_warmup > 0 && pipeline.schedule == PipelineScheduleKind::gpipe)
-        throw usage_error("gpipe runs all forwards first, so it has no extra warm-up",
+    if (pipeline.extra_warmup > 0 && pipeline.schedule != PipelineScheduleKind::one_f_one_b &&
+        pipeline.schedule != PipelineScheduleKind::interleaved_1f1b &&
+        pipeline.schedule != PipelineScheduleKind::automatic)
+        throw usage_error(std::string(name_of(pipeline.schedule)) + " has no extra warm-up",
                           file.where({"pipeline.extra_warmup", "pipeline.schedule"}),
                           "write extra_warmup = 0, or schedule = \"1f1b\"");
+    check_chunks(pipeline, file);
+    if (pipeline.schedule == PipelineScheduleKind::custom && pipeline.schedule_file.empty())
+        missing(file, "pipeline.schedule_file",
+                "name the file with the schedule; `sluice plan --print-schedule` writes one to "
+                "start from");
+    if (pipeline.schedule != PipelineScheduleKind::custom && !pipeline.schedule_file.empty())
+        throw usage_error("a schedule file is read with schedule = \"custom\" only",
+                          file.where({"pipeline.schedule_file", "pipeline.schedule"}),
+                          "write schedule = \"custom\", or leave schedule_file out");
     if (pipeline.partition == "auto")
         return;
     const std::string where = file.where({"pipeline.partition"});
-    const auto layers = layers_per_stage(pipeline.partition, where);
+    const auto layers = layers_per_chunk(pipeline.partition, where);
     const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
     if (sum != config.model.num_layers)
         throw usage_error(
-            "the stages hold " + text(sum) + " layers, the model has " +
+            "the chunks hold " + text(sum) + " layers, the model has " +
                 text(config.model.num_layers),
             where, "make them add up to " + text(config.model.num_layers) + ", or write \"auto\"");
 }
 
 } // namespace
-
-std::vector<std::int64_t> layers_per_stage(const std::string& partition, const std::string& where)
-{
-    std::vector<std::int64_t> layers;
-    const char* at = partition.data();
-    const char* const end = at + partition.size();
-    while (true) {
-        while (at != end && *at == ' ')
-            ++at;
-        std::int64_t number = 0;
-        const auto [rest, error] = std::from_chars(at, end, number);
-        if (error != std::errc() || number < 1)
-            break;
-        layers.push_back(number);
-        for (at = rest; at != end && *at == ' ';)
-            ++at;
-        if (at == end)
-            return layers;
-        if (*at++ != ',')
-            break;
-    }
-    throw usage_error("\"" + partition + "\" is not a partition", where,
-                      "write \"auto\", or the layers of each stage, at least one each, like "
-                      "\"7,5\"");
-}
 
 void settle_warmup_steps(RunConfig& config, const RunFile& file)
 {
@@ -203,29 +223,6 @@ void validate(const RunConfig& config, const RunFile& file)
                           file.where({"eval.tokens", "batch.seq_len"}),
                           "the smallest possible number is tokens = " + text(config.batch.seq_len) +
                               "; to switch evaluation off write every_updates = 0");
-}
-
-void check_layout(const RunConfig& config, int num_ranks)
-{
-    const std::int64_t num_layers = config.model.num_layers;
-    const std::string where =
-        "layout of " + std::to_string(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
-    if (num_ranks < 1)
-        throw usage_error("a run needs at least one rank", where, "start at least one");
-    if (num_ranks > num_layers)
-        throw usage_error(
-            "there are more stages than layers: " + std::to_string(num_ranks) +
-                " ranks for model.num_layers = " + text(num_layers),
-            where, "start at most " + text(num_layers) + " ranks: mpirun -n " + text(num_layers));
-    if (config.pipeline.partition == "auto")
-        return;
-    const auto layers = layers_per_stage(config.pipeline.partition, where);
-    if (layers.size() != static_cast<std::size_t>(num_ranks))
-        throw usage_error("pipeline.partition = \"" + config.pipeline.partition + "\" names " +
-                              std::to_string(layers.size()) + " stages",
-                          where,
-                          "start " + std::to_string(layers.size()) +
-                              " ranks, or write --set pipeline.partition=auto");
 }
 
 } // namespace sluice

@@ -13,7 +13,4 @@ void settle_warmup_steps(RunConfig& config, const RunFile& file);
 /// Throws UserError (usage) for the first thing that is missing or impossible.
 void validate(const RunConfig& config, const RunFile& file);
 
-/// "7,5" or "7 + 5" as numbers; throws UserError (usage) at `where` for anything else.
-std::vector<std::int64_t> layers_per_stage(const std::string& partition, const std::string& where);
-
 } // namespace sluice

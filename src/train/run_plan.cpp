@@ -1,59 +1,126 @@
 #include "src/train/run_plan.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "pipeline/schedule/schedule_checker.hpp"
+#include "pipeline/schedule/schedule_family.hpp"
+#include "src/config/layout.hpp"
+#include "src/config/run_key.hpp"
 
 namespace sluice {
 
 namespace {
 
-Schedule make_schedule(const PipelineConfig& config, std::int32_t num_ranks,
-                       std::int32_t num_microbatches)
+void check_sizes(const Schedule& schedule, int num_ranks, std::int32_t num_microbatches,
+                 const std::string& file)
 {
-    switch (config.schedule) {
-    case PipelineScheduleKind::gpipe: return make_gpipe(num_ranks, num_microbatches);
-    case PipelineScheduleKind::one_f_one_b:
-        return make_1f1b(num_ranks, num_microbatches, config.extra_warmup);
-    }
-    SLUICE_CHECK(false, "schedule " << static_cast<int>(config.schedule));
-    return {};
+    const auto refuse = [&](std::int32_t found, const char* what, std::int32_t wanted,
+                            const char* key) {
+        if (found != wanted)
+            throw usage_error("the schedule is for " + std::to_string(found) + " " + what +
+                                  ", the run has " + std::to_string(wanted),
+                              file, std::string("change ") + key + ", or the schedule");
+    };
+    refuse(schedule.num_ranks(), "ranks", num_ranks, "the number of ranks");
+    refuse(schedule.num_microbatches, "micro-batches", num_microbatches,
+           "batch.global_batch_size or batch.micro_batch_size");
+}
+
+/// A schedule somebody wrote: whatever is wrong with it is said with its place.
+Schedule read_schedule(const PipelineConfig& config, int num_ranks, std::int32_t num_microbatches)
+{
+    const std::string file = config.schedule_file.string();
+    const Schedule schedule = parse_schedule(read_file(config.schedule_file), file);
+    check_sizes(schedule, num_ranks, num_microbatches, file);
+    const ScheduleReport report = check_schedule(schedule);
+    if (report.good())
+        return schedule;
+    constexpr std::size_t told = 5;
+    std::string problems;
+    for (std::size_t i = 0; i < std::min(told, report.problems.size()); ++i)
+        problems += "\n    " + report.problems[i];
+    if (report.problems.size() > told)
+        problems += "\n    and " + std::to_string(report.problems.size() - told) + " more";
+    throw usage_error("this schedule cannot run:" + problems, file,
+                      "`sluice plan --print-schedule` shows one that can");
+}
+
+std::vector<LayerRange> make_partition(const RunConfig& config,
+                                       const std::vector<std::int32_t>& rank_of_chunk,
+                                       const LayerCosts& costs)
+{
+    const auto num_chunks = static_cast<std::int32_t>(rank_of_chunk.size());
+    const std::int64_t num_layers = config.model.num_layers;
+    check_partition(config, num_chunks, "pipeline.schedule");
+    if (config.pipeline.partition != "auto")
+        return partition_by_hand(num_layers, num_chunks, config.pipeline.partition);
+    auto alone = partition_by_cost(num_layers, rank_of_chunk, costs, HeadChunk::may_stand_alone);
+    if (num_layers < num_chunks)
+        return alone;
+    auto together = partition_by_cost(num_layers, rank_of_chunk, costs, HeadChunk::with_layers);
+    return partition_efficiency(alone, rank_of_chunk, costs) >
+                   partition_efficiency(together, rank_of_chunk, costs) + 1e-9
+               ? alone
+               : together;
 }
 
 } // namespace
 
-ChunkMemory RunPlan::chunk_memory(std::int32_t index) const
+StageMemory RunPlan::rank_memory(int rank) const
 {
-    return plan_memory(chunk_options(stage, program, report, partition, index));
+    StageOptions options = stage;
+    options.rank = rank;
+    return plan_memory(options, program, slots, partition);
 }
 
-PoolSizes RunPlan::chunk_pool(std::int32_t index) const
+std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
+                                   const LayerCosts& costs)
 {
-    return own_pool_sizes(chunk_options(stage, program, report, partition, index));
-}
-
-std::size_t RunPlan::rank_bytes(int rank) const
-{
-    std::size_t bytes = 0;
-    for (std::int32_t chunk = 0; chunk < program.num_chunks; ++chunk)
-        if (program.rank_of_chunk[chunk] == rank)
-            bytes += chunk_memory(chunk).own_bytes() + chunk_pool(chunk).total_bytes();
-    return bytes;
+    std::vector<ChunkCosts> units;
+    for (const LayerRange& range : partition) {
+        // Of a matrix product's three equal parts one runs forward. The head runs in the backward
+        // pass, its weight gradients directly behind its input gradient.
+        const double layers = static_cast<double>(range.num_layers()) +
+                              (range.embedding ? costs.embedding / costs.decoder_layer : 0.0);
+        const double head = range.head ? costs.head / costs.decoder_layer : 0.0;
+        units.push_back({.forward = layers / 3.0,
+                         .backward_input = layers / 3.0 + head,
+                         .backward_weight = layers / 3.0,
+                         .transfer = 0.0});
+    }
+    return units;
 }
 
 RunPlan plan_run(const RunConfig& config, int num_ranks)
 {
     check_layout(config, num_ranks);
+    const PipelineConfig& pipeline = config.pipeline;
+    const auto num_microbatches = static_cast<std::int32_t>(config.batch.num_microbatches());
     RunPlan plan;
+    plan.schedule_name = name_of(pipeline.schedule);
     plan.costs = layer_costs(config.model, config.batch.seq_len);
-    const Schedule schedule = make_schedule(
-        config.pipeline, num_ranks, static_cast<std::int32_t>(config.batch.num_microbatches()));
-    plan.program = with_communication(schedule);
-    plan.report = check_schedule(plan.program);
-    SLUICE_CHECK(plan.report.good(), plan.report.problems.front());
-    plan.partition =
-        config.pipeline.partition == "auto"
-            ? partition_by_cost(config.model.num_layers, schedule.num_chunks, plan.costs)
-            : partition_by_hand(config.model.num_layers, schedule.num_chunks,
-                                config.pipeline.partition);
+    Schedule schedule;
+    if (pipeline.schedule == PipelineScheduleKind::custom) {
+        schedule = read_schedule(pipeline, num_ranks, num_microbatches);
+        plan.partition = make_partition(config, schedule.rank_of_chunk, plan.costs);
+    } else {
+        const ScheduleFamily family = family_of(pipeline.schedule);
+        plan.partition =
+            make_partition(config,
+                           rank_of_chunks(placement_of(family), num_ranks,
+                                          chunks_per_rank_of(family, pipeline.chunks_per_rank)),
+                           plan.costs);
+        schedule = make_schedule({.family = family,
+                                  .num_ranks = num_ranks,
+                                  .num_microbatches = num_microbatches,
+                                  .chunks_per_rank = pipeline.chunks_per_rank,
+                                  .extra_warmup = pipeline.extra_warmup,
+                                  .costs = unit_costs(plan.partition, plan.costs)});
+    }
+    plan.program = has_communication(schedule) ? schedule : with_communication(schedule);
+    ScheduleReport report = check_schedule(plan.program);
+    SLUICE_CHECK(report.good(), report.problems.front());
+    plan.slots = std::move(report.slots);
     plan.stage = {.model = config.model,
                   .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
                   .backend = config.precision == ComputePrecision::fp64 ? Backend::reference
@@ -62,29 +129,6 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                   .warmup_steps = config.prores.warmup_steps,
                   .rank = 0};
     return plan;
-}
-
-Schedule make_forward_only(const std::vector<std::int32_t>& rank_of_chunk, int num_ranks,
-                           std::int32_t num_microbatches)
-{
-    Schedule schedule;
-    schedule.num_chunks = static_cast<std::int32_t>(rank_of_chunk.size());
-    schedule.num_microbatches = num_microbatches;
-    schedule.rank_of_chunk = rank_of_chunk;
-    schedule.actions.resize(static_cast<std::size_t>(num_ranks));
-    for (std::int32_t m = 0; m < num_microbatches; ++m)
-        for (std::int32_t c = 0; c < schedule.num_chunks; ++c) {
-            auto& actions = schedule.actions[static_cast<std::size_t>(rank_of_chunk[c])];
-            const bool from_elsewhere = c > 0 && rank_of_chunk[c - 1] != rank_of_chunk[c];
-            const bool to_elsewhere =
-                c + 1 < schedule.num_chunks && rank_of_chunk[c + 1] != rank_of_chunk[c];
-            if (from_elsewhere)
-                actions.push_back({ActionKind::receive_activation, c, m});
-            actions.push_back({ActionKind::forward, c, m});
-            if (to_elsewhere)
-                actions.push_back({ActionKind::send_activation, c, m});
-        }
-    return schedule;
 }
 
 } // namespace sluice

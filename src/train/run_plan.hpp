@@ -3,33 +3,35 @@
 #pragma once
 
 #include "pipeline/partition.hpp"
+#include "pipeline/schedule/schedule.hpp"
+#include "pipeline/simulator.hpp"
 #include "pipeline/stage.hpp"
 #include "src/config/run_config.hpp"
 
+#include <string>
 #include <vector>
 
 namespace sluice {
 
 struct RunPlan {
-    Schedule program;      ///< training, with communication
-    ScheduleReport report; ///< of `program`
+    std::string schedule_name; ///< as in run files; what "auto" became
+    Schedule program;          ///< training, with communication
+    SlotTable slots;           ///< of `program`
     std::vector<LayerRange> partition;
     LayerCosts costs;
     StageOptions stage; ///< rank left at 0
 
-    /// What chunk `index` takes, and its pool.
-    ChunkMemory chunk_memory(std::int32_t index) const;
-    PoolSizes chunk_pool(std::int32_t index) const;
     /// All chunks of one rank.
-    std::size_t rank_bytes(int rank) const;
+    StageMemory rank_memory(int rank) const;
+    std::size_t rank_bytes(int rank) const { return rank_memory(rank).total_bytes(); }
 };
 
-/// Throws UserError (usage) when the run does not fit that many ranks; a schedule that the checker
-/// refuses is a broken invariant.
-RunPlan plan_run(const RunConfig& config, int num_ranks);
+/// In units of one decoder layer's forward and backward; transfers are free.
+std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
+                                   const LayerCosts& costs);
 
-/// Forwards only, each chunk passing its output on; needs one activation slot.
-Schedule make_forward_only(const std::vector<std::int32_t>& rank_of_chunk, int num_ranks,
-                           std::int32_t num_microbatches);
+/// Throws UserError (usage) when the run does not fit that many ranks, or the checker refuses the
+/// file of a custom schedule (any other that it refuses is a broken invariant).
+RunPlan plan_run(const RunConfig& config, int num_ranks);
 
 } // namespace sluice

@@ -38,8 +38,8 @@ bool due(std::int64_t every, std::int64_t update) { return every > 0 && update %
 Trainer::Trainer(const RunConfig& config, RunFolder& folder, Transport& transport)
     : config_(config), folder_(folder), transport_(transport),
       plan_(plan_run(config, transport.num_ranks())),
-      stage_(on_rank(plan_.stage, transport.rank()), plan_.program, plan_.report, plan_.partition),
-      executor_(plan_.program, stage_, transport,
+      stage_(on_rank(plan_.stage, transport.rank()), plan_.program, plan_.slots, plan_.partition),
+      executor_(plan_.program, plan_.slots, stage_, transport,
                 config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no),
       reduction_(config.model, plan_.program, plan_.partition),
       all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
@@ -104,9 +104,10 @@ void Trainer::announce(const std::optional<std::filesystem::path>& resumed_from)
         peak_bytes = std::max(peak_bytes, plan_.rank_bytes(rank));
     for (const LayerRange& range : plan_.partition)
         layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
-    log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}",
+    log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}, {}",
                          count_text(static_cast<double>(num_parameters(config_.model))),
-                         config_.model.num_layers, transport_.num_ranks(), layers));
+                         config_.model.num_layers, transport_.num_ranks(), layers,
+                         plan_.schedule_name));
     log_info(fmt::format("{} micro-batches of {} x {} tokens per update, {} thread(s) per rank",
                          config_.batch.num_microbatches(), config_.batch.micro_batch_size,
                          config_.batch.seq_len, config_.run.threads_per_rank));
@@ -121,6 +122,7 @@ void Trainer::announce(const std::optional<std::filesystem::path>& resumed_from)
                         {"num_ranks", std::int64_t{transport_.num_ranks()}},
                         {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
                         {"layers_per_stage", layers},
+                        {"schedule", plan_.schedule_name},
                         {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)}});
 }
 
@@ -247,11 +249,11 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
 void Trainer::record_activation_norms()
 {
     std::fill(norms_.begin(), norms_.end(), 0.0);
-    const auto last_microbatch = static_cast<std::int64_t>(config_.batch.num_microbatches() - 1);
+    const auto last_microbatch = static_cast<std::int32_t>(config_.batch.num_microbatches() - 1);
     for (StageChunk& chunk : stage_.chunks()) {
         const ModelChunkOptions& options = chunk.model->options();
         chunk.model->activation_norms(
-            last_microbatch % options.num_slots,
+            plan_.slots.activation(chunk.index, last_microbatch),
             std::span(norms_).subspan(static_cast<std::size_t>(options.range.begin),
                                       static_cast<std::size_t>(options.range.num_layers())));
     }
@@ -269,7 +271,8 @@ void Trainer::evaluate()
     const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
     const Schedule forwards =
         make_forward_only(plan_.program.rank_of_chunk, transport_.num_ranks(), num_microbatches);
-    Executor executor(forwards, stage_, transport_, VerifyTransfers::no);
+    const SlotTable slots = forward_only_slots(forwards);
+    Executor executor(forwards, slots, stage_, transport_, VerifyTransfers::no);
     double loss_sum = executor.run_evaluation(tokens_->evaluation());
     transport_.sum({&loss_sum, 1});
     const std::int64_t tokens =

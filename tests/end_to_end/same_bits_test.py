@@ -3,7 +3,7 @@
 import random
 import unittest
 
-from harness import RunTest
+from harness import SLUICE, RunTest, call
 
 
 class SameBits(RunTest):
@@ -42,13 +42,38 @@ class SameBits(RunTest):
         self.train(3, "deeper", overrides=("pipeline.extra_warmup=2",))
         self.check("deeper")
 
+    def test_every_schedule(self):
+        for ranks, schedule, *others in (
+                (2, "interleaved-1f1b", "chunks_per_rank=2"),
+                (2, "interleaved-1f1b", "chunks_per_rank=3", "extra_warmup=1"),
+                (3, "interleaved-1f1b", "chunks_per_rank=2"),
+                (1, "zb-h1"), (2, "zb-h1"), (4, "zb-h1", "partition=2,2,2,0"), (3, "zb-h1"),
+                (2, "interleaved-zb", "chunks_per_rank=3"),
+                (1, "zb-v"), (2, "zb-v"), (3, "zb-v"), (2, "zb-v", "partition=1,2,3,0"),
+                (2, "1f1b"), (3, "1f1b")):
+            with self.subTest(ranks=ranks, schedule=schedule, others=others):
+                name = "-".join((str(ranks), schedule, *others)).replace(",", "_")
+                overrides = [f"pipeline.schedule={schedule}", "run.threads_per_rank=1"]
+                self.train(ranks, name, overrides=overrides + [f"pipeline.{one}" for one in others])
+                self.check(name)
+
+    def test_schedule_from_a_file(self):
+        printed = call(SLUICE, "plan", self.run_file, "--stages", "2", "--print-schedule", "--set",
+                       "pipeline.schedule=zb-v")
+        path = self.folder / "schedule.txt"
+        path.write_text(printed.stdout)
+        overrides = ("pipeline.schedule=custom", f"pipeline.schedule_file={path}")
+        self.train(2, "from-file", overrides=overrides)
+        self.check("from-file")
+
     def test_stop_and_resume_on_other_layouts(self):
         for seed in (1, 2):
             rng = random.Random(seed)
             stops = sorted(rng.sample(range(1, self.updates), 3))
             name = f"moved-{seed}"
+            schedules = ("gpipe", "1f1b", "zb-h1", "zb-v")
             for before, after in zip([0, *stops], stops):
-                ranks, schedule = rng.choice((1, 2, 3, 4)), rng.choice(("gpipe", "1f1b"))
+                ranks, schedule = rng.choice((1, 2, 3)), rng.choice(schedules)
                 self.train(ranks, name, "--stop-after", after - before, expect=75,
                            overrides=(f"pipeline.schedule={schedule}",))
             self.train(rng.choice((1, 2, 3, 4)), name)

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 #include <string>
 
 using namespace sluice;
@@ -70,6 +71,14 @@ void every_split(std::int64_t layers, int chunks, std::int64_t least,
     extend(layers);
 }
 
+/// One chunk per rank.
+std::vector<std::int32_t> ranks(int count)
+{
+    std::vector<std::int32_t> ranks(static_cast<std::size_t>(count));
+    std::iota(ranks.begin(), ranks.end(), 0);
+    return ranks;
+}
+
 int percent(double share) { return static_cast<int>(100.0 * share + 0.5); }
 
 int equal_split_percent(const ModelSpec& spec, int chunks)
@@ -80,14 +89,14 @@ int equal_split_percent(const ModelSpec& spec, int chunks)
         text += (i ? "," : "") +
                 std::to_string(spec.num_layers / chunks + (i < spec.num_layers % chunks ? 1 : 0));
     return percent(partition_efficiency(partition_by_hand(spec.num_layers, chunks, text),
-                                        layer_costs(spec, 1024)));
+                                        ranks(chunks), layer_costs(spec, 1024)));
 }
 
 int best_split_percent(const ModelSpec& spec, int chunks, HeadChunk head)
 {
     const LayerCosts costs = layer_costs(spec, 1024);
-    return percent(
-        partition_efficiency(partition_by_cost(spec.num_layers, chunks, costs, head), costs));
+    return percent(partition_efficiency(
+        partition_by_cost(spec.num_layers, ranks(chunks), costs, head), ranks(chunks), costs));
 }
 
 } // namespace
@@ -158,7 +167,7 @@ BOOST_AUTO_TEST_CASE(no_split_is_better)
                             }
                             return price;
                         };
-                        const auto ranges = partition_by_cost(layers, chunks, costs,
+                        const auto ranges = partition_by_cost(layers, ranks(chunks), costs,
                                                               alone ? HeadChunk::may_stand_alone
                                                                     : HeadChunk::with_layers);
                         check_covers(ranges, layers);
@@ -184,12 +193,13 @@ BOOST_AUTO_TEST_CASE(no_split_is_better)
 BOOST_AUTO_TEST_CASE(ties_put_fewer_layers_first)
 {
     const LayerCosts plain{0.0, 1.0, 0.0};
-    BOOST_TEST(layers_of(partition_by_cost(5, 2, plain)) == (std::vector<std::int64_t>{2, 3}),
+    BOOST_TEST(layers_of(partition_by_cost(5, ranks(2), plain)) ==
+                   (std::vector<std::int64_t>{2, 3}),
                boost::test_tools::per_element());
-    BOOST_TEST(layers_of(partition_by_cost(10, 4, plain)) ==
+    BOOST_TEST(layers_of(partition_by_cost(10, ranks(4), plain)) ==
                    (std::vector<std::int64_t>{2, 2, 3, 3}),
                boost::test_tools::per_element());
-    BOOST_TEST(layers_of(partition_by_cost(12, 4, plain)) ==
+    BOOST_TEST(layers_of(partition_by_cost(12, ranks(4), plain)) ==
                    (std::vector<std::int64_t>{3, 3, 3, 3}),
                boost::test_tools::per_element());
 }
@@ -197,20 +207,55 @@ BOOST_AUTO_TEST_CASE(ties_put_fewer_layers_first)
 BOOST_AUTO_TEST_CASE(a_thousand_chunks)
 {
     const LayerCosts costs = layer_costs(model(1000, 512, 1368), 1024);
-    check_covers(partition_by_cost(1000, 1000, costs), 1000);
-    check_covers(partition_by_cost(1000, 500, costs), 1000);
-    const auto ranges = partition_by_cost(1000, 3, costs, HeadChunk::may_stand_alone);
+    check_covers(partition_by_cost(1000, ranks(1000), costs), 1000);
+    check_covers(partition_by_cost(1000, ranks(500), costs), 1000);
+    const auto ranges = partition_by_cost(1000, ranks(3), costs, HeadChunk::may_stand_alone);
     check_covers(ranges, 1000);
     BOOST_TEST(layers_of(ranges) == (std::vector<std::int64_t>{335, 335, 330}),
+               boost::test_tools::per_element());
+}
+
+// Several chunks per rank: no contiguous split gives the busiest rank less, in looped and V shapes.
+BOOST_AUTO_TEST_CASE(no_split_gives_the_busiest_rank_less)
+{
+    for (const std::vector<std::int32_t>& rank_of_chunk :
+         {std::vector<std::int32_t>{0, 1, 0, 1}, {0, 1, 1, 0}, {0, 0}, {0, 1, 2, 2, 1, 0}})
+        for (const double head : {0.0, 0.5, 2.4, 4.459})
+            for (const std::int64_t layers : {6, 8, 9})
+                for (const bool alone : {false, true}) {
+                    const LayerCosts costs{0.2, 1.0, head};
+                    const auto chunks = static_cast<int>(rank_of_chunk.size());
+                    const auto ranges = partition_by_cost(layers, rank_of_chunk, costs,
+                                                          alone ? HeadChunk::may_stand_alone
+                                                                : HeadChunk::with_layers);
+                    check_covers(ranges, layers);
+                    const double mine = partition_efficiency(ranges, rank_of_chunk, costs);
+                    every_split(layers, chunks, alone ? 0 : 1, [&](const auto& split) {
+                        std::vector<LayerRange> other;
+                        std::int64_t begin = 0;
+                        for (const std::int64_t n : split) {
+                            other.push_back({begin, begin + n, false, false});
+                            begin += n;
+                        }
+                        other.front().embedding = true;
+                        other.back().head = true;
+                        BOOST_REQUIRE(mine >=
+                                      partition_efficiency(other, rank_of_chunk, costs) - 1e-12);
+                    });
+                }
+    // The head of a V shape lies on the first rank, which gives layers away for it.
+    BOOST_TEST(layers_of(partition_by_cost(12, {0, 1, 1, 0}, {0.0, 1.0, 4.0})) ==
+                   (std::vector<std::int64_t>{3, 4, 4, 1}),
                boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(too_many_chunks_is_the_users_mistake)
 {
     const LayerCosts costs{0.0, 1.0, 2.0};
-    BOOST_CHECK_THROW(partition_by_cost(3, 4, costs), UserError);
-    BOOST_TEST(partition_by_cost(3, 4, costs, HeadChunk::may_stand_alone).back().num_layers() == 0);
-    BOOST_CHECK_THROW(partition_by_cost(3, 5, costs, HeadChunk::may_stand_alone), UserError);
+    BOOST_CHECK_THROW(partition_by_cost(3, ranks(4), costs), UserError);
+    BOOST_TEST(
+        partition_by_cost(3, ranks(4), costs, HeadChunk::may_stand_alone).back().num_layers() == 0);
+    BOOST_CHECK_THROW(partition_by_cost(3, ranks(5), costs, HeadChunk::may_stand_alone), UserError);
 }
 
 BOOST_AUTO_TEST_CASE(by_hand)

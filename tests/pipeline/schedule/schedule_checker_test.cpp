@@ -69,7 +69,7 @@ BOOST_AUTO_TEST_CASE(peaks_are_the_known_ones)
 {
     for (std::int32_t ranks : {1, 2, 3, 5, 8})
         for (std::int32_t microbatches : {1, 2, 3, 8, 21})
-            for (std::int32_t ahead : {-1, 0}) { // no receive is posted early
+            for (std::int32_t ahead : {-1, 0, 1, 7}) {
                 const auto lower = [&](const Schedule& schedule) {
                     return ahead < 0 ? schedule : with_communication(schedule, ahead);
                 };
@@ -77,31 +77,37 @@ BOOST_AUTO_TEST_CASE(peaks_are_the_known_ones)
                 const auto deep = check_schedule(lower(make_1f1b(ranks, microbatches, 2)));
                 const auto gpipe = check_schedule(lower(make_gpipe(ranks, microbatches)));
                 for (std::int32_t i = 0; i < ranks; ++i) {
-                    BOOST_TEST(plain.peak_live_microbatches[i] ==
+                    BOOST_TEST(plain.slots.num_activation_slots[i] ==
                                std::min(microbatches, ranks - i));
-                    BOOST_TEST(deep.peak_live_microbatches[i] ==
+                    BOOST_TEST(deep.slots.num_activation_slots[i] ==
                                std::min(microbatches, 3 * (ranks - 1 - i) + 1));
-                    BOOST_TEST(gpipe.peak_live_microbatches[i] == microbatches);
+                    BOOST_TEST(gpipe.slots.num_activation_slots[i] == microbatches);
                 }
             }
 }
 
-// One receive posted early takes one more slot, except on rank 0, which receives no activation.
-BOOST_AUTO_TEST_CASE(receives_posted_early_take_slots)
+// A receive posted early takes a place in the inbox, except on rank 0, which receives no
+// activation.
+BOOST_AUTO_TEST_CASE(receives_posted_early_take_the_inbox)
 {
     for (std::int32_t ranks : {2, 3, 8}) {
         const std::int32_t microbatches = 20;
+        const auto none = check_schedule(with_communication(make_1f1b(ranks, microbatches), 0));
         const auto one = check_schedule(with_communication(make_1f1b(ranks, microbatches), 1));
         const auto five = check_schedule(with_communication(make_1f1b(ranks, microbatches), 5));
         for (std::int32_t i = 0; i < ranks; ++i) {
-            // 5 actions before the forward: 3 more forwards are posted while one is running.
-            BOOST_TEST(one.peak_live_microbatches[i] == ranks - i + (i > 0 ? 1 : 0));
-            BOOST_TEST(five.peak_live_microbatches[i] == ranks - i + (i > 0 ? 3 : 0));
+            // While one forward runs, 5 actions ahead hold the receives of 3, or, in the warm-up of
+            // a rank that begins with several forwards, of more.
+            BOOST_TEST(none.slots.num_inbox_slots[i] == (i > 0 ? 1 : 0));
+            BOOST_TEST(one.slots.num_inbox_slots[i] == (i == 0 ? 0 : i + 1 < ranks ? 2 : 1));
+            BOOST_TEST(five.slots.num_inbox_slots[i] >= (i > 0 ? 3 : 0));
+            BOOST_TEST(five.slots.num_inbox_slots[i] <= (i > 0 ? 6 : 0));
+            BOOST_TEST(five.slots.num_activation_slots[i] == ranks - i);
         }
         // Gradients come in a row at the end: one in use, one posted.
-        BOOST_TEST(one.peak_live_gradients[0] == 2);
-        BOOST_TEST(one.peak_live_gradients[ranks - 1] >= 1);
-        BOOST_TEST(one.peak_live_gradients[ranks - 1] <= 2);
+        BOOST_TEST(one.slots.num_gradient_slots[0] == 2);
+        BOOST_TEST(one.slots.num_gradient_slots[ranks - 1] >= 1);
+        BOOST_TEST(one.slots.num_gradient_slots[ranks - 1] <= 2);
     }
 }
 
@@ -109,8 +115,8 @@ BOOST_AUTO_TEST_CASE(receives_posted_early_take_slots)
 BOOST_AUTO_TEST_CASE(deep_warmup_takes_gradient_slots)
 {
     const auto report = check_schedule(with_communication(make_1f1b(2, 20, 9)));
-    BOOST_TEST(report.peak_live_gradients[1] >= 3);
-    BOOST_TEST(report.peak_live_gradients[1] <= 10);
+    BOOST_TEST(report.slots.num_gradient_slots[1] >= 3);
+    BOOST_TEST(report.slots.num_gradient_slots[1] <= 10);
 }
 
 BOOST_AUTO_TEST_CASE(split_backward_keeps_slots_until_the_weight_gradient)
@@ -118,21 +124,32 @@ BOOST_AUTO_TEST_CASE(split_backward_keeps_slots_until_the_weight_gradient)
     const auto report =
         check_text("0: 0F0 0I0 0F1 0I1 0F2 0I2 0W0 0W1 0W2 O\n", "ranks 1 chunks 1 microbatches 3");
     BOOST_REQUIRE_MESSAGE(report.good(), all(report));
-    BOOST_TEST(report.peak_live_microbatches[0] == 3);
-    BOOST_TEST(report.peak_live_gradients[0] == 3);
+    BOOST_TEST(report.slots.num_activation_slots[0] == 3);
+    BOOST_TEST(report.slots.num_gradient_slots[0] == 3);
 }
 
-// Chunk 1 leaves its input gradients for chunk 0 of the same rank.
+// Chunk 1 leaves its input gradients for chunk 0 of the same rank: held until those are copied,
+// while chunk 0 takes its own.
 BOOST_AUTO_TEST_CASE(gradients_within_a_rank_stay_until_they_are_copied)
 {
     const auto report =
         check_text("0: 0F0 0F1 1F0 1F1 1B0 1B1 0B0 0B1 O\n", "ranks 1 chunks 2 microbatches 2");
     BOOST_REQUIRE_MESSAGE(report.good(), all(report));
-    BOOST_TEST(report.peak_live_gradients[1] == 2);
-    BOOST_TEST(report.peak_live_gradients[0] == 1);
+    BOOST_TEST(report.slots.num_gradient_slots[0] == 3);
     const auto in_turn =
         check_text("0: 0F0 0F1 1F0 1F1 1B0 0B0 1B1 0B1 O\n", "ranks 1 chunks 2 microbatches 2");
-    BOOST_TEST(in_turn.peak_live_gradients[1] == 1);
+    BOOST_TEST(in_turn.slots.num_gradient_slots[0] == 2);
+}
+
+// The chunks of a rank share its slots: what one gives back another takes.
+BOOST_AUTO_TEST_CASE(chunks_of_a_rank_share_slots)
+{
+    const auto report =
+        check_text("0: 0F0 1F0 1B0 0B0 0F1 1F1 1B1 0B1 O\n", "ranks 1 chunks 2 microbatches 2");
+    BOOST_REQUIRE_MESSAGE(report.good(), all(report));
+    BOOST_TEST(report.slots.num_activation_slots[0] == 2);
+    BOOST_TEST(report.slots.activation(0, 0) != report.slots.activation(1, 0));
+    BOOST_TEST(report.slots.inbox(1, 0) == -1);
 }
 
 BOOST_AUTO_TEST_CASE(several_chunks_per_rank)
@@ -172,7 +189,7 @@ BOOST_AUTO_TEST_CASE(missing_actions_are_named)
         BOOST_TEST(tells(report, {on_rank.c_str(), (text_of(named) + " is missing").c_str()}),
                    text_of(action) << ":\n"
                                    << all(report));
-        BOOST_TEST(report.peak_live_microbatches.empty());
+        BOOST_TEST(report.slots.num_activation_slots.empty());
     }
     Schedule stepless = good;
     stepless.actions[1].pop_back();
@@ -321,9 +338,9 @@ BOOST_AUTO_TEST_CASE(a_thousand_ranks)
     const Schedule schedule = with_communication(make_1f1b(1024, 4096));
     const auto report = check_schedule(schedule);
     BOOST_REQUIRE(report.good());
-    BOOST_TEST(report.peak_live_microbatches[0] == 1024);
-    BOOST_TEST(report.peak_live_microbatches[1] == 1024);
-    BOOST_TEST(report.peak_live_microbatches[1023] == 2);
+    BOOST_TEST(report.slots.num_activation_slots[0] == 1024);
+    BOOST_TEST(report.slots.num_activation_slots[1] == 1023);
+    BOOST_TEST(report.slots.num_activation_slots[1023] == 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,10 +4,12 @@
 // exactly once.
 
 #include "pipeline/schedule/schedule_checker.hpp"
+#include "pipeline/schedule/schedule_family.hpp"
 #include "tests/mpi_session.hpp"
 
 #include <boost/test/unit_test.hpp>
 
+#include <optional>
 #include <utility>
 
 using namespace sluice;
@@ -15,17 +17,20 @@ using sluice::testing::shared_transport;
 
 namespace {
 
-/// One chunk's buffers: activation slots and gradient slots of `size` floats.
+/// This rank's buffers of `size` floats, and the messages under way into or out of them.
 struct Buffers {
-    Buffers(std::int32_t slots, std::int32_t gradient_slots, std::size_t size)
-        : input(slots, std::vector<float>(size)), output(input),
-          output_gradient(gradient_slots, std::vector<float>(size)),
-          input_gradient(output_gradient), input_message(slots), output_message(slots),
-          output_gradient_message(gradient_slots), input_gradient_message(gradient_slots)
+    using Values = std::vector<std::vector<float>>;
+    Buffers(const SlotTable& slots, std::size_t rank, std::size_t size)
+        : inbox(slots.num_inbox_slots[rank], std::vector<float>(size)),
+          input(slots.num_activation_slots[rank], std::vector<float>(size)), output(input),
+          output_gradient(slots.num_gradient_slots[rank], std::vector<float>(size)),
+          input_gradient(output_gradient), inbox_message(inbox.size()),
+          output_message(output.size()), output_gradient_message(output_gradient.size()),
+          input_gradient_message(input_gradient.size())
     {
     }
-    std::vector<std::vector<float>> input, output, output_gradient, input_gradient;
-    std::vector<MessageId> input_message, output_message, output_gradient_message,
+    Values inbox, input, output, output_gradient, input_gradient;
+    std::vector<MessageId> inbox_message, output_message, output_gradient_message,
         input_gradient_message;
 };
 
@@ -34,11 +39,10 @@ class Runner {
 public:
     Runner(const Schedule& schedule, std::size_t size) : schedule_(schedule), size_(size)
     {
-        const ScheduleReport report = check_schedule(schedule);
+        ScheduleReport report = check_schedule(schedule);
         BOOST_REQUIRE(report.good());
-        for (std::int32_t c = 0; c < schedule.num_chunks; ++c)
-            buffers_.emplace_back(report.peak_live_microbatches[c], report.peak_live_gradients[c],
-                                  schedule.rank_of_chunk[c] == transport_.rank() ? size : 0);
+        slots_ = std::move(report.slots);
+        buffers_.emplace(slots_, static_cast<std::size_t>(transport_.rank()), size);
     }
 
     void run()
@@ -49,12 +53,10 @@ public:
                 run(action);
             transport_.progress();
         }
-        for (Buffers& own : buffers_) {
-            for (MessageId& message : own.output_message)
-                transport_.wait(std::exchange(message, 0));
-            for (MessageId& message : own.input_gradient_message)
-                transport_.wait(std::exchange(message, 0));
-        }
+        for (MessageId& message : buffers_->output_message)
+            transport_.wait(std::exchange(message, 0));
+        for (MessageId& message : buffers_->input_gradient_message)
+            transport_.wait(std::exchange(message, 0));
     }
 
 private:
@@ -76,48 +78,58 @@ private:
     Transport& transport_ = shared_transport();
     const Schedule& schedule_;
     std::size_t size_;
-    std::vector<Buffers> buffers_;
+    SlotTable slots_;
+    std::optional<Buffers> buffers_;
 };
 
 void Runner::run(const Action& action)
 {
     const std::int32_t c = action.chunk, m = action.microbatch;
     const std::int32_t last = schedule_.num_chunks - 1;
-    Buffers& own = buffers_[c];
-    const std::size_t s = static_cast<std::size_t>(m) % own.input.size();
-    const std::size_t g = static_cast<std::size_t>(m) % own.output_gradient.size();
+    Buffers& own = *buffers_;
+    const std::int32_t s = slots_.activation(c, m), g = slots_.gradient(c, m);
+    const std::int32_t i = slots_.inbox(c, m);
     switch (action.kind) {
     case ActionKind::forward:
-        transport_.wait(std::exchange(own.input_message[s], 0));
         transport_.wait(std::exchange(own.output_message[s], 0));
-        if (c == 0)
+        if (c == 0) {
             own.input[s].assign(size_, static_cast<float>(1000 * m));
-        else if (owns(c - 1))
-            own.input[s] = buffers_[c - 1].output[m % buffers_[c - 1].output.size()];
+        } else if (owns(c - 1)) {
+            own.input[s] = own.output[slots_.activation(c - 1, m)];
+        } else {
+            transport_.wait(std::exchange(own.inbox_message[i], 0));
+            own.input[s] = own.inbox[i];
+        }
         expect(own.input[s], m, c);
         own.output[s].assign(size_, own.input[s][0] + 1.0f);
         break;
     case ActionKind::backward:
-        transport_.wait(std::exchange(own.output_gradient_message[g], 0));
+    case ActionKind::backward_input:
         transport_.wait(std::exchange(own.input_gradient_message[g], 0));
         if (c == last)
             own.output_gradient[g].assign(size_, static_cast<float>(1000 * m));
         else if (owns(c + 1))
-            own.output_gradient[g] =
-                buffers_[c + 1].input_gradient[m % buffers_[c + 1].input_gradient.size()];
+            own.output_gradient[g] = own.input_gradient[slots_.gradient(c + 1, m)];
+        else
+            transport_.wait(std::exchange(own.output_gradient_message[g], 0));
         expect(own.output_gradient[g], m, last - c);
         expect(own.input[s], m, c);
         own.input_gradient[g].assign(size_, own.output_gradient[g][0] + 1.0f);
         break;
+    case ActionKind::backward_weight:
+        expect(own.output_gradient[g], m, last - c);
+        expect(own.input[s], m, c);
+        break;
     case ActionKind::receive_activation:
-        own.input_message[s] =
-            transport_.receive(view(own.input[s]), schedule_.rank_of_chunk[c - 1], {c, m, false});
+        own.inbox_message[i] =
+            transport_.receive(view(own.inbox[i]), schedule_.rank_of_chunk[c - 1], {c, m, false});
         break;
     case ActionKind::send_activation:
         own.output_message[s] =
             transport_.send(view(own.output[s]), schedule_.rank_of_chunk[c + 1], {c + 1, m, false});
         break;
     case ActionKind::receive_gradient:
+        transport_.wait(std::exchange(own.input_gradient_message[g], 0));
         own.output_gradient_message[g] = transport_.receive(
             view(own.output_gradient[g]), schedule_.rank_of_chunk[c + 1], {c, m, true});
         break;
@@ -173,6 +185,22 @@ BOOST_AUTO_TEST_CASE(several_chunks_per_rank_finish)
         const Schedule lowered = with_communication(schedule);
         Runner(lowered, large).run();
     }
+}
+
+BOOST_AUTO_TEST_CASE(every_family_finishes)
+{
+    for (const ScheduleFamily family : {ScheduleFamily::interleaved_1f1b, ScheduleFamily::zb_h1,
+                                        ScheduleFamily::interleaved_zb, ScheduleFamily::zb_v})
+        for (const std::int32_t microbatches : {1, 5}) {
+            const Schedule schedule =
+                with_communication(make_schedule({.family = family,
+                                                  .num_ranks = shared_transport().num_ranks(),
+                                                  .num_microbatches = microbatches,
+                                                  .chunks_per_rank = 2,
+                                                  .extra_warmup = 0,
+                                                  .costs = {}}));
+            Runner(schedule, large).run();
+        }
 }
 
 BOOST_AUTO_TEST_CASE(one_message_per_microbatch_and_edge)

@@ -17,13 +17,14 @@ std::string fields(const RunConfig& c)
         << c.lr_schedule.min_lr_ratio << '|' << c.batch.global_batch_size << '|'
         << c.batch.micro_batch_size << '|' << c.batch.seq_len << '|' << name_of(c.pipeline.schedule)
         << '|' << c.pipeline.chunks_per_rank << '|' << c.pipeline.replicas << '|'
-        << c.pipeline.extra_warmup << '|' << c.pipeline.partition << '|'
-        << c.pipeline.verify_transfers << '|' << c.data.train << '|' << c.data.train_checksum << '|'
-        << c.data.validation << '|' << name_of(c.precision) << '|' << c.checkpoint.every_updates
-        << '|' << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|'
-        << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
-        << '|' << c.metrics.digest_every_update << '|' << c.run.updates << '|' << c.run.seed << '|'
-        << c.run.device << '|' << c.run.threads_per_rank;
+        << c.pipeline.extra_warmup << '|' << c.pipeline.partition << '|' << c.pipeline.schedule_file
+        << '|' << c.pipeline.verify_transfers << '|' << c.data.train << '|' << c.data.train_checksum
+        << '|' << c.data.validation << '|' << name_of(c.precision) << '|'
+        << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
+        << c.checkpoint.keep_every << '|' << c.eval.every_updates << '|' << c.eval.tokens << '|'
+        << c.metrics.activation_norm_every << '|' << c.metrics.digest_every_update << '|'
+        << c.run.updates << '|' << c.run.seed << '|' << c.run.device << '|'
+        << c.run.threads_per_rank;
     return out.str();
 }
 
@@ -51,8 +52,10 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "batch.global_batch_size=24",
                                        "batch.micro_batch_size=3",
                                        "batch.seq_len=128",
-                                       "pipeline.extra_warmup=2",
+                                       "pipeline.schedule=custom",
+                                       "pipeline.chunks_per_rank=3",
                                        "pipeline.partition=4,2",
+                                       "pipeline.schedule_file=/s.txt",
                                        "pipeline.verify_transfers=false",
                                        "data.train=/a \"b\"/c\\d.h5",
                                        "data.train_checksum=ab12",
@@ -89,8 +92,8 @@ BOOST_AUTO_TEST_CASE(the_unusual_run_leaves_no_key_at_its_default)
     const RunConfig usual = small(), other = small(unusual);
     for (const RunKey& key : run_keys()) {
         const std::string name = key.full_name();
-        const bool fixed = name == "model.preset" || name == "pipeline.chunks_per_rank" ||
-                           name == "pipeline.replicas" || name == "pipeline.schedule" ||
+        const bool fixed = name == "model.preset" || name == "pipeline.replicas" ||
+                           name == "pipeline.extra_warmup" || // not beside a custom schedule
                            (name.starts_with("model.") && name.find("size") != name.npos) ||
                            name == "model.num_layers" || name == "model.num_heads";
         if (key.get && !fixed)

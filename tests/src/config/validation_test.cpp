@@ -34,7 +34,17 @@ BOOST_AUTO_TEST_CASE(impossible_combinations_name_the_nearest_possible_value)
          {"--set prores.total_warmup_steps=12", "prores.warmup_steps (T", "keep one"}},
         {{"pipeline.partition=4,3"}, {"hold 7 layers", "model has 6", "\"auto\""}},
         {{"pipeline.partition=4,"}, {"not a partition", "\"7,5\""}},
-        {{"pipeline.partition=6,0"}, {"not a partition", "at least one"}},
+        {{"pipeline.partition=0,6"}, {"not a partition", "at least one"}},
+        {{"pipeline.partition=3,0,3"}, {"not a partition", "at least one"}},
+        {{"pipeline.schedule=1f1b", "pipeline.chunks_per_rank=2"},
+         {"1f1b gives every rank one chunk", "interleaved-1f1b"}},
+        {{"pipeline.schedule=zb-h1", "pipeline.chunks_per_rank=2"},
+         {"one chunk", "interleaved-zb"}},
+        {{"pipeline.schedule=interleaved-zb"}, {"is zb-h1", "chunks_per_rank = 2"}},
+        {{"pipeline.schedule=zb-v", "pipeline.chunks_per_rank=3"}, {"two chunks"}},
+        {{"pipeline.schedule=zb-v", "pipeline.extra_warmup=1"}, {"zb-v", "extra_warmup = 0"}},
+        {{"pipeline.schedule=custom"}, {"pipeline.schedule_file", "--print-schedule"}},
+        {{"pipeline.schedule_file=x"}, {"\"custom\" only"}},
         {{"pipeline.partition=atuo"}, {"not a partition", "\"auto\""}},
         {{"pipeline.schedule=gpipe", "pipeline.extra_warmup=1"}, {"gpipe", "extra_warmup = 0"}},
         {{"eval.tokens=255"}, {"255 tokens", "one sequence of 256", "tokens = 256"}},
@@ -114,7 +124,7 @@ BOOST_AUTO_TEST_CASE(layouts_need_a_layer_per_stage)
     BOOST_TEST(!layout_message(config, 0).empty());
     const RunConfig by_hand = small({"pipeline.partition=4,2"});
     BOOST_TEST(layout_message(by_hand, 2).empty());
-    check_mentions(layout_message(by_hand, 3), {"\"4,2\" names 2 stages", "start 2 ranks"});
+    check_mentions(layout_message(by_hand, 3), {"\"4,2\" names 2 chunks", "partition=auto"});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

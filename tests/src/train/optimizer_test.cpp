@@ -1,6 +1,7 @@
 #include "src/train/optimizer.hpp"
 
 #include "pipeline/partition.hpp"
+#include "pipeline/schedule/schedule_checker.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -19,14 +20,14 @@ struct OneLayerStage {
                     .num_heads = 2,
                     .max_seq_len = 4};
     Schedule program = with_communication(make_1f1b(1, 1));
-    ScheduleReport report = check_schedule(program);
+    SlotTable slots = check_schedule(program).slots;
     Stage stage{StageOptions{.model = model,
                              .micro_batch = {1, 4},
                              .backend = Backend::reference,
                              .warmup = WarmupSchedule::off,
                              .warmup_steps = 1,
                              .rank = 0},
-                program, report, partition_by_cost(1, 1, LayerCosts{})};
+                program, slots, partition_by_cost(1, {0}, LayerCosts{})};
 
     OneLayerStage()
     {

@@ -1,0 +1,93 @@
+#include "src/config/layout.hpp"
+
+#include "core/error.hpp"
+#include "src/config/run_key.hpp"
+
+#include <charconv>
+
+namespace sluice {
+
+namespace {
+
+std::string text(std::int64_t number) { return std::to_string(number); }
+
+} // namespace
+
+std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const std::string& where)
+{
+    std::vector<std::int64_t> layers;
+    const char* at = partition.data();
+    const char* const end = at + partition.size();
+    while (true) {
+        while (at != end && *at == ' ')
+            ++at;
+        std::int64_t number = 0;
+        const auto [rest, error] = std::from_chars(at, end, number);
+        if (error != std::errc() || number < 0)
+            break;
+        layers.push_back(number);
+        for (at = rest; at != end && *at == ' ';)
+            ++at;
+        // Only the last chunk, which has the head, may do without layers.
+        if (at == end && (number > 0 || layers.size() > 1))
+            return layers;
+        if (number == 0 || at == end || *at++ != ',')
+            break;
+    }
+    throw usage_error("\"" + partition + "\" is not a partition", where,
+                      "write \"auto\", or the layers of each chunk, at least one each, like "
+                      "\"7,5\"");
+}
+
+ScheduleFamily family_of(PipelineScheduleKind kind)
+{
+    SLUICE_CHECK(kind < PipelineScheduleKind::custom, "no family");
+    return static_cast<ScheduleFamily>(kind); // in the same order
+}
+
+std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks)
+{
+    return num_ranks * chunks_per_rank_of(family_of(pipeline.schedule), pipeline.chunks_per_rank);
+}
+
+void check_layout(const RunConfig& config, int num_ranks)
+{
+    const std::int64_t num_layers = config.model.num_layers;
+    const std::string where =
+        "layout of " + std::to_string(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
+    if (num_ranks < 1)
+        throw usage_error("a run needs at least one rank", where, "start at least one");
+    if (num_ranks > num_layers)
+        throw usage_error(
+            "there are more stages than layers: " + std::to_string(num_ranks) +
+                " ranks for model.num_layers = " + text(num_layers),
+            where, "start at most " + text(num_layers) + " ranks: mpirun -n " + text(num_layers));
+    if (config.pipeline.schedule == PipelineScheduleKind::custom ||
+        config.pipeline.schedule == PipelineScheduleKind::automatic)
+        return; // how many chunks: the file says, or the planner chooses
+    const std::int64_t chunks = num_chunks(config.pipeline, num_ranks);
+    if (chunks > num_layers)
+        throw usage_error("there are more chunks than layers: " + text(chunks) + " of " +
+                              std::string(name_of(config.pipeline.schedule)) +
+                              " for model.num_layers = " + text(num_layers),
+                          where,
+                          "start at most " + text(num_layers * num_ranks / chunks) +
+                              " ranks, or choose a schedule with fewer chunks");
+    check_partition(config, static_cast<std::int32_t>(chunks), where);
+}
+
+void check_partition(const RunConfig& config, std::int32_t num_chunks, const std::string& where)
+{
+    if (config.pipeline.partition == "auto")
+        return;
+    const auto layers = layers_per_chunk(config.pipeline.partition, where);
+    if (layers.size() != static_cast<std::size_t>(num_chunks))
+        throw usage_error("pipeline.partition = \"" + config.pipeline.partition + "\" names " +
+                              std::to_string(layers.size()) + " chunks, the schedule has " +
+                              std::to_string(num_chunks),
+                          where,
+                          "give as many numbers as there are chunks, or write "
+                          "--set pipeline.partition=auto");
+}
+
+} // namespace sluice
