@@ -5,6 +5,7 @@
 // Ratios hold; absolute rates are this machine's. FLOPs are 6 N + 6 L d s per token (N without the
 // embedding, causal attention).
 
+#include "benchmarks/random_tokens.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/kernels/matmul.hpp"
@@ -63,31 +64,6 @@ double best_sgemm_gflops()
     }
     return best;
 }
-
-/// Uniform random tokens: never zeros, which run faster.
-class RandomTokens : public TokenSource {
-public:
-    explicit RandomTokens(std::int64_t vocab_size) : vocab_size_(vocab_size) {}
-    void inputs(std::int32_t microbatch, const TensorView& into) override
-    {
-        fill(microbatch, into);
-    }
-    void targets(std::int32_t microbatch, const TensorView& into) override
-    {
-        fill(microbatch + 1000, into);
-    }
-
-private:
-    void fill(std::int32_t stream, const TensorView& into)
-    {
-        std::uint64_t index = static_cast<std::uint64_t>(stream) << 32;
-        for (std::int32_t& token : into.elements<std::int32_t>())
-            token = static_cast<std::int32_t>(random_.bits(index++) %
-                                              static_cast<std::uint64_t>(vocab_size_));
-    }
-    std::int64_t vocab_size_;
-    RandomStream random_{2, "tokens"};
-};
 
 nlohmann::json run_updates(const std::string& preset, int repeat, double& ceiling)
 {

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Every schedule on 2 and 4 ranks of this machine: a table, and JSON with --json FILE.
+
+Each case runs in processes of its own, so that peak memory is its own. Cases run round robin, so
+that a machine that slows down slows all of them.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+CASES = [
+    ("gpipe", ()),
+    ("1f1b", ()),
+    ("interleaved-1f1b", ("pipeline.chunks_per_rank=2",)),
+    ("zb-h1", ()),
+    ("interleaved-zb", ("pipeline.chunks_per_rank=2",)),
+    ("zb-v", ()),
+    ("v-half", ()),
+]
+
+
+def run(program, ranks, schedule, others, microbatches, repeat):
+    sets = [f"pipeline.schedule={schedule}", f"batch.global_batch_size={microbatches}", *others]
+    command = ["mpirun", "--quiet", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
+               "-n", str(ranks), program, "--repeat", str(repeat)]
+    for item in sets:
+        command += ["--set", item]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def join(results):
+    """The rounds of one case: medians, and the ranges over all."""
+    joined = dict(results[0])
+    for key in ("seconds", "bound_seconds", "share_of_bound", "tokens_per_second",
+                "predicted_seconds_from_flops"):
+        joined[key] = statistics.median(one[key] for one in results)
+    joined["share_of_bound_range"] = [min(one["share_of_bound"] for one in results),
+                                      max(one["share_of_bound"] for one in results)]
+    return joined
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--json", help="also write the results there")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--microbatches", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=2, help="updates timed per round")
+    arguments = parser.parse_args()
+
+    everything = []
+    for ranks in arguments.ranks:
+        found = {case: [] for case in CASES}
+        for _ in range(arguments.rounds):
+            for schedule, others in CASES:
+                found[schedule, others].append(
+                    run(arguments.program, ranks, schedule, others, arguments.microbatches,
+                        arguments.repeat))
+        rows = [join(results) for results in found.values()]
+        everything += rows
+        first = rows[0]
+        print(f"\n{ranks} ranks on {first['num_cores']} cores, {first['num_microbatches']} micro-batches")
+        print(f"{'schedule':<17} {'s/update':>9} {'bound':>7} {'of bound':>9} {'range':>12} "
+              f"{'acts MiB':>9} {'plan/real':>9}")
+        for row in sorted(rows, key=lambda one: one["seconds"]):
+            low, high = row["share_of_bound_range"]
+            worst = max(real / plan for plan, real in zip(row["planned_bytes"], row["resident_bytes"]))
+            print(f"{row['schedule']:<17} {row['seconds']:>9.3f} {row['bound_seconds']:>7.3f} "
+                  f"{row['share_of_bound']:>8.1%} {f'{low:.0%}..{high:.0%}':>12} "
+                  f"{max(row['planned_activation_bytes']) / 2**20:>9.1f} {1 / worst:>9.3f}")
+        predicted = sorted(rows, key=lambda one: one["predicted_seconds_from_flops"])
+        print("order by the plan:  " + " < ".join(row["schedule"] for row in predicted))
+    print("\nof bound: time the simulator gives for the measured costs with free transfers, over the "
+          "measured time.\nplan/real: planned bytes over peak resident bytes of the worst rank.")
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(everything, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
