@@ -155,9 +155,10 @@ void check_chunks(const PipelineConfig& pipeline, const RunFile& file)
 void check_pipeline(const RunConfig& config, const RunFile& file)
 {
     const PipelineConfig& pipeline = config.pipeline;
-    if (pipeline.extra_warmup > 0 && pipeline.schedule != PipelineScheduleKind::one_f_one_b &&
-        pipeline.schedule != PipelineScheduleKind::interleaved_1f1b &&
-        pipeline.schedule != PipelineScheduleKind::automatic)
+    const bool has_extra_warmup = pipeline.schedule < PipelineScheduleKind::custom
+                                      ? takes_extra_warmup(family_of(pipeline.schedule))
+                                      : pipeline.schedule == PipelineScheduleKind::automatic;
+    if (pipeline.extra_warmup > 0 && !has_extra_warmup)
         throw usage_error(std::string(name_of(pipeline.schedule)) + " has no extra warm-up",
                           file.where({"pipeline.extra_warmup", "pipeline.schedule"}),
                           "write extra_warmup = 0, or schedule = \"1f1b\"");

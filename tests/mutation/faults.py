@@ -58,4 +58,13 @@ FAULTS = [
      "    stage_.zero_gradients();\n    stage_.advance_gates();\n    inject(fault);"),
     ("an update trains on the samples of the next", "io/sample_order.hpp",
      "static_cast<std::uint64_t>(update - 1)", "static_cast<std::uint64_t>(update)"),
+    ("activation slots given back at the input gradient", "pipeline/schedule/slot_table.cpp",
+     "                if (action.kind == ActionKind::backward)\n                    activations.give_back",
+     "                if (true)\n                    activations.give_back"),
+    ("gradient slots free before they were sent", "pipeline/schedule/slot_table.cpp",
+     "hold(c + 1, m, time.start + 0.25);", "hold(c, m, time.start);"),
+    ("two ranks release gradient slots at the same moment", "pipeline/schedule/slot_table.cpp",
+     "time.start + 0.25", "time.start"),
+    ("the heaviest rank gets the next layer", "pipeline/partition.cpp",
+     "return by_rank < 0.0;", "return by_rank > 0.0;"),
 ]
