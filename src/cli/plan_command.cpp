@@ -1,16 +1,20 @@
 // sluice plan: what a run would look like, without MPI and without allocating the model.
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
-#include "pipeline/simulator.hpp"
+#include "core/parallel.hpp"
+#include "pipeline/timeline/timeline_svg.hpp"
+#include "pipeline/timeline/timeline_text.hpp"
 #include "src/cli/commands.hpp"
-#include "src/train/process_memory.hpp"
-#include "src/train/run_plan.hpp"
-#include "src/train/training_progress.hpp"
+#include "src/plan/cost_file.hpp"
+#include "src/plan/measure_costs.hpp"
+#include "src/plan/memory_limit.hpp"
+#include "src/plan/plan_report.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <fstream>
 #include <iostream>
+#include <thread>
 
 namespace sluice {
 
@@ -20,72 +24,108 @@ struct PlanOptions {
     std::string run_file;
     std::vector<std::string> overrides;
     int num_stages = 1;
-    bool print_schedule = false;
+    std::string memory, costs, save_costs, svg;
+    bool compare = false, timeline = false, print_schedule = false, json = false;
 };
 
-std::string text_of(const LayerRange& range)
+/// Comparing takes a moment for each schedule; up to this many stages x micro-batches it is asked
+/// for by nobody and still there.
+constexpr std::int64_t always_compared = 32'768;
+
+int threads_per_rank(const RunConfig& config, int num_ranks)
 {
-    const std::string layers =
-        range.num_layers() > 0 ? fmt::format("{}..{}", range.begin, range.end - 1) : "";
-    return fmt::format("{}{}{}", range.embedding ? "e+" : "", layers,
-                       range.head ? (layers.empty() ? "h" : "+h") : "");
+    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    return config.run.threads_per_rank > 0 ? config.run.threads_per_rank
+                                           : std::max(1, cores / num_ranks);
 }
 
-void print_stages(const RunPlan& plan, const Simulation& simulation)
+CostModel costs_for(const RunConfig& config, const PlanOptions& options)
 {
-    fmt::print("\n{:>4}  {:<20} {:>6}  {:>8} {:>8} {:>8} {:>11} {:>8} {:>5}\n", "rank", "layers",
-               "cost", "weights", "grads", "moments", "activations", "total", "idle");
-    for (int rank = 0; rank < plan.program.num_ranks(); ++rank) {
-        std::string layers;
-        double cost = 0.0;
-        for (std::int32_t chunk = 0; chunk < plan.program.num_chunks; ++chunk)
-            if (plan.program.rank_of_chunk[chunk] == rank) {
-                layers += (layers.empty() ? "" : " ") + text_of(plan.partition[chunk]);
-                cost += cost_of(plan.partition[chunk], plan.costs) / plan.costs.decoder_layer;
-            }
-        const StageMemory memory = plan.rank_memory(rank);
-        const auto mib = [](std::size_t bytes) {
-            return fmt::format("{:.0f} M", static_cast<double>(bytes) / 1048576.0);
-        };
-        fmt::print("{:>4}  {:<20} {:>6.2f}  {:>8} {:>8} {:>8} {:>11} {:>8} {:>4.0f}%\n", rank,
-                   layers, cost, mib(memory.parameter_bytes), mib(memory.gradient_bytes),
-                   mib(memory.optimizer_bytes),
-                   mib(memory.activation_bytes + memory.transfer_bytes + memory.scratch_bytes),
-                   mib(memory.total_bytes()),
-                   100.0 * simulation.idle[static_cast<std::size_t>(rank)] / simulation.total);
-    }
+    const CostConditions conditions{config.model,
+                                    {config.batch.micro_batch_size, config.batch.seq_len}};
+    if (options.costs.empty() && !options.save_costs.empty())
+        throw usage_error("--save-costs has nothing to save", "command line",
+                          "add --costs measure");
+    if (options.costs.empty())
+        return costs_from_flops(conditions.model, conditions.micro_batch);
+    if (options.costs != "measure")
+        return read_cost_file(options.costs, conditions);
+    set_num_threads(threads_per_rank(config, options.num_stages));
+    const CostModel costs = measure_costs(config);
+    if (!options.save_costs.empty())
+        write_cost_file(options.save_costs, costs, conditions);
+    return costs;
+}
+
+/// "auto" as what these costs and this memory recommend.
+void choose_schedule(RunConfig& config, const std::vector<Candidate>& candidates,
+                     const PlanOptions& options, std::size_t bytes_per_rank)
+{
+    if (config.pipeline.schedule != PipelineScheduleKind::automatic)
+        return;
+    const Candidate* best = recommended(candidates, bytes_per_rank);
+    if (best == nullptr) // says why
+        config = resolve_auto(config, options.num_stages, bytes_per_rank);
+    else
+        config.pipeline = best->layout;
+}
+
+void draw(const RunPlan& plan, const CostModel& costs, const PlanOptions& options,
+          const PipelineConfig& layout)
+{
+    if (!options.timeline && options.svg.empty())
+        return;
+    const Simulation simulation = simulate(plan.program, costs_of_chunks(plan, costs));
+    if (options.timeline && !options.json)
+        std::cout << "\n" << timeline_text(plan.program, simulation);
+    if (!options.svg.empty())
+        write_file_durably(
+            options.svg, timeline_svg(plan.program, simulation,
+                                      {.title = fmt::format(
+                                           "{}, {} ranks, {} micro-batches", layout_name(layout),
+                                           plan.program.num_ranks(), plan.program.num_microbatches),
+                                       .width = 1200}));
 }
 
 int plan(const PlanOptions& options)
 {
-    const RunConfig config = load_run_config(options.run_file, options.overrides);
+    const std::size_t bytes_per_rank =
+        options.memory.empty() ? unlimited_bytes : bytes_from(options.memory, "--memory");
+    const RunConfig asked = load_run_config(options.run_file, options.overrides);
+    check_layout(asked, options.num_stages);
+    RunConfig config = asked;
+    const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;
+    if (options.print_schedule && !automatic) {
+        std::cout << text_of(plan_run(config, options.num_stages).program);
+        return 0;
+    }
+    const CostModel costs = costs_for(config, options);
+    std::vector<Candidate> candidates;
+    if (options.compare || automatic ||
+        config.batch.num_microbatches() * options.num_stages <= always_compared)
+        candidates = price_all(asked, options.num_stages, costs);
+    choose_schedule(config, candidates, options, bytes_per_rank);
     const RunPlan plan = plan_run(config, options.num_stages);
     if (options.print_schedule) {
         std::cout << text_of(plan.program);
         return 0;
     }
-    const Simulation simulation = simulate(plan.program, unit_costs(plan.partition, plan.costs));
-    const double tokens = static_cast<double>(config.batch.tokens_per_update());
-    fmt::print("{} parameters, {} layers on {} stage(s), {} micro-batches of {} x {} tokens\n",
-               count_text(static_cast<double>(num_parameters(config.model))),
-               config.model.num_layers, options.num_stages, config.batch.num_microbatches(),
-               config.batch.micro_batch_size, config.batch.seq_len);
-    fmt::print(
-        "{:.3f} GFLOP per token, {:.4g} TFLOP per update (forward and backward, 6 N + 6 L d s)\n",
-        flops_per_token(config.model, config.batch.seq_len) * 1e-9,
-        flops_per_token(config.model, config.batch.seq_len) * tokens * 1e-12);
-    print_stages(plan, simulation);
-    double busy = 0.0;
-    for (const double idle : simulation.idle)
-        busy += simulation.total - idle;
-    fmt::print("\nbalance of the partition {:.0f}%, share of time computing {:.0f}% (transfers not "
-               "counted)\n",
-               100.0 * partition_efficiency(plan.partition, plan.program.rank_of_chunk, plan.costs),
-               100.0 * busy / (simulation.total * options.num_stages));
-    fmt::print(
-        "cost: in decoder layers; e: embedding, h: final norm and head; each rank takes about {} "
-        "MiB more for the program itself\n",
-        program_bytes >> 20);
+    const Candidate candidate = price(config, plan, costs);
+    const PricedPlan priced{config, plan, costs, candidate};
+    if (options.json) {
+        std::cout << plan_json(priced, candidates, bytes_per_rank);
+    } else {
+        std::cout << heading_text(priced) << "\n"
+                  << ranks_text(priced) << "\n"
+                  << time_text(priced);
+        if (options.compare)
+            std::cout << "\n" << comparison_text(candidates, bytes_per_rank);
+        if (!candidates.empty())
+            std::cout << "\n" << recommendation_text(candidates, asked, bytes_per_rank);
+    }
+    draw(plan, costs, options, config.pipeline);
+    std::cout.flush();
+    refuse_unless_it_fits(config, plan, bytes_per_rank);
     return 0;
 }
 
@@ -95,17 +135,28 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
 {
     auto options = std::make_shared<PlanOptions>();
     CLI::App* command = app.add_subcommand(
-        "plan", "Partition, memory and idle time of a run; needs neither MPI nor memory");
+        "plan", "Partition, memory, time and idle time of a run; needs neither MPI nor memory");
     command->add_option("RUN.toml", options->run_file, "Run file")->required();
     command->add_option("--set", options->overrides, "Override one key: section.key=value")
         ->take_all()
         ->expected(1)
         ->allow_extra_args(false);
-    command->add_option("--stages,-n", options->num_stages, "Number of stages")
+    command->add_option("--stages,-n", options->num_stages, "Number of ranks of the pipeline")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    command->add_option("--memory", options->memory,
+                        "Memory per rank, as in 80GB or 512MiB; a run that needs more is refused "
+                        "[no limit]");
+    command->add_option("--costs", options->costs,
+                        "What layers take: a costs file (docs/planner.md), or `measure` to run a "
+                        "few here [from FLOPs]");
+    command->add_option("--save-costs", options->save_costs, "Where --costs measure is kept");
+    command->add_flag("--compare", options->compare, "Compare all schedules");
+    command->add_option("--svg", options->svg, "Draw the timeline into this SVG file");
+    command->add_flag("--timeline", options->timeline, "Draw the timeline as text");
     command->add_flag("--print-schedule", options->print_schedule,
                       "Print every rank's actions instead, sends and receives included");
+    command->add_flag("--json", options->json, "Print everything as JSON");
     command->callback([&chosen, options] { chosen = [options] { return plan(*options); }; });
 }
 

@@ -1,0 +1,190 @@
+#include "src/plan/cost_file.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+#include "src/config/nearest_name.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view format_name = "sluice costs 1";
+constexpr std::string_view remedy =
+    "docs/planner.md lists the entries; `sluice plan --costs measure --save-costs FILE` writes "
+    "such a file";
+
+Json conditions_json(const CostConditions& conditions)
+{
+    return {{"vocab_size", conditions.model.vocab_size},
+            {"hidden_size", conditions.model.hidden_size},
+            {"intermediate_size", conditions.model.intermediate_size},
+            {"num_heads", conditions.model.num_heads},
+            {"micro_batch_size", conditions.micro_batch.num_sequences},
+            {"seq_len", conditions.micro_batch.seq_len}};
+}
+
+/// Takes entries out of an object, and complains of those that stay.
+class Entries {
+public:
+    Entries(const Json& object, std::string path, std::string file)
+        : object_(object), path_(std::move(path)), file_(std::move(file))
+    {
+        if (!object_.is_object())
+            fail("'" + path_ + "' is not an object");
+    }
+
+    double number(const std::string& name)
+    {
+        const Json& value = entry(name);
+        // A number that JSON cannot write is there as infinity.
+        if (!value.is_number() || !std::isfinite(value.get<double>()) || value.get<double>() < 0.0)
+            fail("'" + path_ + name + "' is " + value.dump() + ", not a number from 0 up");
+        return value.get<double>();
+    }
+    std::string text(const std::string& name)
+    {
+        const Json& value = entry(name);
+        if (!value.is_string())
+            fail("'" + path_ + name + "' is not a text");
+        return value.get<std::string>();
+    }
+    Entries object(const std::string& name)
+    {
+        return Entries(entry(name), path_ + name + ".", file_);
+    }
+    PassSeconds passes(const std::string& name)
+    {
+        Entries passes = object(name);
+        const PassSeconds seconds{passes.number("forward"), passes.number("backward_input"),
+                                  passes.number("backward_weight")};
+        passes.end();
+        return seconds;
+    }
+
+    void end() const
+    {
+        for (const auto& [name, value] : object_.items())
+            if (std::find(known_.begin(), known_.end(), name) == known_.end()) {
+                const std::string nearest = nearest_name(name, known_);
+                fail("'" + path_ + name + "' is no entry of a costs file" +
+                     (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"));
+            }
+    }
+
+    [[noreturn]] void fail(const std::string& problem) const
+    {
+        throw data_error(problem, file_, std::string(remedy));
+    }
+
+private:
+    const Json& entry(const std::string& name)
+    {
+        known_.push_back(name);
+        const auto found = object_.find(name);
+        if (found == object_.end())
+            fail("'" + path_ + name + "' is missing");
+        return *found;
+    }
+
+    const Json& object_;
+    std::string path_, file_;
+    std::vector<std::string> known_;
+};
+
+/// How much longer the run's micro-batches are than those of the file.
+double scale_of(Entries conditions, const CostConditions& wanted, const std::string& file)
+{
+    const Json expected = conditions_json(wanted);
+    for (const auto& [name, value] : expected.items()) {
+        const double found = conditions.number(name);
+        if (name != "micro_batch_size" && found != value.get<double>())
+            throw data_error(fmt::format("these costs are for {} = {:g}, the run has {}", name,
+                                         found, value.dump()),
+                             file, "measure again: --costs measure --save-costs FILE");
+        if (name == "micro_batch_size" && found < 1.0)
+            conditions.fail("'conditions.micro_batch_size' must be at least 1");
+    }
+    const double sequences = conditions.number("micro_batch_size");
+    conditions.end();
+    return static_cast<double>(wanted.micro_batch.num_sequences) / sequences;
+}
+
+void scale(PassSeconds& seconds, double factor)
+{
+    seconds.forward *= factor;
+    seconds.backward_input *= factor;
+    seconds.backward_weight *= factor;
+}
+
+Json passes_json(const PassSeconds& seconds)
+{
+    return {{"forward", seconds.forward},
+            {"backward_input", seconds.backward_input},
+            {"backward_weight", seconds.backward_weight}};
+}
+
+} // namespace
+
+CostModel read_cost_file(const std::filesystem::path& path, const CostConditions& wanted)
+{
+    const std::string file = path.string();
+    Json json;
+    try {
+        json = Json::parse(read_file(path));
+    } catch (const nlohmann::json::exception& error) {
+        throw data_error("this is not JSON: " + std::string(error.what()), file,
+                         std::string(remedy));
+    }
+    Entries root(json, "", file);
+    if (const std::string format = root.text("format"); format != format_name)
+        root.fail("the format is '" + format + "', not '" + std::string(format_name) + "'");
+    const double factor = scale_of(root.object("conditions"), wanted, file);
+
+    Entries seconds = root.object("seconds");
+    CostModel costs;
+    costs.source = file + " (" + root.text("source") + ")";
+    costs.embedding = seconds.passes("embedding");
+    costs.decoder_layer = seconds.passes("decoder_layer");
+    costs.head = seconds.passes("head");
+    costs.recompute = {seconds.number("recompute_lean"), seconds.number("recompute_full")};
+    costs.optimizer_per_parameter = seconds.number("optimizer_per_parameter");
+    costs.transfer_latency = seconds.number("transfer_latency");
+    seconds.end();
+    costs.transfer_bytes_per_second = root.number("transfer_bytes_per_second");
+    root.end();
+    if (costs.decoder_layer.total() <= 0.0)
+        root.fail("'seconds.decoder_layer' takes no time at all");
+    if (costs.transfer_bytes_per_second <= 0.0)
+        root.fail("'transfer_bytes_per_second' is 0");
+    for (PassSeconds* part : {&costs.embedding, &costs.decoder_layer, &costs.head})
+        scale(*part, factor);
+    costs.recompute.lean *= factor;
+    costs.recompute.full *= factor;
+    return costs;
+}
+
+void write_cost_file(const std::filesystem::path& path, const CostModel& costs,
+                     const CostConditions& conditions)
+{
+    const Json json = {{"format", format_name},
+                       {"source", costs.source},
+                       {"conditions", conditions_json(conditions)},
+                       {"seconds",
+                        {{"embedding", passes_json(costs.embedding)},
+                         {"decoder_layer", passes_json(costs.decoder_layer)},
+                         {"head", passes_json(costs.head)},
+                         {"recompute_lean", costs.recompute.lean},
+                         {"recompute_full", costs.recompute.full},
+                         {"optimizer_per_parameter", costs.optimizer_per_parameter},
+                         {"transfer_latency", costs.transfer_latency}}},
+                       {"transfer_bytes_per_second", costs.transfer_bytes_per_second}};
+    write_file_durably(path, json.dump(2) + "\n");
+}
+
+} // namespace sluice

@@ -1,0 +1,25 @@
+// Costs as a JSON file, so that a measurement on one machine can plan for it on another
+// (docs/planner.md describes every entry).
+#pragma once
+
+#include "src/plan/cost_model.hpp"
+
+#include <filesystem>
+
+namespace sluice {
+
+/// What costs were taken with: costs of another model would plan nonsense.
+struct CostConditions {
+    ModelSpec model;
+    MicroBatchShape micro_batch;
+};
+
+/// Throws UserError (data) naming the file and the entry that is missing, negative or unknown, and
+/// what differs when the file is for other layers or another sequence length. Another number of
+/// layers is no difference; seconds scale with the sequences of a micro-batch.
+CostModel read_cost_file(const std::filesystem::path& path, const CostConditions& wanted);
+
+void write_cost_file(const std::filesystem::path& path, const CostModel& costs,
+                     const CostConditions& conditions);
+
+} // namespace sluice

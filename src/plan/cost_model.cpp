@@ -1,0 +1,66 @@
+#include "src/plan/cost_model.hpp"
+
+#include <bit>
+#include <fmt/format.h>
+
+namespace sluice {
+
+CostModel costs_from_flops(const ModelSpec& model, const MicroBatchShape& micro_batch,
+                           double flops_per_second)
+{
+    const auto C = static_cast<double>(model.hidden_size);
+    const auto I = static_cast<double>(model.intermediate_size);
+    const auto V = static_cast<double>(model.vocab_size);
+    const auto s = static_cast<double>(micro_batch.seq_len);
+    const double seconds_per_flop =
+        static_cast<double>(micro_batch.num_tokens()) / flops_per_second;
+    // Per token: a product costs 2 FLOPs per matrix element in each pass; causal attention's scores
+    // and values 2 C s forward, twice as much backward, and nothing for weights.
+    const double matrices = 2.0 * (4.0 * C * C + 3.0 * C * I) * seconds_per_flop;
+    const double attention = 2.0 * C * s * seconds_per_flop;
+    const double head = 2.0 * V * C * seconds_per_flop;
+
+    CostModel costs;
+    costs.source = fmt::format("FLOPs at {:g} GFLOP/s per rank", flops_per_second * 1e-9);
+    costs.decoder_layer = {matrices + attention, matrices + 2.0 * attention, matrices};
+    costs.head = {head, head, head};
+    costs.recompute = {.lean = 0.03 * costs.decoder_layer.forward,
+                       .full = costs.decoder_layer.forward};
+    costs.optimizer_per_parameter = 32.0 / 10e9;
+    costs.transfer_latency = 10e-6;
+    costs.transfer_bytes_per_second = 10e9;
+    return costs;
+}
+
+std::vector<ChunkCosts> chunk_costs(const CostModel& model, std::span<const LayerRange> partition,
+                                    double recompute_per_layer, std::size_t message_bytes)
+{
+    const double transfer = model.transfer_latency +
+                            static_cast<double>(message_bytes) / model.transfer_bytes_per_second;
+    std::vector<ChunkCosts> costs;
+    for (const LayerRange& range : partition) {
+        const auto layers = static_cast<double>(range.num_layers());
+        ChunkCosts chunk{.forward = layers * model.decoder_layer.forward,
+                         .backward_input =
+                             layers * (model.decoder_layer.backward_input + recompute_per_layer),
+                         .backward_weight = layers * model.decoder_layer.backward_weight,
+                         .transfer = transfer};
+        if (range.embedding) {
+            chunk.forward += model.embedding.forward;
+            chunk.backward_input += model.embedding.backward_input;
+            chunk.backward_weight += model.embedding.backward_weight;
+        }
+        if (range.head)
+            chunk.backward_input += model.head.total();
+        costs.push_back(chunk);
+    }
+    return costs;
+}
+
+double barrier_seconds(const CostModel& model, std::int32_t num_ranks)
+{
+    const auto depth = std::bit_width(static_cast<std::uint32_t>(num_ranks - 1));
+    return 2.0 * static_cast<double>(depth) * model.transfer_latency;
+}
+
+} // namespace sluice

@@ -1,0 +1,185 @@
+#include "src/plan/measure_costs.hpp"
+
+#include "core/checksum.hpp"
+#include "core/parallel.hpp"
+#include "layers/model_chunk.hpp"
+#include "pipeline/schedule/schedule_checker.hpp"
+#include "src/train/optimizer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fmt/format.h>
+
+namespace sluice {
+
+namespace {
+
+constexpr int num_repeats = 5;
+constexpr std::int64_t num_measured_layers = 2;
+
+double seconds_of(const std::function<void()>& work)
+{
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::vector<double> values)
+{
+    std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+    return values[values.size() / 2];
+}
+
+/// Numbers from -1 to 1: products of zeros run faster than real ones.
+void fill_with_noise(const TensorView& tensor)
+{
+    std::uint64_t state = 0x9e3779b97f4a7c15u;
+    const auto next = [&] {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        return static_cast<double>(state >> 11) * 0x1p-52 - 1.0;
+    };
+    const std::int64_t count = tensor.shape.num_elements();
+    if (tensor.dtype == DType::f64)
+        std::generate_n(static_cast<double*>(tensor.data), count, next);
+    else
+        std::generate_n(static_cast<float*>(tensor.data), count,
+                        [&] { return static_cast<float>(next()); });
+}
+
+void fill_with_tokens(const TensorView& tokens, std::int64_t vocab_size)
+{
+    auto* ids = static_cast<std::int32_t*>(tokens.data);
+    for (std::int64_t i = 0; i < tokens.shape.num_elements(); ++i)
+        ids[i] = static_cast<std::int32_t>(i * 7919 % vocab_size);
+}
+
+ModelChunkOptions options_of(const RunConfig& config, const LayerRange& range)
+{
+    return {.model = config.model,
+            .range = range,
+            .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
+            .num_slots = 1,
+            .num_gradient_slots = 1,
+            .split = BackwardSplit::split,
+            .backend =
+                config.precision == ComputePrecision::fp64 ? Backend::reference : Backend::cpu,
+            .device = Device{}};
+}
+
+void initialize_all(const RunConfig& config, ModelChunk& chunk)
+{
+    for (const Parameter& parameter : chunk.parameters())
+        initialize(config.model, config.run.seed, parameter);
+}
+
+/// One micro-batch through a chunk, several times over; gates open.
+PassSeconds measure_chunk(const RunConfig& config, const LayerRange& range)
+{
+    ModelChunk chunk(options_of(config, range));
+    initialize_all(config, chunk);
+    const std::vector<double> alphas(static_cast<std::size_t>(range.num_layers()), 1.0);
+    const double loss_scale = 1.0 / static_cast<double>(config.batch.tokens_per_update());
+    std::vector<double> forward, backward_input, backward_weight;
+    for (int repeat = 0; repeat <= num_repeats; ++repeat) {
+        if (range.embedding)
+            fill_with_tokens(chunk.input_tokens(0), config.model.vocab_size);
+        else
+            fill_with_noise(chunk.input(0));
+        if (range.head)
+            fill_with_tokens(chunk.target_tokens(0), config.model.vocab_size);
+        else
+            fill_with_noise(chunk.output_gradient(0));
+        const PassSeconds seconds{seconds_of([&] { chunk.forward(0, alphas); }), seconds_of([&] {
+                                      chunk.backward_input(0, 0, alphas, loss_scale);
+                                  }),
+                                  seconds_of([&] { chunk.backward_weight(0, 0, alphas); })};
+        if (repeat == 0)
+            continue; // pages are new, caches cold, weights unpacked
+        forward.push_back(seconds.forward);
+        backward_input.push_back(seconds.backward_input);
+        backward_weight.push_back(seconds.backward_weight);
+    }
+    return {median(forward), median(backward_input), median(backward_weight)};
+}
+
+double measure_optimizer_per_parameter(const RunConfig& config, std::int64_t num_layers)
+{
+    const Schedule schedule = make_gpipe(1, 1);
+    const LayerRange range{0, num_layers, false, false};
+    Stage stage({.model = config.model,
+                 .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
+                 .backend = options_of(config, range).backend,
+                 .warmup = config.prores.schedule,
+                 .warmup_steps = config.prores.warmup_steps,
+                 .rank = 0},
+                schedule, check_schedule(schedule).slots, {range});
+    double parameters = 0.0;
+    ModelChunk& chunk = *stage.chunk(0).model;
+    initialize_all(config, chunk);
+    for (const Parameter& parameter : chunk.parameters()) {
+        fill_with_noise(parameter.gradient);
+        parameters += static_cast<double>(parameter.value.shape.num_elements());
+    }
+    std::vector<double> seconds;
+    for (int repeat = 0; repeat <= num_repeats; ++repeat)
+        seconds.push_back(seconds_of([&] {
+            adamw_step(stage, config.optimizer, 1e-3, 1.0, repeat + 1);
+            stage.zero_gradients();
+        }));
+    seconds.erase(seconds.begin());
+    return median(seconds) / parameters;
+}
+
+double measure_bytes_per_second(const RunConfig& config)
+{
+    const auto bytes = static_cast<std::size_t>(config.batch.micro_batch_size *
+                                                config.batch.seq_len * config.model.hidden_size) *
+                       sizeof(float);
+    std::vector<std::byte> from(bytes, std::byte{1}), between(bytes), to(bytes);
+    std::vector<double> seconds;
+    for (int repeat = 0; repeat <= num_repeats; ++repeat)
+        seconds.push_back(seconds_of([&] {
+            std::memcpy(between.data(), from.data(), bytes);
+            std::memcpy(to.data(), between.data(), bytes);
+            from[0] = to[bytes - 1]; // keeps both copies alive
+            if (config.pipeline.verify_transfers) {
+                from[1] ^= static_cast<std::byte>(checksum64_of(from) & 1);
+                from[2] ^= static_cast<std::byte>(checksum64_of(to) & 1);
+            }
+        }));
+    seconds.erase(seconds.begin());
+    return static_cast<double>(bytes) / std::max(median(seconds), 1e-9);
+}
+
+} // namespace
+
+CostModel measure_costs(const RunConfig& config)
+{
+    const MicroBatchShape micro_batch{config.batch.micro_batch_size, config.batch.seq_len};
+    const CostModel assumed = costs_from_flops(config.model, micro_batch);
+    const std::int64_t layers = std::min(num_measured_layers, config.model.num_layers);
+    const std::int64_t last = config.model.num_layers;
+
+    CostModel costs;
+    costs.source = fmt::format("measured here with {} thread{} per rank", num_threads(),
+                               num_threads() == 1 ? "" : "s");
+    costs.decoder_layer = measure_chunk(config, {0, layers, false, false});
+    const auto share = static_cast<double>(layers);
+    costs.decoder_layer.forward /= share;
+    costs.decoder_layer.backward_input /= share;
+    costs.decoder_layer.backward_weight /= share;
+    costs.embedding = measure_chunk(config, {0, 0, true, false});
+    const double head = measure_chunk(config, {last, last, false, true}).total() / 3.0;
+    costs.head = {head, head, head};
+    costs.recompute = {.lean = 0.03 * costs.decoder_layer.forward,
+                       .full = costs.decoder_layer.forward};
+    costs.optimizer_per_parameter = measure_optimizer_per_parameter(config, layers);
+    costs.transfer_latency = assumed.transfer_latency;
+    costs.transfer_bytes_per_second = measure_bytes_per_second(config);
+    return costs;
+}
+
+} // namespace sluice

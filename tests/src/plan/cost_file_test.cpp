@@ -1,0 +1,102 @@
+#include "src/plan/cost_file.hpp"
+
+#include "core/durable_file.hpp"
+#include "tests/src/plan/plan_fixture.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+#include <unistd.h>
+
+using namespace sluice;
+
+namespace {
+
+struct Folder {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("sluice-costs-" + std::to_string(getpid()));
+    Folder() { std::filesystem::create_directories(path); }
+    ~Folder() { std::filesystem::remove_all(path); }
+    std::filesystem::path file() const { return path / "costs.json"; }
+
+    CostConditions conditions{test::small_run().model, {2, 8}};
+
+    /// The file with `from` replaced by `to`, read: the problem it names.
+    std::string problem_with(const std::string& from, const std::string& to)
+    {
+        write_cost_file(file(), costs_from_flops(conditions.model, conditions.micro_batch),
+                        conditions);
+        std::string text = read_file(file());
+        const std::size_t at = text.find(from);
+        BOOST_REQUIRE(at != std::string::npos);
+        write_file_durably(file(), text.replace(at, from.size(), to));
+        try {
+            read_cost_file(file(), conditions);
+        } catch (const UserError& error) {
+            BOOST_TEST(static_cast<int>(error.code()) == static_cast<int>(ExitCode::data));
+            BOOST_TEST(error.where() == file().string());
+            return error.problem();
+        }
+        return "none";
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(cost_file, Folder, *boost::unit_test::tolerance(1e-12))
+
+BOOST_AUTO_TEST_CASE(what_is_written_is_read)
+{
+    CostModel written = costs_from_flops(conditions.model, conditions.micro_batch);
+    written.embedding = {1e-3, 2e-3, 3e-3};
+    write_cost_file(file(), written, conditions);
+    const CostModel read = read_cost_file(file(), conditions);
+    BOOST_TEST(read.embedding.backward_weight == 3e-3);
+    BOOST_TEST(read.decoder_layer.backward_input == written.decoder_layer.backward_input);
+    BOOST_TEST(read.head.total() == written.head.total());
+    BOOST_TEST(read.recompute.lean == written.recompute.lean);
+    BOOST_TEST(read.optimizer_per_parameter == written.optimizer_per_parameter);
+    BOOST_TEST(read.transfer_latency == written.transfer_latency);
+    BOOST_TEST(read.transfer_bytes_per_second == written.transfer_bytes_per_second);
+    BOOST_TEST(read.source == file().string() + " (" + written.source + ")");
+}
+
+// Twice the sequences take twice the time; more layers of the same kind take the same each.
+BOOST_AUTO_TEST_CASE(other_sizes_of_the_same_layers)
+{
+    const CostModel written = costs_from_flops(conditions.model, conditions.micro_batch);
+    write_cost_file(file(), written, conditions);
+    CostConditions larger = conditions;
+    larger.micro_batch.num_sequences = 4;
+    larger.model.num_layers = 1000;
+    const CostModel read = read_cost_file(file(), larger);
+    BOOST_TEST(read.decoder_layer.forward == 2.0 * written.decoder_layer.forward);
+    BOOST_TEST(read.recompute.full == 2.0 * written.recompute.full);
+    BOOST_TEST(read.transfer_latency == written.transfer_latency);
+}
+
+BOOST_AUTO_TEST_CASE(faults_are_named)
+{
+    BOOST_TEST(problem_with("{", "[{").starts_with("this is not JSON: "));
+    BOOST_TEST(problem_with("sluice costs 1", "sluice costs 2") ==
+               "the format is 'sluice costs 2', not 'sluice costs 1'");
+    BOOST_TEST(problem_with("\"backward_input\"", "\"backward_inputs\"") ==
+               "'seconds.embedding.backward_input' is missing");
+    BOOST_TEST(problem_with("\"embedding\": {", "\"embedding\": {\"wait\": 1,") ==
+               "'seconds.embedding.wait' is no entry of a costs file");
+    BOOST_TEST(
+        problem_with("\"transfer_latency\": ", "\"transfer_latncy\": 1, \"transfer_latency\": ") ==
+        "'seconds.transfer_latncy' is no entry of a costs file; did you mean "
+        "'transfer_latency'?");
+    BOOST_TEST(problem_with("\"transfer_latency\": ", "\"transfer_latency\": -") ==
+               "'seconds.transfer_latency' is -1e-05, not a number from 0 up");
+    BOOST_TEST(problem_with("\"hidden_size\": 16", "\"hidden_size\": 32") ==
+               "these costs are for hidden_size = 32, the run has 16");
+    BOOST_TEST(problem_with("\"micro_batch_size\": 2", "\"micro_batch_size\": 0") ==
+               "'conditions.micro_batch_size' must be at least 1");
+    BOOST_TEST(problem_with("\"seconds\": {", "\"seconds\": 1, \"more\": {") ==
+               "'seconds.' is not an object");
+    BOOST_CHECK_THROW(read_cost_file(path / "missing.json", conditions), UserError);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
