@@ -68,6 +68,12 @@ Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches,
 /// that produces it, a receive posted `receive_ahead` compute actions before the one that needs it
 /// (0: directly before it). A receive posted early takes a slot early; the checker counts it.
 Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead = 1);
+/// The same for transports whose sends stand still until their message has arrived: a receive is
+/// posted even earlier where its sender would be done first, so that in the order of the actions'
+/// ends (F = I = W = 1) each is posted in front of its send. That order is then an execution in
+/// which nobody waits. The schedule must finish; receives may take slots much earlier.
+Schedule with_communication_for_blocking_sends(const Schedule& schedule,
+                                               std::int32_t receive_ahead = 1);
 
 /// Forwards only, with communication, as evaluation runs them: forward_only_slots() gives each
 /// chunk the one slot it needs.

@@ -2,11 +2,12 @@
 
 #include "core/error.hpp"
 #include "pipeline/schedule/backward_fusion.hpp"
+#include "pipeline/schedule/cost_search.hpp"
 #include "pipeline/schedule/interleaved.hpp"
 #include "pipeline/schedule/v_shape.hpp"
 
 #include <algorithm>
-#include <string>
+#include <utility>
 
 namespace sluice {
 
@@ -74,22 +75,20 @@ bool splits_backward(ScheduleFamily family) { return traits(family).split_backwa
 std::int32_t claimed_live_activations(const ScheduleRequest& request)
 {
     check_request(request);
-    const std::int64_t P = request.num_ranks, M = request.num_microbatches;
-    const std::int64_t v = chunks_per_rank_of(request.family, request.chunks_per_rank);
-    std::int64_t most = 0;
+    const std::int32_t P = request.num_ranks, M = request.num_microbatches;
+    const std::int32_t v = chunks_per_rank_of(request.family, request.chunks_per_rank);
     switch (request.family) {
-    case ScheduleFamily::gpipe: most = M; break;
+    case ScheduleFamily::gpipe: return M;
     case ScheduleFamily::one_f_one_b:
     case ScheduleFamily::interleaved_1f1b:
     case ScheduleFamily::zb_h1:
     case ScheduleFamily::interleaved_zb:
-        most = v * P +
-               (P - 1) * useful_extra_warmup(static_cast<std::int32_t>(v), request.extra_warmup);
-        break;
-    case ScheduleFamily::zb_v: most = 2 * P; break;
-    case ScheduleFamily::v_half: most = P + 2; break;
+        return live_activations_of_interleaved(P, M, v, request.extra_warmup);
+    case ScheduleFamily::zb_v: return 2 * std::min(P, M);
+    case ScheduleFamily::v_half: return std::min({P + 2, 2 * P, 2 * M});
     }
-    return static_cast<std::int32_t>(std::min(most, v * M));
+    SLUICE_CHECK(false, "family " << static_cast<int>(request.family));
+    return 0;
 }
 
 Schedule make_schedule(const ScheduleRequest& request)
@@ -102,16 +101,18 @@ Schedule make_schedule(const ScheduleRequest& request)
     case ScheduleFamily::gpipe: return make_gpipe(P, M);
     case ScheduleFamily::one_f_one_b: return make_1f1b(P, M, request.extra_warmup);
     case ScheduleFamily::interleaved_1f1b:
-        return make_interleaved(P, M, v, request.extra_warmup, BackwardParts::whole);
+        schedule = make_interleaved(P, M, v, request.extra_warmup, BackwardParts::whole);
+        break;
     case ScheduleFamily::zb_h1:
     case ScheduleFamily::interleaved_zb:
         schedule = make_interleaved(P, M, v, request.extra_warmup, BackwardParts::split);
         break;
     case ScheduleFamily::zb_v: schedule = make_zb_v(P, M); break;
-    case ScheduleFamily::v_half:
-        throw usage_error("the schedule 'v-half' cannot be made yet", "pipeline.schedule",
-                          "choose another, such as zb-v");
+    case ScheduleFamily::v_half: schedule = make_v_half(P, M); break;
     }
+    if (!request.costs.empty())
+        schedule =
+            best_for_costs(std::move(schedule), request.costs, claimed_live_activations(request));
     fuse_backwards(schedule);
     return schedule;
 }

@@ -12,4 +12,8 @@ namespace sluice {
 /// idles between its first action and its last: (P-1) F of one chunk in all.
 Schedule make_zb_v(std::int32_t num_ranks, std::int32_t num_microbatches);
 
+/// V-half: at most P + 2 chunk activations (half stages) alive on every rank, about half of ZB-V's
+/// and of 1F1B's, and about half of 1F1B's idle time where F = I = W.
+Schedule make_v_half(std::int32_t num_ranks, std::int32_t num_microbatches);
+
 } // namespace sluice

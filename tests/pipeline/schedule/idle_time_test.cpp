@@ -6,6 +6,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 using namespace sluice;
 
@@ -83,6 +84,66 @@ BOOST_AUTO_TEST_CASE(zero_bubble)
 BOOST_AUTO_TEST_CASE(zb_v)
 {
     BOOST_TEST(idle_of(request_for(ScheduleFamily::zb_v, 2, cost_sets[0])) == P - 1.0);
+    // Where weight gradients are long enough to fill all gaps, too.
+    BOOST_TEST(idle_of(request_for(ScheduleFamily::zb_v, 2, {3.0, 2.0, 5.0, 0.0})) <=
+               1.2 * (P - 1) * 3.0);
+    for (const ChunkCosts& c : cost_sets)
+        BOOST_TEST(idle_of(request_for(ScheduleFamily::zb_v, 2, c)) >= (P - 1) * c.forward);
+}
+
+// Half of 1F1B's (P-1)(F+B), give or take a few chunks, and 2 |F - I| more per micro-batch.
+BOOST_AUTO_TEST_CASE(v_half)
+{
+    for (const ChunkCosts& c : cost_sets) {
+        const double whole = c.forward + c.backward_input + c.backward_weight; // of a half stage
+        BOOST_TEST(idle_of(request_for(ScheduleFamily::v_half, 2, c)) <=
+                   0.6 * (P - 1) * 2.0 * whole + M * 2.0 * std::abs(c.forward - c.backward_input));
+    }
+    for (std::int32_t ranks = 2; ranks <= 33; ++ranks) {
+        const ScheduleRequest request{.family = ScheduleFamily::v_half,
+                                      .num_ranks = ranks,
+                                      .num_microbatches = 3 * ranks,
+                                      .chunks_per_rank = 2,
+                                      .extra_warmup = 0,
+                                      .costs = {}};
+        const Schedule schedule = make_schedule(request);
+        const std::vector<ChunkCosts> costs(static_cast<std::size_t>(2 * ranks), cost_sets[0]);
+        BOOST_TEST(simulate(schedule, costs).idle[0] <= 0.6 * (ranks - 1) * 6.0, ranks);
+        for (std::int32_t rank = 0; rank < ranks; ++rank)
+            BOOST_TEST(live_on(schedule, rank) <= ranks + 2, rank << " of " << ranks);
+    }
+}
+
+// What the table says of M a multiple of P holds for others where memory allows larger rounds.
+BOOST_AUTO_TEST_CASE(any_number_of_microbatches)
+{
+    for (std::int32_t microbatches = P; microbatches < 5 * P; ++microbatches)
+        for (const ScheduleFamily family :
+             {ScheduleFamily::interleaved_1f1b, ScheduleFamily::interleaved_zb}) {
+            ScheduleRequest request = request_for(family, 2, cost_sets[0]);
+            request.num_microbatches = microbatches;
+            request.costs.clear();
+            const std::vector<ChunkCosts> costs(2 * P, cost_sets[0]);
+            BOOST_TEST(simulate(make_schedule(request), costs).idle[0] ==
+                       (P - 1) * (family == ScheduleFamily::interleaved_zb ? 1.0 : 3.0));
+            // Megatron's P + (P-1)/v at most.
+            BOOST_TEST(claimed_live_activations(request) <= 2 * P + P - 1);
+        }
+}
+
+// With transfers of half a forward: doubling the warm-up hides them.
+BOOST_AUTO_TEST_CASE(extra_warmup_hides_transfers)
+{
+    for (const ScheduleFamily family :
+         {ScheduleFamily::one_f_one_b, ScheduleFamily::zb_h1, ScheduleFamily::interleaved_1f1b,
+          ScheduleFamily::interleaved_zb}) {
+        ScheduleRequest request = request_for(family, 2, {1.0, 1.0, 1.0, 0.5});
+        const double strict = idle_of(request);
+        const std::int32_t live = claimed_live_activations(request);
+        request.extra_warmup = 1;
+        BOOST_TEST(idle_of(request) < 0.7 * strict, name_of(family));
+        BOOST_TEST(claimed_live_activations(request) == live + P - 1);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(live_activations_are_the_known_ones)
