@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,9 @@ namespace sluice {
 struct NamedArray {
     std::string path;
     TensorView view;
+    /// Called right before the array is written, to bring its elements into `view`; arrays may
+    /// then share memory. Empty: they are there.
+    std::function<void()> fetch{};
 };
 
 /// "model.layers.7.self_attn.q_proj.weight" under "parameters" ->

@@ -219,6 +219,8 @@ ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int nu
     for (const NamedArray& array : contents.arrays) {
         SLUICE_CHECK(array.view.device.kind == DeviceKind::cpu && array.view.num_elements() > 0,
                      array.path << " " << array.view.shape.text());
+        if (array.fetch)
+            array.fetch();
         const std::string checksum = checksum_of(bytes_of(array.view));
         const auto offset = file.write_dataset(array.path, hdf5_type_of(array.view.dtype),
                                                extents_of(array.view.shape), bytes_of(array.view));

@@ -157,8 +157,8 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
     check(options);
     const Extents extents(options);
     ChunkLayout layout;
-    layout.parameters =
-        allocate_parameters(options.model, options.range, extents.dtype, arenas.parameters);
+    layout.parameters = allocate_parameters(options.model, options.range, extents.dtype,
+                                            options.moments, arenas.parameters, arenas.moments);
     for (Arena& arena : arenas.slots)
         layout.slots.push_back(allocate_slot(options, arena));
     GradientAllocator gradients(options, arenas);
@@ -185,11 +185,11 @@ ChunkArenas count(const ModelChunkOptions& options)
 
 ChunkMemory memory_of(const ChunkArenas& arenas)
 {
-    // Values, gradients and two moments lie alike.
-    const std::size_t quarter = arenas.parameters.used_bytes() / 4;
-    return {.parameter_bytes = quarter,
-            .gradient_bytes = quarter,
-            .optimizer_bytes = 2 * quarter,
+    // Values and gradients lie alike.
+    const std::size_t half = arenas.parameters.used_bytes() / 2;
+    return {.parameter_bytes = half,
+            .gradient_bytes = half,
+            .optimizer_bytes = arenas.moments.used_bytes(),
             .table_bytes = arenas.tables.used_bytes(),
             .slot_bytes = arenas.slots.front().used_bytes(),
             .gradient_slot_bytes = arenas.gradient_slots.front().used_bytes(),

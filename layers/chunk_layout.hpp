@@ -15,7 +15,7 @@
 namespace sluice {
 
 struct ChunkArenas {
-    Arena parameters, tables;
+    Arena parameters, moments, tables;
     std::vector<Arena> slots, gradient_slots; ///< one each is enough to count
     Arena scratch;
 };

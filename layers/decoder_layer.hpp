@@ -3,6 +3,7 @@
 // Legend: N tokens, C channels, F intermediate size, B sequences, H heads, T positions.
 #pragma once
 
+#include "core/arena.hpp"
 #include "layers/attention.hpp"
 #include "layers/residual.hpp"
 #include "layers/swiglu_mlp.hpp"

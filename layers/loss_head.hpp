@@ -3,6 +3,7 @@
 // Legend: N tokens, V vocabulary, C channels.
 #pragma once
 
+#include "core/arena.hpp"
 #include "layers/rms_norm.hpp"
 
 namespace sluice {

@@ -16,6 +16,7 @@ ChunkArenas real_arenas(const ModelChunkOptions& options, const ActivationPool& 
 {
     const ChunkArenas counting = count(options);
     ChunkArenas arenas{.parameters = Arena(counting.parameters.used_bytes(), options.device),
+                       .moments = Arena(counting.moments.used_bytes(), options.device),
                        .tables = Arena(counting.tables.used_bytes(), options.device),
                        .slots = {},
                        .gradient_slots = {},

@@ -19,7 +19,7 @@
 #include "layers/activation_pool.hpp"
 #include "layers/gradient_observer.hpp"
 #include "layers/micro_batch.hpp"
-#include "layers/parameter.hpp"
+#include "layers/parameter_memory.hpp"
 
 #include <memory>
 #include <span>
@@ -39,6 +39,7 @@ struct ModelChunkOptions {
     std::int64_t num_slots = 1;          ///< in the pool
     std::int64_t num_gradient_slots = 1; ///< likewise
     BackwardSplit split = BackwardSplit::fused;
+    MomentShard moments{};          ///< which of the optimizer's moments live here
     Backend backend = Backend::cpu; ///< cpu computes in f32, reference in f64
     Device device{};
 };
@@ -47,7 +48,7 @@ struct ModelChunkOptions {
 struct ChunkMemory {
     std::size_t parameter_bytes = 0; ///< values
     std::size_t gradient_bytes = 0;
-    std::size_t optimizer_bytes = 0;     ///< both moments
+    std::size_t optimizer_bytes = 0;     ///< both moments, the part that lives here
     std::size_t table_bytes = 0;         ///< rotary tables
     std::size_t slot_bytes = 0;          ///< one activation slot
     std::size_t gradient_slot_bytes = 0; ///< one gradient slot

@@ -116,28 +116,6 @@ ParameterSpec embedding_spec(const ModelSpec& spec)
             .init_std = spec.init_std * factor};
 }
 
-/// Takes the memory of one of the four tensors of every parameter; parameters that continue their
-/// predecessor share its allocation without a gap.
-void allocate_each(std::vector<Parameter>& parameters, TensorView Parameter::*member, DType dtype,
-                   Arena& arena)
-{
-    for (std::size_t first = 0; first < parameters.size();) {
-        std::size_t last = first + 1;
-        std::int64_t num_elements = parameters[first].spec.shape.num_elements();
-        for (; last < parameters.size() && parameters[last].spec.continues; ++last)
-            num_elements += parameters[last].spec.shape.num_elements();
-        const TensorView together = arena.allocate(dtype, {num_elements});
-        std::int64_t begin = 0;
-        for (; first < last; ++first) {
-            const Shape& shape = parameters[first].spec.shape;
-            parameters[first].*member = together.empty()
-                                            ? TensorView{nullptr, dtype, shape, together.device}
-                                            : together.slice(begin, shape);
-            begin += shape.num_elements();
-        }
-    }
-}
-
 } // namespace
 
 std::vector<ParameterSpec> parameters_of(const ModelSpec& spec, const LayerRange& range)
@@ -182,18 +160,6 @@ std::vector<ParameterSpec> parameters_of(const ModelSpec& spec)
 {
     return parameters_of(spec,
                          {.begin = 0, .end = spec.num_layers, .embedding = true, .head = true});
-}
-
-std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,
-                                           DType dtype, Arena& arena)
-{
-    std::vector<Parameter> parameters;
-    for (ParameterSpec& parameter : parameters_of(spec, range))
-        parameters.push_back({std::move(parameter), {}, {}, {}, {}});
-    for (TensorView Parameter::*member : {&Parameter::value, &Parameter::gradient,
-                                          &Parameter::first_moment, &Parameter::second_moment})
-        allocate_each(parameters, member, dtype, arena);
-    return parameters;
 }
 
 } // namespace sluice

@@ -1,11 +1,11 @@
-// The parameters of a range of layers: names, shapes, and where their numbers live.
+// The parameters of a range of layers: names, shapes, initial values.
 //
 // Names are those of Hugging Face's Llama ("model.layers.7.self_attn.q_proj.weight"), matrices are
 // [out, in]. Parameters that are used in one product (q, k, v; gate, up) are neighbours in memory,
 // so that the product sees one matrix while files see each by its name.
 #pragma once
 
-#include "core/arena.hpp"
+#include "core/tensor_view.hpp"
 #include "layers/model_spec.hpp"
 
 #include <string>
@@ -40,16 +40,27 @@ std::vector<ParameterSpec> parameters_of(const ModelSpec& spec, const LayerRange
 /// All parameters of the model, in order of `index`.
 std::vector<ParameterSpec> parameters_of(const ModelSpec& spec);
 
-/// One parameter with its memory. All four have shape `spec.shape`.
-struct Parameter {
-    ParameterSpec spec;
-    TensorView value, gradient, first_moment, second_moment;
+/// Elements [begin, end) of a flat array.
+struct ElementRange {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    std::int64_t size() const { return end - begin; }
+    bool empty() const { return end <= begin; }
+    bool operator==(const ElementRange&) const = default;
 };
 
-/// Takes memory for every parameter of `range` from `arena` (dtype f32, or f64 for the reference
-/// backend); the values, gradients and moments are zero.
-std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,
-                                           DType dtype, Arena& arena);
+/// One parameter with its memory (parameter_memory.hpp). Value and gradient have shape
+/// `spec.shape`. The moments are those of the elements `owned`: of all, in `spec.shape`, unless
+/// replicas share them.
+struct Parameter {
+    ParameterSpec spec{};
+    TensorView value{}, gradient{}, first_moment{}, second_moment{};
+    ElementRange owned{};
+
+    /// The elements whose moments are here: [owned.size()].
+    TensorView owned_value() const { return value.slice(owned.begin, {owned.size()}); }
+    TensorView owned_gradient() const { return gradient.slice(owned.begin, {owned.size()}); }
+};
 
 /// Writes the initial value of one parameter: a pure function of (model, seed, name, element).
 void initialize(const ModelSpec& spec, std::uint64_t seed, const Parameter& parameter);

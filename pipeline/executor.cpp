@@ -2,6 +2,7 @@
 
 #include "core/checksum.hpp"
 #include "layers/kernels/elementwise.hpp"
+#include "pipeline/gradient_exchange.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -31,13 +32,14 @@ Executor::Executor(const Schedule& program, const SlotTable& slots, Stage& stage
     sent_activation_ = none(slots_.num_activation_slots[rank]);
     received_gradient_ = sent_gradient_ = none(slots_.num_gradient_slots[rank]);
     const auto num_edges = static_cast<std::size_t>(2 * (program_.num_chunks - 1));
+    losses_.assign(static_cast<std::size_t>(program_.num_microbatches), 0.0);
     checksums_.sent.assign(num_edges, 0.0);
     checksums_.received.assign(num_edges, 0.0);
 }
 
 std::string Executor::where() const
 {
-    return "rank " + std::to_string(transport_.rank()) + ", stage " +
+    return "rank " + std::to_string(transport_.world_rank()) + ", stage " +
            std::to_string(current_.chunk) + ", micro-batch " + std::to_string(current_.microbatch) +
            ", action " + text_of(current_);
 }
@@ -79,7 +81,7 @@ void Executor::run(const Action& action, TokenSource& tokens)
     case ActionKind::backward_weight:
         chunk.model->backward_weight(slots_.activation(action.chunk, action.microbatch),
                                      slots_.gradient(action.chunk, action.microbatch),
-                                     chunk.warmup.alphas());
+                                     chunk.warmup.alphas(), observer_of(action.microbatch));
         break;
     case ActionKind::receive_activation:
     case ActionKind::send_activation:
@@ -88,6 +90,14 @@ void Executor::run(const Action& action, TokenSource& tokens)
     case ActionKind::optimizer_step: SLUICE_CHECK(false, "optimizer step inside a run");
     }
     transport_.progress();
+    if (exchange_ != nullptr)
+        exchange_->progress();
+}
+
+/// Weight gradients run in micro-batch order: behind the last they are final.
+GradientExchange* Executor::observer_of(std::int32_t microbatch) const
+{
+    return microbatch + 1 == program_.num_microbatches ? exchange_ : nullptr;
 }
 
 void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens)
@@ -137,7 +147,7 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
         take(received_gradient_[gradient], model.output_gradient(gradient), c, m, true);
     }
     if (action.kind == ActionKind::backward)
-        model.backward(slot, gradient, chunk.warmup.alphas(), loss_scale_);
+        model.backward(slot, gradient, chunk.warmup.alphas(), loss_scale_, observer_of(m));
     else
         model.backward_input(slot, gradient, chunk.warmup.alphas(), loss_scale_);
     if (model.options().range.head)
@@ -146,7 +156,9 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
 
 void Executor::finish_loss(StageChunk& chunk, std::int32_t microbatch)
 {
-    loss_sum_ += chunk.model->loss_sum(slots_.activation(chunk.index, microbatch));
+    double& loss = losses_[static_cast<std::size_t>(microbatch)];
+    loss = chunk.model->loss_sum(slots_.activation(chunk.index, microbatch));
+    loss_sum_ += loss;
 }
 
 void Executor::post(StageChunk& chunk, const Action& action)

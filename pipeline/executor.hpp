@@ -12,6 +12,8 @@
 
 namespace sluice {
 
+class GradientExchange;
+
 /// Where a micro-batch's token ids come from. Called on the ranks that need them only.
 class TokenSource {
 public:
@@ -55,9 +57,16 @@ public:
     /// Sum of token losses of the last update, added in micro-batch order, on the rank with the
     /// head; 0 on others.
     double loss_sum() const { return loss_sum_; }
+    /// The terms of that sum, or of the last evaluation: [num_microbatches of the program]; zeros
+    /// on ranks without the head.
+    std::span<const double> losses() const { return losses_; }
     const TransferChecksums& checksums() const { return checksums_; }
     /// The action now running (or last run), in words, for error messages.
     std::string where() const;
+
+    /// From now on tells `exchange` (not owned) which gradients are final during the last
+    /// micro-batch's backward passes, and lets it advance between actions.
+    void exchange_through(GradientExchange& exchange) { exchange_ = &exchange; }
 
     void inject(const TransferFault& fault) { fault_ = fault; }
 
@@ -65,6 +74,7 @@ private:
     void run(const Action& action, TokenSource& tokens);
     void run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
     void run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens);
+    GradientExchange* observer_of(std::int32_t microbatch) const;
     void finish_loss(StageChunk& chunk, std::int32_t microbatch);
     void post(StageChunk& chunk, const Action& action);
     void take(MessageId& message, const TensorView& tensor, std::int32_t chunk,
@@ -78,6 +88,7 @@ private:
     Stage& stage_;
     Transport& transport_;
     VerifyTransfers verify_;
+    GradientExchange* exchange_ = nullptr;
     /// Messages under way into or out of each slot.
     std::vector<MessageId> received_activation_; ///< [inbox slot]
     std::vector<MessageId> sent_activation_;     ///< [activation slot]
@@ -88,6 +99,7 @@ private:
     Action current_{};
     double loss_scale_ = 0.0;
     double loss_sum_ = 0.0;
+    std::vector<double> losses_; ///< [num_microbatches]
     bool evaluating_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "pipeline/stage.hpp"
 
 #include "layers/chunk_layout.hpp"
+#include "pipeline/gradient_exchange.hpp"
 
 #include <algorithm>
 
@@ -65,6 +66,7 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
             .num_slots = 1, // the stage's pool says how many
             .num_gradient_slots = 1,
             .split = split ? BackwardSplit::split : BackwardSplit::fused,
+            .moments = options.moments,
             .backend = options.backend,
             .device = Device{}};
 }
@@ -86,6 +88,8 @@ StageMemory plan_memory(const StageOptions& options, const Schedule& program,
         static_cast<std::size_t>(pool.num_gradient_slots) * pool.gradient_slot_bytes +
         inbox_bytes(options, slots);
     memory.scratch_bytes += pool.scratch_bytes;
+    memory.exchange_bytes =
+        exchange_bytes(options.model, compute_dtype(options.backend), options.moments.count);
     return memory;
 }
 

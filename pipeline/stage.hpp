@@ -21,6 +21,7 @@ struct StageOptions {
     WarmupSchedule warmup = WarmupSchedule::linear;
     std::int64_t warmup_steps = 1000; ///< T
     int rank = 0;
+    MomentShard moments{}; ///< this replica's share of the optimizer's moments
 };
 
 /// One chunk with its place in the pipeline.
@@ -34,14 +35,15 @@ struct StageChunk {
 struct StageMemory {
     std::size_t parameter_bytes = 0; ///< values
     std::size_t gradient_bytes = 0;
-    std::size_t optimizer_bytes = 0;  ///< both moments
+    std::size_t optimizer_bytes = 0;  ///< both moments, this replica's share
     std::size_t activation_bytes = 0; ///< as many slots as are alive at once, for all chunks
     std::size_t transfer_bytes = 0;   ///< activations and gradients that come or go
     std::size_t scratch_bytes = 0;    ///< shared by all layers, logits and rotary tables included
+    std::size_t exchange_bytes = 0;   ///< gradients that come from other replicas
     std::size_t total_bytes() const
     {
         return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes +
-               transfer_bytes + scratch_bytes;
+               transfer_bytes + scratch_bytes + exchange_bytes;
     }
 };
 

@@ -22,6 +22,12 @@ struct Scale {
     double factor = 1.0;
 };
 
+/// y += x
+struct Add {
+    TensorView x; ///< any shape, in
+    TensorView y; ///< equally many elements, ACCUMULATED
+};
+
 void run(Reference, const Copy&);
 void run(Cpu, const Copy&);
 void run(Cuda, const Copy&);
@@ -31,5 +37,8 @@ void run(Cuda, const Fill&);
 void run(Reference, const Scale&);
 void run(Cpu, const Scale&);
 void run(Cuda, const Scale&);
+void run(Reference, const Add&);
+void run(Cpu, const Add&);
+void run(Cuda, const Add&);
 
 } // namespace sluice::kernels

@@ -188,6 +188,12 @@ std::int64_t extents_of(const Scale& op)
     return op.x.num_elements();
 }
 
+std::int64_t extents_of(const Add& op)
+{
+    check_elements(op.y, op.x.num_elements(), "y");
+    return op.x.num_elements();
+}
+
 void check_ids(const TensorView& ids, std::int64_t num_ids)
 {
     for (const std::int32_t id : ids.elements<std::int32_t>())

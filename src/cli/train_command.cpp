@@ -36,7 +36,7 @@ ResumeRequest resume_request(const std::string& text)
     return {ResumeMode::path, text};
 }
 
-/// "nan-gradient@5:2": kind, update, layer.
+/// "nan-gradient@5:2" or "nan-gradient@5:2:1": kind, update, layer, replica.
 FaultInjection fault_from(const std::string& text)
 {
     using Kind = FaultInjection::Kind;
@@ -46,21 +46,28 @@ FaultInjection fault_from(const std::string& text)
         {"nan-gradient", Kind::nan_gradient},
         {"flip-activation", Kind::flip_activation},
         {"flip-gradient", Kind::flip_gradient},
+        {"flip-weight", Kind::flip_weight},
         {"advance-gate", Kind::advance_gate}};
     FaultInjection fault;
     char name[32] = {};
     long long update = 0, layer = 0;
-    int used = 0;
-    const bool understood =
-        std::sscanf(text.c_str(), "%31[a-z-]@%lld:%lld%n", name, &update, &layer, &used) == 3 &&
-        static_cast<std::size_t>(used) == text.size();
+    int replica = 0, used = 0;
+    bool understood =
+        std::sscanf(text.c_str(), "%31[a-z-]@%lld:%lld%n", name, &update, &layer, &used) == 3;
+    if (understood && static_cast<std::size_t>(used) < text.size()) {
+        int more = 0;
+        understood = std::sscanf(text.c_str() + used, ":%d%n", &replica, &more) == 1;
+        used += more;
+    }
+    understood = understood && static_cast<std::size_t>(used) == text.size();
     for (const auto& [kind_name, kind] : kinds)
         if (understood && kind_name == name)
-            fault = {kind, update, layer};
+            fault = {kind, update, layer, replica};
     if (fault.kind == Kind::none)
         throw usage_error("'" + text + "' is not a fault", "--inject",
-                          "write KIND@UPDATE:LAYER, KIND one of nan-gradient, flip-activation, "
-                          "flip-gradient, advance-gate");
+                          "write KIND@UPDATE:LAYER or KIND@UPDATE:LAYER:REPLICA, KIND one of "
+                          "nan-gradient, flip-activation, flip-gradient, flip-weight, "
+                          "advance-gate");
     return fault;
 }
 
@@ -141,7 +148,7 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         ->check(CLI::NonNegativeNumber);
     command->add_option(
         "--inject", options->inject,
-        "Fault drill: KIND@UPDATE:LAYER breaks something on purpose, to see the run "
+        "Fault drill: KIND@UPDATE:LAYER[:REPLICA] breaks something on purpose, to see the run "
         "stop before weights change");
     command->callback([&chosen, options] { chosen = [options] { return train(*options); }; });
 }

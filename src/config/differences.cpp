@@ -18,13 +18,12 @@ bool compares_checksums(const RunConfig& saved, const RunConfig& now)
     return !saved.data.train_checksum.empty() && !now.data.train_checksum.empty();
 }
 
-} // namespace
-
-std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now)
+std::vector<std::string> differences_in(KeyEffect effect, const RunConfig& saved,
+                                        const RunConfig& now)
 {
     std::vector<std::string> differences;
     for (const RunKey& key : run_keys()) {
-        if (key.effect != KeyEffect::result || !key.get)
+        if (key.effect != effect || !key.get)
             continue;
         const std::string name = key.full_name();
         if ((name == "run.updates" && !length_matters(saved) && !length_matters(now)) ||
@@ -36,6 +35,18 @@ std::vector<std::string> differences_in_result(const RunConfig& saved, const Run
             differences.push_back(name + ": saved " + before + ", now " + after);
     }
     return differences;
+}
+
+} // namespace
+
+std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now)
+{
+    return differences_in(KeyEffect::result, saved, now);
+}
+
+std::vector<std::string> differences_in_rounding(const RunConfig& saved, const RunConfig& now)
+{
+    return differences_in(KeyEffect::rounding, saved, now);
 }
 
 } // namespace sluice

@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "src/config/run_key.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace sluice {
@@ -10,6 +11,21 @@ namespace sluice {
 namespace {
 
 std::string text(std::int64_t number) { return std::to_string(number); }
+
+void check_replicas(const PipelineConfig& pipeline, int num_ranks, const std::string& where)
+{
+    const std::int64_t replicas = pipeline.replicas;
+    if (num_ranks % replicas == 0)
+        return;
+    std::int64_t divisor = std::min<std::int64_t>(replicas, num_ranks);
+    while (num_ranks % divisor != 0)
+        --divisor;
+    const std::int64_t below = num_ranks / replicas * replicas;
+    throw usage_error(
+        "pipeline.replicas = " + text(replicas) + " pipelines cannot share the ranks evenly", where,
+        "start " + (below > 0 ? text(below) + " or " : "") + text(below + replicas) +
+            " ranks, or write --set pipeline.replicas=" + text(divisor));
+}
 
 } // namespace
 
@@ -52,26 +68,31 @@ std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks)
 
 void check_layout(const RunConfig& config, int num_ranks)
 {
-    const std::int64_t num_layers = config.model.num_layers;
     const std::string where =
         "layout of " + std::to_string(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
     if (num_ranks < 1)
         throw usage_error("a run needs at least one rank", where, "start at least one");
-    if (num_ranks > num_layers)
-        throw usage_error(
-            "there are more stages than layers: " + std::to_string(num_ranks) +
-                " ranks for model.num_layers = " + text(num_layers),
-            where, "start at most " + text(num_layers) + " ranks: mpirun -n " + text(num_layers));
+    check_replicas(config.pipeline, num_ranks, where);
+    const std::int64_t num_layers = config.model.num_layers;
+    const std::int64_t replicas = config.pipeline.replicas;
+    const int num_stages = num_ranks / config.pipeline.replicas;
+    if (num_stages > num_layers)
+        throw usage_error("there are more stages than layers: " + text(num_ranks) + " ranks" +
+                              (replicas == 1 ? "" : " in " + text(replicas) + " replicas") +
+                              " for model.num_layers = " + text(num_layers),
+                          where,
+                          "start at most " + text(num_layers * replicas) + " ranks: mpirun -n " +
+                              text(num_layers * replicas));
     if (config.pipeline.schedule == PipelineScheduleKind::custom ||
         config.pipeline.schedule == PipelineScheduleKind::automatic)
         return; // how many chunks: the file says, or the planner chooses
-    const std::int64_t chunks = num_chunks(config.pipeline, num_ranks);
+    const std::int64_t chunks = num_chunks(config.pipeline, num_stages);
     if (chunks > num_layers)
         throw usage_error("there are more chunks than layers: " + text(chunks) + " of " +
                               std::string(name_of(config.pipeline.schedule)) +
                               " for model.num_layers = " + text(num_layers),
                           where,
-                          "start at most " + text(num_layers * num_ranks / chunks) +
+                          "start at most " + text(num_layers * num_stages / chunks * replicas) +
                               " ranks, or choose a schedule with fewer chunks");
     check_partition(config, static_cast<std::int32_t>(chunks), where);
 }

@@ -62,7 +62,7 @@ struct BatchConfig {
 struct PipelineConfig {
     PipelineScheduleKind schedule = PipelineScheduleKind::one_f_one_b;
     std::int32_t chunks_per_rank = 1;
-    std::int32_t replicas = 1;
+    std::int32_t replicas = 1; ///< whole pipelines, each on its share of the micro-batches
     std::int32_t extra_warmup = 0;
     std::filesystem::path schedule_file; ///< for custom
     std::string partition = "auto";      ///< or layers per chunk, "7,5"
@@ -135,7 +135,12 @@ std::string resolved_toml(const RunConfig& config);
 /// never appear; run_key.hpp says which is which.
 std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now);
 
-/// Throws UserError (usage) when `num_ranks` cannot run this (more stages than layers, ...).
+/// The same for keys that change the order in which numbers are added and nothing else
+/// (pipeline.replicas): a run may go on with other values, to a result that differs by rounding.
+std::vector<std::string> differences_in_rounding(const RunConfig& saved, const RunConfig& now);
+
+/// Throws UserError (usage) when `num_ranks`, those of all replicas together, cannot run this (more
+/// stages than layers, ...).
 void check_layout(const RunConfig& config, int num_ranks);
 
 } // namespace sluice

@@ -106,22 +106,6 @@ RunKey path_key(std::string_view section, std::string_view name, KeyEffect effec
         [field](const RunConfig& config) -> ConfigPayload { return field(config).string(); }};
 }
 
-/// A count that later versions take; in this one only 1 runs.
-template <typename Field>
-RunKey only_one_key(std::string_view section, std::string_view name, Field field,
-                    std::string available)
-{
-    RunKey key = integer_key(section, name, KeyEffect::layout, field, 1, many);
-    key.set = [field, available](RunConfig& config, const ConfigValue& value) {
-        const std::int64_t count = integer_in(value, 1, many);
-        if (count != 1)
-            throw usage_error(std::to_string(count) + " is not in this version yet", value.where,
-                              "write 1: " + available);
-        field(config) = 1;
-    };
-    return key;
-}
-
 void set_preset(RunConfig& config, const ConfigValue& value)
 {
     // The sizes themselves were applied before any other key (apply_preset).
@@ -260,9 +244,9 @@ std::vector<RunKey> running_keys()
         integer_key(
             "pipeline", "chunks_per_rank", layout,
             [](auto& c) -> auto& { return c.pipeline.chunks_per_rank; }, 1, 10'000),
-        only_one_key(
-            "pipeline", "replicas", [](auto& c) -> auto& { return c.pipeline.replicas; },
-            "this version runs one pipeline; give it more ranks as stages"),
+        integer_key(
+            "pipeline", "replicas", rounding, [](auto& c) -> auto& { return c.pipeline.replicas; },
+            1, 1'000'000),
         {"pipeline", "partition", layout,
          [](RunConfig& c, const ConfigValue& v) { c.pipeline.partition = text_of(v); },
          [](const RunConfig& c) -> ConfigPayload { return c.pipeline.partition; }},

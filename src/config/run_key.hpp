@@ -14,8 +14,9 @@ namespace sluice {
 
 /// Whether a stopped run may continue with another value.
 enum class KeyEffect : std::uint8_t {
-    layout, ///< may change: the result stays the same to the bit
-    result, ///< changes the result: a resume is refused
+    layout,   ///< may change: the result stays the same to the bit
+    rounding, ///< may change: from there on sums are rounded in another order, as a warning says
+    result,   ///< changes the result: a resume is refused
 };
 
 struct RunKey {

@@ -152,8 +152,27 @@ void check_chunks(const PipelineConfig& pipeline, const RunFile& file)
     }
 }
 
+void check_replicas(const RunConfig& config, const RunFile& file)
+{
+    const std::int64_t num_microbatches = config.batch.num_microbatches();
+    const std::int64_t replicas = config.pipeline.replicas;
+    if (num_microbatches % replicas == 0)
+        return;
+    const std::int64_t nearest = nearest_divisor(num_microbatches, replicas);
+    const std::int64_t unit = replicas * config.batch.micro_batch_size;
+    const std::int64_t sequences =
+        std::max<std::int64_t>(1, (config.batch.global_batch_size + unit / 2) / unit) * unit;
+    throw usage_error(
+        "the " + text(replicas) + " replicas cannot share " + text(num_microbatches) +
+            " micro-batches evenly",
+        file.where({"pipeline.replicas", "batch.micro_batch_size", "batch.global_batch_size"}),
+        "the nearest possible number is replicas = " + text(nearest) +
+            "; or global_batch_size = " + text(sequences));
+}
+
 void check_pipeline(const RunConfig& config, const RunFile& file)
 {
+    check_replicas(config, file);
     const PipelineConfig& pipeline = config.pipeline;
     const bool has_extra_warmup = pipeline.schedule < PipelineScheduleKind::custom
                                       ? takes_extra_warmup(family_of(pipeline.schedule))

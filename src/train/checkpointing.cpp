@@ -3,7 +3,9 @@
 #include "core/checksum.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
+#include "src/train/moment_gather.hpp"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -15,18 +17,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-StageContents contents_of(Stage& stage, const CheckpointProgress& progress, const RunConfig& config)
+StageContents contents_of(Stage& stage, MomentGather& moments, const CheckpointProgress& progress,
+                          const RunConfig& config)
 {
     StageContents contents{
         .arrays = {}, .warmup = {}, .progress = progress, .config_toml = resolved_toml(config)};
+    std::size_t moment = 0;
     for (StageChunk& chunk : stage.chunks()) {
         for (const Parameter& parameter : chunk.model->parameters()) {
             const std::string& name = parameter.spec.name;
             contents.arrays.push_back({dataset_path("parameters", name), parameter.value});
-            contents.arrays.push_back(
-                {dataset_path("optimizer/first_moment", name), parameter.first_moment});
-            contents.arrays.push_back(
-                {dataset_path("optimizer/second_moment", name), parameter.second_moment});
+            for (const char* group : {"optimizer/first_moment", "optimizer/second_moment"}) {
+                contents.arrays.push_back({dataset_path(group, name), moments.view(moment),
+                                           [&moments, moment] { moments.take(moment); }});
+                ++moment;
+            }
         }
         const auto counters = chunk.warmup.counters();
         const auto alphas = chunk.warmup.alphas();
@@ -35,6 +40,25 @@ StageContents contents_of(Stage& stage, const CheckpointProgress& progress, cons
                                    .alphas = {alphas.begin(), alphas.end()}});
     }
     return contents;
+}
+
+/// This rank's file, or, on replicas that write none, what the writers need from here.
+ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas& replicas,
+                          const CheckpointProgress& progress, const RunConfig& config)
+{
+    MomentGather moments(stage, replicas);
+    if (replicas.index() > 0) {
+        moments.give_all();
+        return {};
+    }
+    const StageContents contents = contents_of(stage, moments, progress, config);
+    const Transport& pipeline = replicas.pipeline();
+    try {
+        return write_stage_file(partial, pipeline.rank(), pipeline.num_ranks(), contents);
+    } catch (const UserError&) {
+        moments.take_the_rest();
+        throw;
+    }
 }
 
 std::string entry_text(const ManifestEntry& entry)
@@ -46,6 +70,20 @@ ManifestEntry entry_from(const std::string& text)
 {
     const auto json = nlohmann::json::parse(text);
     return {json[0], json[1].get<std::uint64_t>(), json[2]};
+}
+
+/// Read whole, as its checksum covers all of it: by way of the gradient where only a part lives
+/// here.
+void restore_moment(const CheckpointReader& checkpoint, const std::string& path,
+                    const Parameter& parameter, const TensorView& moment)
+{
+    if (moment.shape == parameter.spec.shape) {
+        checkpoint.read(path, moment);
+        return;
+    }
+    checkpoint.read(path, parameter.gradient);
+    if (!parameter.owned.empty())
+        kernels::launch(Stream{}, kernels::Copy{.from = parameter.owned_gradient(), .to = moment});
 }
 
 std::string broadcast_text(Transport& transport, std::string text)
@@ -121,9 +159,10 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
 
 } // namespace
 
-std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, Transport& transport,
+std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, const Replicas& replicas,
                             const CheckpointProgress& progress, const RunConfig& config)
 {
+    Transport& transport = replicas.world();
     const fs::path partial = checkpoints / partial_folder_name(progress.update);
     const fs::path final_folder = checkpoints / checkpoint_folder_name(progress.update);
     on_rank_zero(transport, [&] {
@@ -137,11 +176,9 @@ std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, Transport
     std::string digest;
     try {
         ManifestEntry mine;
-        agree(transport, [&] {
-            mine = write_stage_file(partial, transport.rank(), transport.num_ranks(),
-                                    contents_of(stage, progress, config));
-        });
-        const auto entries = transport.gather_text(entry_text(mine));
+        agree(transport, [&] { mine = write_share(partial, stage, replicas, progress, config); });
+        auto entries = transport.gather_text(entry_text(mine));
+        entries.resize(static_cast<std::size_t>(replicas.ranks_per_replica()));
         on_rank_zero(transport, [&] {
             std::vector<ManifestEntry> stages;
             for (const std::string& entry : entries)
@@ -178,8 +215,10 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
         for (const Parameter& parameter : chunk.model->parameters()) {
             const std::string& name = parameter.spec.name;
             checkpoint.read(dataset_path("parameters", name), parameter.value);
-            checkpoint.read(dataset_path("optimizer/first_moment", name), parameter.first_moment);
-            checkpoint.read(dataset_path("optimizer/second_moment", name), parameter.second_moment);
+            restore_moment(checkpoint, dataset_path("optimizer/first_moment", name), parameter,
+                           parameter.first_moment);
+            restore_moment(checkpoint, dataset_path("optimizer/second_moment", name), parameter,
+                           parameter.second_moment);
         }
         const auto first = static_cast<std::size_t>(chunk.warmup.first_layer());
         const std::size_t count = chunk.warmup.counters().size();
@@ -191,13 +230,14 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
     }
 }
 
-void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config)
+std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
+                                               const RunConfig& config)
 {
     const RunConfig saved = parse_run_config(checkpoint.config_toml(),
                                              (checkpoint.folder() / "config").string(), ".", {});
     const auto differences = differences_in_result(saved, config);
     if (differences.empty())
-        return;
+        return differences_in_rounding(saved, config);
     throw usage_error("the run file differs from the one this run was started with, in a way that "
                       "changes the result:" +
                           first_lines(differences, 40),
@@ -205,7 +245,7 @@ void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& 
                       "undo the change, or start a new run in another --run-dir");
 }
 
-std::string parameters_digest(Stage& stage, Transport& transport)
+std::string parameters_digest(Stage& stage, Transport& pipeline)
 {
     std::string mine;
     for (StageChunk& chunk : stage.chunks())
@@ -215,7 +255,7 @@ std::string parameters_digest(Stage& stage, Transport& transport)
                                  parameter.value.num_bytes()}) +
                     "\n";
     std::vector<std::string> lines;
-    for (const std::string& part : transport.gather_text(mine)) {
+    for (const std::string& part : pipeline.gather_text(mine)) {
         std::istringstream stream(part);
         for (std::string line; std::getline(stream, line);)
             lines.push_back(line + "\n");

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "io/checkpoint.hpp"
+#include "pipeline/replicas.hpp"
 #include "pipeline/stage.hpp"
-#include "pipeline/transport/transport.hpp"
 #include "src/config/run_config.hpp"
 
 #include <filesystem>
@@ -13,11 +13,13 @@
 
 namespace sluice {
 
-/// Collective. Writes a complete checkpoint below `checkpoints`, or none; then retention. Returns
-/// the digest of all parameters. Throws the same UserError (data) on every rank; the previous
-/// checkpoint is then untouched.
+/// Collective over all ranks, between two updates. Writes a complete checkpoint below
+/// `checkpoints`, or none; then retention. Replica 0 writes, with the moments that others hold,
+/// and OVERWRITES its gradients on the way when there are others. Returns the digest of all
+/// parameters. Throws the same UserError (data) on every rank; the previous checkpoint is then
+/// untouched.
 std::string save_checkpoint(const std::filesystem::path& checkpoints, Stage& stage,
-                            Transport& transport, const CheckpointProgress& progress,
+                            const Replicas& replicas, const CheckpointProgress& progress,
                             const RunConfig& config);
 
 enum class ResumeMode : std::uint8_t { automatic, never, path };
@@ -35,16 +37,18 @@ std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::pa
                                                        const ResumeRequest& request,
                                                        Transport& transport);
 
-/// Fills parameters, moments and gate counters of this rank's chunks from a checkpoint saved at any
-/// number of stages. Not collective. Throws UserError (data) naming file and tensor.
+/// Fills parameters, the moments that live here, and gate counters of this rank's chunks from a
+/// checkpoint saved at any number of stages and replicas. OVERWRITES gradients where moments are
+/// shared out. Not collective. Throws UserError (data) naming file and tensor.
 void restore_stage(const CheckpointReader& checkpoint, Stage& stage);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result
-/// of the run that wrote `checkpoint`.
-void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config);
+/// of the run that wrote `checkpoint`. Returns the differences that only change its rounding.
+std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
+                                               const RunConfig& config);
 
 /// Checksum over the sorted list of all parameters' names and checksums, as in a checkpoint's
-/// manifest; the same for any layout. Collective; the result is on every rank.
-std::string parameters_digest(Stage& stage, Transport& transport);
+/// manifest; the same for any layout. Collective over a pipeline; the result is on every rank.
+std::string parameters_digest(Stage& stage, Transport& pipeline);
 
 } // namespace sluice

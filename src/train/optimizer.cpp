@@ -17,11 +17,13 @@ void adamw_step(Stage& stage, const OptimizerConfig& config, double lr, double g
     const auto exponent = static_cast<double>(update);
     for (StageChunk& chunk : stage.chunks()) {
         const Stream stream{chunk.model->options().backend};
-        for (const Parameter& parameter : chunk.model->parameters())
+        for (const Parameter& parameter : chunk.model->parameters()) {
+            if (parameter.owned.empty())
+                continue;
             kernels::launch(
                 stream,
-                kernels::AdamW{.weight = parameter.value,
-                               .gradient = parameter.gradient,
+                kernels::AdamW{.weight = parameter.owned_value(),
+                               .gradient = parameter.owned_gradient(),
                                .first_moment = parameter.first_moment,
                                .second_moment = parameter.second_moment,
                                .gradient_scale = clipping_factor(config.grad_clip, grad_norm),
@@ -32,6 +34,7 @@ void adamw_step(Stage& stage, const OptimizerConfig& config, double lr, double g
                                .weight_decay = parameter.spec.decayed ? config.weight_decay : 0.0,
                                .bias_correction1 = 1.0 - std::pow(config.beta1, exponent),
                                .bias_correction2 = 1.0 - std::pow(config.beta2, exponent)});
+        }
     }
 }
 

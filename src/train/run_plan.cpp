@@ -93,9 +93,10 @@ std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
 
 RunPlan plan_run(const RunConfig& config, int num_ranks)
 {
-    check_layout(config, num_ranks);
     const PipelineConfig& pipeline = config.pipeline;
-    const auto num_microbatches = static_cast<std::int32_t>(config.batch.num_microbatches());
+    check_layout(config, num_ranks * pipeline.replicas);
+    const auto num_microbatches =
+        static_cast<std::int32_t>(config.batch.num_microbatches() / pipeline.replicas);
     RunPlan plan;
     plan.schedule_name = name_of(pipeline.schedule);
     plan.costs = layer_costs(config.model, config.batch.seq_len);
@@ -127,7 +128,8 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                                                                         : Backend::cpu,
                   .warmup = config.prores.schedule,
                   .warmup_steps = config.prores.warmup_steps,
-                  .rank = 0};
+                  .rank = 0,
+                  .moments = {0, config.pipeline.replicas}};
     return plan;
 }
 

@@ -30,8 +30,9 @@ struct RunPlan {
 std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
                                    const LayerCosts& costs);
 
-/// Throws UserError (usage) when the run does not fit that many ranks, or the checker refuses the
-/// file of a custom schedule (any other that it refuses is a broken invariant).
+/// Of one replica on `num_ranks` ranks, with its share of the micro-batches. Throws UserError
+/// (usage) when the run does not fit that many ranks, or the checker refuses the file of a custom
+/// schedule (any other that it refuses is a broken invariant).
 RunPlan plan_run(const RunConfig& config, int num_ranks);
 
 } // namespace sluice

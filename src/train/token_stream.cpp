@@ -16,7 +16,10 @@ public:
     {
     }
 
-    void start_at(std::uint64_t first_sample) { first_ = first_sample; }
+    void start_at(std::uint64_t first_sample, std::int64_t first_microbatch)
+    {
+        first_ = first_sample + static_cast<std::uint64_t>(first_microbatch * shape_[0]);
+    }
     std::uint64_t num_windows() const { return reader_.num_windows(); }
 
     void inputs(std::int32_t microbatch, const TensorView& into) override
@@ -84,13 +87,18 @@ TokenStream::~TokenStream() = default;
 const TokenFileInfo& TokenStream::train_info() const { return parts_->train_file.info(); }
 bool TokenStream::has_validation() const { return parts_->evaluation.has_value(); }
 
-TokenSource& TokenStream::training(std::int64_t update)
+TokenSource& TokenStream::training(std::int64_t update, std::int64_t first_microbatch)
 {
-    parts_->training.start_at(first_sample_of_update(update, parts_->batch.global_batch_size));
+    parts_->training.start_at(first_sample_of_update(update, parts_->batch.global_batch_size),
+                              first_microbatch);
     return parts_->training;
 }
 
-TokenSource& TokenStream::evaluation() { return *parts_->evaluation; }
+TokenSource& TokenStream::evaluation(std::int64_t first_microbatch)
+{
+    parts_->evaluation->start_at(0, first_microbatch);
+    return *parts_->evaluation;
+}
 
 std::int32_t TokenStream::num_evaluation_microbatches() const
 {

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
+#include <numeric>
 
 namespace sluice {
 
@@ -25,10 +26,16 @@ double seconds_since(Clock::time_point start)
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-StageOptions on_rank(StageOptions options, int rank)
+StageOptions on_rank(StageOptions options, const Replicas& replicas)
 {
-    options.rank = rank;
+    options.rank = replicas.pipeline().rank();
+    options.moments.index = replicas.index();
     return options;
+}
+
+VerifyTransfers verified(const RunConfig& config)
+{
+    return config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no;
 }
 
 bool due(std::int64_t every, std::int64_t update) { return every > 0 && update % every == 0; }
@@ -36,25 +43,30 @@ bool due(std::int64_t every, std::int64_t update) { return every > 0 && update %
 } // namespace
 
 Trainer::Trainer(const RunConfig& config, RunFolder& folder, Transport& transport)
-    : config_(config), folder_(folder), transport_(transport),
-      plan_(plan_run(config, transport.num_ranks())),
-      stage_(on_rank(plan_.stage, transport.rank()), plan_.program, plan_.slots, plan_.partition),
-      executor_(plan_.program, plan_.slots, stage_, transport,
-                config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no),
-      reduction_(config.model, plan_.program, plan_.partition),
+    : config_(config), folder_(folder), replicas_(transport, config.pipeline.replicas),
+      plan_(plan_run(config, replicas_.ranks_per_replica())),
+      stage_(on_rank(plan_.stage, replicas_), plan_.program, plan_.slots, plan_.partition),
+      executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
+      exchange_(stage_, replicas_.peers(), verified(config)),
+      reduction_(config.model, plan_.program, plan_.partition, replicas_, verified(config)),
       all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
       norms_(static_cast<std::size_t>(config.model.num_layers))
 {
+    if (exchange_.active())
+        executor_.exchange_through(exchange_);
 }
 
 std::string Trainer::where() const
 {
-    return "update " + std::to_string(completed_updates_ + 1) + ", " + executor_.where();
+    const std::string update = "update " + std::to_string(completed_updates_ + 1) + ", ";
+    const std::string replica =
+        replicas_.count() > 1 ? "replica " + std::to_string(replicas_.index()) + ", " : "";
+    return update + replica + executor_.where();
 }
 
 void Trainer::open_data()
 {
-    agree(transport_, [&] {
+    agree(replicas_.world(), [&] {
         tokens_ = std::make_unique<TokenStream>(config_);
         const std::string& found = tokens_->train_info().checksum;
         if (!config_.data.train_checksum.empty() && config_.data.train_checksum != found)
@@ -68,14 +80,14 @@ void Trainer::open_data()
 void Trainer::start(const ResumeRequest& resume)
 {
     open_data();
-    const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, transport_);
+    const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, replicas_.world());
     if (checkpoint)
         restore(*checkpoint);
     else
         for (StageChunk& chunk : stage_.chunks())
             for (const Parameter& parameter : chunk.model->parameters())
                 initialize(config_.model, config_.run.seed, parameter);
-    on_rank_zero(transport_, [&] {
+    on_rank_zero(replicas_.world(), [&] {
         write_file_durably(folder_.config(), resolved_toml(config_));
         log_to_file(folder_.log());
         metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), completed_updates_);
@@ -87,9 +99,9 @@ void Trainer::start(const ResumeRequest& resume)
 
 void Trainer::restore(const std::filesystem::path& folder)
 {
-    agree(transport_, [&] {
+    agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
-        refuse_changed_result(reader, config_);
+        changed_rounding_ = refuse_changed_result(reader, config_);
         restore_stage(reader, stage_);
         published_updates_ = completed_updates_ = reader.progress().update;
         saved_update_ = completed_updates_;
@@ -100,26 +112,32 @@ void Trainer::announce(const std::optional<std::filesystem::path>& resumed_from)
 {
     std::size_t peak_bytes = 0;
     std::string layers;
-    for (int rank = 0; rank < transport_.num_ranks(); ++rank)
+    for (int rank = 0; rank < replicas_.ranks_per_replica(); ++rank)
         peak_bytes = std::max(peak_bytes, plan_.rank_bytes(rank));
     for (const LayerRange& range : plan_.partition)
         layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
     log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}, {}",
                          count_text(static_cast<double>(num_parameters(config_.model))),
-                         config_.model.num_layers, transport_.num_ranks(), layers,
+                         config_.model.num_layers, replicas_.ranks_per_replica(), layers,
                          plan_.schedule_name));
     log_info(fmt::format("{} micro-batches of {} x {} tokens per update, {} thread(s) per rank",
                          config_.batch.num_microbatches(), config_.batch.micro_batch_size,
                          config_.batch.seq_len, config_.run.threads_per_rank));
+    if (replicas_.count() > 1)
+        log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
+                             replicas_.count(), plan_.program.num_microbatches));
     log_info(fmt::format("memory per rank: up to {} MiB, {} MiB of it tensors",
                          (peak_bytes + program_bytes) >> 20, peak_bytes >> 20));
     if (resumed_from)
         log_info(fmt::format("resumed from {} at update {}", resumed_from->string(),
                              completed_updates_));
+    for (const std::string& difference : changed_rounding_)
+        log_warning(difference + ": from here on sums are rounded in another order");
     metrics_->write("start",
                     std::vector<MetricField>{
                         {"update", completed_updates_},
-                        {"num_ranks", std::int64_t{transport_.num_ranks()}},
+                        {"num_ranks", std::int64_t{replicas_.world().num_ranks()}},
+                        {"replicas", std::int64_t{replicas_.count()}},
                         {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
                         {"layers_per_stage", layers},
                         {"schedule", plan_.schedule_name},
@@ -143,10 +161,11 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     if (saved_update_ != completed_updates_)
         save();
     const bool finished = completed_updates_ >= config_.run.updates;
-    std::vector<double> peak(static_cast<std::size_t>(transport_.num_ranks()), 0.0);
-    peak[static_cast<std::size_t>(transport_.rank())] = static_cast<double>(peak_resident_bytes());
-    transport_.sum(peak);
-    if (transport_.rank() == 0) {
+    Transport& world = replicas_.world();
+    std::vector<double> peak(static_cast<std::size_t>(world.num_ranks()), 0.0);
+    peak[static_cast<std::size_t>(world.rank())] = static_cast<double>(peak_resident_bytes());
+    world.sum(peak);
+    if (speaks()) {
         const std::string reason = finished                 ? "all updates done"
                                    : !stop_reason().empty() ? "stopped by " + stop_reason()
                                    : stopping               ? "stopped by a signal to another rank"
@@ -169,7 +188,8 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
 
 void Trainer::inject(const FaultInjection& fault)
 {
-    if (fault.kind == FaultInjection::Kind::none || completed_updates_ + 1 != fault.update)
+    if (fault.kind == FaultInjection::Kind::none || completed_updates_ + 1 != fault.update ||
+        fault.replica != replicas_.index())
         return;
     for (StageChunk& chunk : stage_.chunks()) {
         const LayerRange& range = chunk.model->options().range;
@@ -185,12 +205,22 @@ void Trainer::inject(const FaultInjection& fault)
             executor_.inject({chunk.index, 0, false});
             break;
         case FaultInjection::Kind::flip_gradient: executor_.inject({chunk.index, 0, true}); break;
+        case FaultInjection::Kind::flip_weight:
+            for (const Parameter& parameter : chunk.model->parameters())
+                if (parameter.spec.layer == fault.layer)
+                    static_cast<unsigned char*>(parameter.value.data)[0] ^= 0x10;
+            break;
         case FaultInjection::Kind::advance_gate:
             chunk.warmup.advance_layer_out_of_step(fault.layer - range.begin);
             break;
         case FaultInjection::Kind::none: break;
         }
     }
+}
+
+std::int64_t Trainer::first_microbatch() const
+{
+    return replicas_.share_begin(config_.batch.num_microbatches());
 }
 
 UpdateSummary Trainer::run_update(const FaultInjection& fault)
@@ -200,12 +230,19 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
     stage_.zero_gradients();
     inject(fault);
-    executor_.run_update(tokens_->training(update), 1.0 / static_cast<double>(tokens_per_update));
-    const UpdateSummary summary = reduction_.reduce(
-        stage_, executor_, transport_, completed_updates_, tokens_per_update, stop_requested());
+    executor_.run_update(tokens_->training(update, first_microbatch()),
+                         1.0 / static_cast<double>(tokens_per_update));
+    exchange_.finish();
+    const UpdateSummary summary = reduction_.reduce({.stage = stage_,
+                                                     .executor = executor_,
+                                                     .exchange = exchange_,
+                                                     .completed_updates = completed_updates_,
+                                                     .stop_here = stop_requested()},
+                                                    tokens_per_update);
     const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
                                     completed_updates_);
     adamw_step(stage_, config_.optimizer, lr, summary.grad_norm, update);
+    exchange_.gather_weights();
     for (std::int64_t layer = 0; layer < config_.model.num_layers; ++layer)
         all_alphas_[static_cast<std::size_t>(layer)] =
             residual_alpha(config_.prores.schedule, config_.prores.warmup_steps,
@@ -219,9 +256,9 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
 void Trainer::record_update(const UpdateSummary& summary, double lr, double seconds)
 {
     std::string digest;
-    if (config_.metrics.digest_every_update)
-        digest = parameters_digest(stage_, transport_);
-    if (transport_.rank() == 0) {
+    if (config_.metrics.digest_every_update && replicas_.index() == 0)
+        digest = parameters_digest(stage_, replicas_.pipeline());
+    if (speaks()) {
         const auto tokens = completed_updates_ * config_.batch.tokens_per_update();
         std::vector<MetricField> fields{
             {"update", completed_updates_},
@@ -249,18 +286,41 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
 void Trainer::record_activation_norms()
 {
     std::fill(norms_.begin(), norms_.end(), 0.0);
-    const auto last_microbatch = static_cast<std::int32_t>(config_.batch.num_microbatches() - 1);
+    // Of the last micro-batch of the global batch, which the last replica ran.
+    const std::int32_t last_microbatch = plan_.program.num_microbatches - 1;
+    const bool ran_it = replicas_.index() == replicas_.count() - 1;
     for (StageChunk& chunk : stage_.chunks()) {
+        if (!ran_it)
+            continue;
         const ModelChunkOptions& options = chunk.model->options();
         chunk.model->activation_norms(
             plan_.slots.activation(chunk.index, last_microbatch),
             std::span(norms_).subspan(static_cast<std::size_t>(options.range.begin),
                                       static_cast<std::size_t>(options.range.num_layers())));
     }
-    transport_.sum(norms_);
-    if (transport_.rank() == 0)
+    replicas_.world().sum(norms_);
+    if (speaks())
         metrics_->write("activation_norm",
                         std::vector<MetricField>{{"update", completed_updates_}, {"rms", norms_}});
+}
+
+/// Each replica evaluates its share; the losses add up in the order of the micro-batches, to the
+/// same sum for any number of replicas.
+double Trainer::evaluation_loss_sum(std::int32_t num_microbatches)
+{
+    const auto first = static_cast<std::int32_t>(replicas_.share_begin(num_microbatches));
+    const auto last = static_cast<std::int32_t>(replicas_.share_end(num_microbatches));
+    std::vector<double> losses(static_cast<std::size_t>(num_microbatches), 0.0);
+    if (first < last) {
+        const Schedule forwards = make_forward_only(plan_.program.rank_of_chunk,
+                                                    replicas_.ranks_per_replica(), last - first);
+        const SlotTable slots = forward_only_slots(forwards);
+        Executor executor(forwards, slots, stage_, replicas_.pipeline(), VerifyTransfers::no);
+        executor.run_evaluation(tokens_->evaluation(first));
+        std::copy(executor.losses().begin(), executor.losses().end(), losses.begin() + first);
+    }
+    replicas_.world().sum(losses);
+    return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 void Trainer::evaluate()
@@ -269,16 +329,11 @@ void Trainer::evaluate()
         return;
     const auto start = Clock::now();
     const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
-    const Schedule forwards =
-        make_forward_only(plan_.program.rank_of_chunk, transport_.num_ranks(), num_microbatches);
-    const SlotTable slots = forward_only_slots(forwards);
-    Executor executor(forwards, slots, stage_, transport_, VerifyTransfers::no);
-    double loss_sum = executor.run_evaluation(tokens_->evaluation());
-    transport_.sum({&loss_sum, 1});
+    const double loss_sum = evaluation_loss_sum(num_microbatches);
     const std::int64_t tokens =
         std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
     const double loss = loss_sum / static_cast<double>(tokens);
-    if (transport_.rank() != 0)
+    if (!speaks())
         return;
     metrics_->write("eval", std::vector<MetricField>{{"update", completed_updates_},
                                                      {"loss", loss},
@@ -301,11 +356,11 @@ CheckpointProgress Trainer::progress() const
 void Trainer::save()
 {
     const auto start = Clock::now();
-    on_rank_zero(transport_, [&] { metrics_->sync(); });
+    on_rank_zero(replicas_.world(), [&] { metrics_->sync(); });
     const std::string digest =
-        save_checkpoint(folder_.checkpoints(), stage_, transport_, progress(), config_);
+        save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
     saved_update_ = completed_updates_;
-    if (transport_.rank() != 0)
+    if (!speaks())
         return;
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(completed_updates_);
     metrics_->write("checkpoint", std::vector<MetricField>{{"update", completed_updates_},

@@ -3,6 +3,8 @@
 
 #include "io/metrics_file.hpp"
 #include "pipeline/executor.hpp"
+#include "pipeline/gradient_exchange.hpp"
+#include "pipeline/replicas.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/config/run_config.hpp"
 #include "src/train/checkpointing.hpp"
@@ -27,16 +29,19 @@ struct FaultInjection {
         nan_gradient,
         flip_activation,
         flip_gradient,
+        flip_weight,
         advance_gate
     };
     Kind kind = Kind::none;
     std::int64_t update = 0; ///< counted from 1
     std::int64_t layer =
         0; ///< counted from 0; flips hit the message that enters this layer's stage
+    int replica = 0;
 };
 
 class Trainer {
 public:
+    /// Collective over all ranks of the job, which `transport` joins.
     Trainer(const RunConfig& config, RunFolder& folder, Transport& transport);
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
@@ -59,20 +64,25 @@ private:
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();
     void evaluate();
+    double evaluation_loss_sum(std::int32_t num_microbatches);
     void save();
     CheckpointProgress progress() const;
+    bool speaks() const { return replicas_.world().rank() == 0; }
+    std::int64_t first_microbatch() const;
 
     RunConfig config_;
     RunFolder& folder_;
-    Transport& transport_;
-    RunPlan plan_;
+    Replicas replicas_;
+    RunPlan plan_; ///< of one replica
     Stage stage_;
     Executor executor_;
+    GradientExchange exchange_;
     UpdateReduction reduction_;
     std::unique_ptr<TokenStream> tokens_;
     std::unique_ptr<MetricsFile> metrics_;       ///< rank 0
     std::unique_ptr<TrainingProgress> progress_; ///< rank 0
     std::vector<double> all_alphas_, norms_;     ///< [num_layers]
+    std::vector<std::string> changed_rounding_;  ///< by the resume, to be warned of
     std::int64_t completed_updates_ = 0;
     std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;

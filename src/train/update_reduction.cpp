@@ -1,5 +1,6 @@
 #include "src/train/update_reduction.hpp"
 
+#include "core/checksum.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
 
 #include <algorithm>
@@ -7,82 +8,157 @@
 
 namespace sluice {
 
-UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program,
-                                 std::vector<LayerRange> partition)
-    : parameters_(parameters_of(model)), partition_(std::move(partition)),
-      rank_of_chunk_(program.rank_of_chunk), num_layers_(model.num_layers)
+namespace {
+
+constexpr std::uint64_t mask52 = (1ull << 52) - 1;
+
+double sum_of_squares(const Stream& stream, const TensorView& x)
 {
-    const std::size_t num_edges = 2 * (partition_.size() - 1);
-    counters_at_ = parameters_.size();
-    loss_at_ = counters_at_ + static_cast<std::size_t>(num_layers_);
-    sent_at_ = loss_at_ + 1;
-    received_at_ = sent_at_ + num_edges;
-    stop_at_ = received_at_ + num_edges;
-    values_.resize(stop_at_ + 1);
+    double sum = 0.0;
+    if (x.num_elements() > 0)
+        kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = view_of(&sum, {1})});
+    return sum;
 }
 
-void UpdateReduction::fill(Stage& stage, const Executor& executor, bool stop_here)
+/// Of all weights of a chunk, folded so that it travels exactly in a float64.
+double checksum_of_weights(ModelChunk& chunk)
+{
+    std::uint64_t sum = 0, weight = 1;
+    for (const Parameter& parameter : chunk.parameters()) {
+        sum += weight * checksum64_of({static_cast<const std::byte*>(parameter.value.data),
+                                       parameter.value.num_bytes()});
+        weight += 2;
+    }
+    return static_cast<double>(sum & mask52);
+}
+
+} // namespace
+
+UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program,
+                                 std::vector<LayerRange> partition, const Replicas& replicas,
+                                 VerifyTransfers verify)
+    : replicas_(replicas), parameters_(parameters_of(model)), partition_(std::move(partition)),
+      rank_of_chunk_(program.rank_of_chunk),
+      num_replicas_(static_cast<std::size_t>(replicas.count())),
+      num_layers_(static_cast<std::size_t>(model.num_layers)),
+      num_ranks_(static_cast<std::size_t>(replicas.ranks_per_replica())),
+      num_edges_(2 * (partition_.size() - 1)),
+      num_microbatches_(static_cast<std::size_t>(program.num_microbatches)),
+      compare_weights_(replicas.count() > 1 && verify == VerifyTransfers::yes)
+{
+    std::size_t end = parameters_.size() * num_replicas_;
+    const auto take = [&](std::size_t count) {
+        end += count;
+        return end - count;
+    };
+    at_.counters = take(num_replicas_ * num_layers_);
+    at_.losses = take(num_replicas_ * num_microbatches_);
+    at_.sent = take(num_replicas_ * num_edges_);
+    at_.received = take(num_replicas_ * num_edges_);
+    at_.shared = take(num_replicas_ * num_ranks_);
+    at_.returned = take(num_replicas_ * num_ranks_);
+    at_.weights = take(num_replicas_ * partition_.size());
+    at_.stop = take(1);
+    values_.resize(end);
+    flags_.resize(num_replicas_);
+}
+
+void UpdateReduction::fill_chunk(StageChunk& chunk)
+{
+    const auto replica = static_cast<std::size_t>(replicas_.index());
+    const Stream stream{chunk.model->options().backend};
+    for (const Parameter& parameter : chunk.model->parameters())
+        values_[static_cast<std::size_t>(parameter.spec.index) * num_replicas_ + replica] =
+            sum_of_squares(stream, parameter.owned_gradient());
+    const auto counters = chunk.warmup.counters();
+    const std::size_t first =
+        at_.counters + replica * num_layers_ + static_cast<std::size_t>(chunk.warmup.first_layer());
+    std::copy(counters.begin(), counters.end(),
+              values_.begin() + static_cast<std::ptrdiff_t>(first));
+    if (compare_weights_)
+        values_[at_.weights + replica * partition_.size() + static_cast<std::size_t>(chunk.index)] =
+            checksum_of_weights(*chunk.model);
+}
+
+void UpdateReduction::fill(const UpdateOutcome& outcome)
 {
     std::fill(values_.begin(), values_.end(), 0.0);
-    for (StageChunk& chunk : stage.chunks()) {
-        const Stream stream{chunk.model->options().backend};
-        for (const Parameter& parameter : chunk.model->parameters())
-            kernels::launch(stream, kernels::SumOfSquares{
-                                        .x = parameter.gradient,
-                                        .result = view_of(&values_[parameter.spec.index], {1})});
-        const auto counters = chunk.warmup.counters();
-        for (std::size_t i = 0; i < counters.size(); ++i)
-            values_[counters_at_ + static_cast<std::size_t>(chunk.warmup.first_layer()) + i] =
-                static_cast<double>(counters[i]);
-    }
-    values_[loss_at_] = executor.loss_sum();
-    const TransferChecksums& checksums = executor.checksums();
-    std::copy(checksums.sent.begin(), checksums.sent.end(), values_.begin() + sent_at_);
-    std::copy(checksums.received.begin(), checksums.received.end(), values_.begin() + received_at_);
-    values_[stop_at_] = stop_here ? 1.0 : 0.0;
+    for (StageChunk& chunk : outcome.stage.chunks())
+        fill_chunk(chunk);
+    const auto replica = static_cast<std::size_t>(replicas_.index());
+    const auto rank = static_cast<std::size_t>(replicas_.pipeline().rank());
+    const auto put = [&](std::size_t place, const auto& entries) {
+        std::copy(entries.begin(), entries.end(),
+                  values_.begin() + static_cast<std::ptrdiff_t>(place));
+    };
+    put(at_.losses + replica * num_microbatches_, outcome.executor.losses());
+    put(at_.sent + replica * num_edges_, outcome.executor.checksums().sent);
+    put(at_.received + replica * num_edges_, outcome.executor.checksums().received);
+    const ExchangeChecksums& exchanged = outcome.exchange.checksums();
+    for (std::size_t owner = 0; owner < exchanged.sent.size(); ++owner)
+        values_[at_.shared + owner * num_ranks_ + rank] = exchanged.sent[owner];
+    values_[at_.returned + replica * num_ranks_ + rank] = exchanged.received;
+    values_[at_.stop] = outcome.stop_here ? 1.0 : 0.0;
 }
 
-UpdateSummary UpdateReduction::reduce(Stage& stage, const Executor& executor, Transport& transport,
-                                      std::int64_t completed_updates,
-                                      std::int64_t tokens_per_update, bool stop_here)
+UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update)
 {
-    fill(stage, executor, stop_here);
-    transport.sum(values_);
+    fill(outcome);
+    replicas_.world().sum(values_);
     // Damage in transit comes first: it explains whatever else would be found.
     check_transfers();
-    check_gates(completed_updates);
-    check_finite();
+    check_exchange();
+    check_weights();
+    check_gates(outcome.completed_updates);
+    check_finite(outcome.stage);
     double sum = 0.0;
-    for (std::size_t i = 0; i < counters_at_; ++i)
+    for (std::size_t i = 0; i < at_.counters; ++i)
         sum += values_[i];
-    return {.loss = values_[loss_at_] / static_cast<double>(tokens_per_update),
+    return {.loss = loss_sum() / static_cast<double>(tokens_per_update),
             .grad_norm = std::sqrt(sum),
-            .stop_requested = values_[stop_at_] > 0.0};
+            .stop_requested = values_[at_.stop] > 0.0};
 }
 
-std::string UpdateReduction::stage_of_layer(std::int64_t layer) const
+double UpdateReduction::loss_sum() const
+{
+    double sum = 0.0;
+    for (std::size_t i = at_.losses; i < at_.sent; ++i)
+        sum += values_[i];
+    return sum;
+}
+
+std::string UpdateReduction::rank_of_chunk(std::size_t chunk, int replica) const
+{
+    const std::string rank =
+        "rank " + std::to_string(replica * replicas_.ranks_per_replica() + rank_of_chunk_[chunk]);
+    return num_replicas_ == 1 ? rank : "replica " + std::to_string(replica) + ", " + rank;
+}
+
+std::string UpdateReduction::stage_of_layer(std::int64_t layer, int replica) const
 {
     for (std::size_t chunk = 0; chunk < partition_.size(); ++chunk)
         if (layer >= partition_[chunk].begin && layer < partition_[chunk].end)
-            return "rank " + std::to_string(rank_of_chunk_[chunk]) + ", stage " +
-                   std::to_string(chunk) + ", layer " + std::to_string(layer);
+            return rank_of_chunk(chunk, replica) + ", stage " + std::to_string(chunk) + ", layer " +
+                   std::to_string(layer);
     return "layer " + std::to_string(layer);
 }
 
-std::string UpdateReduction::stage_of_parameter(const ParameterSpec& parameter) const
+std::string UpdateReduction::stage_of_parameter(const ParameterSpec& parameter, int replica) const
 {
     if (parameter.layer >= 0)
-        return stage_of_layer(parameter.layer);
+        return stage_of_layer(parameter.layer, replica);
     const std::size_t chunk = parameter.index == 0 ? 0 : partition_.size() - 1;
-    return "rank " + std::to_string(rank_of_chunk_[chunk]) + ", stage " + std::to_string(chunk);
+    return rank_of_chunk(chunk, replica) + ", stage " + std::to_string(chunk);
 }
 
 void UpdateReduction::check_gates(std::int64_t completed_updates) const
 {
-    for (std::int64_t layer = 0; layer < num_layers_; ++layer) {
-        const double counter = values_[counters_at_ + static_cast<std::size_t>(layer)];
+    for (std::size_t entry = 0; at_.counters + entry < at_.losses; ++entry) {
+        const double counter = values_[at_.counters + entry];
         if (counter != static_cast<double>(completed_updates))
-            throw UpdateRefused("gate counter out of step: " + stage_of_layer(layer) +
+            throw UpdateRefused("gate counter out of step: " +
+                                stage_of_layer(static_cast<std::int64_t>(entry % num_layers_),
+                                               static_cast<int>(entry / num_layers_)) +
                                 " stands at " + std::to_string(static_cast<long long>(counter)) +
                                 ", the run at " + std::to_string(completed_updates) +
                                 " completed updates; no weight was changed");
@@ -91,34 +167,89 @@ void UpdateReduction::check_gates(std::int64_t completed_updates) const
 
 void UpdateReduction::check_transfers() const
 {
-    for (std::size_t entry = 0; sent_at_ + entry < received_at_; ++entry) {
-        if (values_[sent_at_ + entry] == values_[received_at_ + entry])
+    for (std::size_t entry = 0; at_.sent + entry < at_.received; ++entry) {
+        if (values_[at_.sent + entry] == values_[at_.received + entry])
             continue;
+        const auto replica = static_cast<int>(entry / num_edges_);
+        const std::size_t edge = entry % num_edges_ / 2;
         const bool gradient = entry % 2 == 1;
-        const std::size_t from = entry / 2 + (gradient ? 1 : 0);
-        const std::size_t to = entry / 2 + (gradient ? 0 : 1);
+        const std::size_t from = edge + (gradient ? 1 : 0), to = edge + (gradient ? 0 : 1);
         throw UpdateRefused(std::string(gradient ? "a gradient" : "an activation") +
-                            " changed on its way from stage " + std::to_string(from) + " (rank " +
-                            std::to_string(rank_of_chunk_[from]) + ") to stage " +
-                            std::to_string(to) + " (rank " + std::to_string(rank_of_chunk_[to]) +
-                            "), between layers " + std::to_string(partition_[entry / 2].end - 1) +
-                            " and " + std::to_string(partition_[entry / 2].end) +
+                            " changed on its way from stage " + std::to_string(from) + " (" +
+                            rank_of_chunk(from, replica) + ") to stage " + std::to_string(to) +
+                            " (" + rank_of_chunk(to, replica) + "), between layers " +
+                            std::to_string(partition_[edge].end - 1) + " and " +
+                            std::to_string(partition_[edge].end) +
                             ": memory or network is damaged; no weight was changed");
     }
 }
 
-void UpdateReduction::check_finite() const
+void UpdateReduction::check_exchange() const
 {
-    if (!std::isfinite(values_[loss_at_]))
-        throw UpdateRefused("the loss is not finite (" + std::to_string(values_[loss_at_]) +
+    for (std::size_t entry = 0; at_.shared + entry < at_.returned; ++entry)
+        if (values_[at_.shared + entry] != values_[at_.returned + entry])
+            throw UpdateRefused("gradients changed on their way from other replicas to replica " +
+                                std::to_string(entry / num_ranks_) + " (rank " +
+                                std::to_string(entry) +
+                                "): memory or network is damaged; no weight was changed");
+}
+
+void UpdateReduction::check_weights() const
+{
+    const std::size_t num_chunks = partition_.size();
+    for (std::size_t entry = num_chunks; at_.weights + entry < at_.stop; ++entry) {
+        const std::size_t chunk = entry % num_chunks;
+        if (values_[at_.weights + entry] != values_[at_.weights + chunk])
+            throw UpdateRefused(
+                "the weights of stage " + std::to_string(chunk) + " differ between replica 0 and " +
+                rank_of_chunk(chunk, static_cast<int>(entry / num_chunks)) +
+                ": memory or network is damaged; no weight was changed in this update");
+    }
+}
+
+void UpdateReduction::check_finite(Stage& stage)
+{
+    if (!std::isfinite(loss_sum()))
+        throw UpdateRefused("the loss is not finite (" + std::to_string(loss_sum()) +
                             "); no weight was changed");
     // Backward runs from the head to the embedding: the last bad parameter is nearest the cause.
-    for (std::size_t i = counters_at_; i-- > 0;) {
+    for (std::size_t i = at_.counters; i-- > 0;) {
         if (std::isfinite(values_[i]))
             continue;
-        throw UpdateRefused("the gradient of " + parameters_[i].name + " is not finite (" +
-                            stage_of_parameter(parameters_[i]) + "); no weight was changed");
+        const ParameterSpec& parameter = parameters_[i / num_replicas_];
+        const int replica = replica_with_bad_gradient(stage, i / num_replicas_);
+        throw UpdateRefused("the gradient of " + parameter.name + " is not finite (" +
+                            stage_of_parameter(parameter, replica) + "); no weight was changed");
     }
+}
+
+/// The sums are bad in a part; each replica still has what it sent to others. Where all of that is
+/// good, the owner of the part brought in the bad number itself. Collective.
+int UpdateReduction::replica_with_bad_gradient(Stage& stage, std::size_t parameter_index)
+{
+    const auto replica = static_cast<std::size_t>(replicas_.index());
+    std::fill(flags_.begin(), flags_.end(), 0.0);
+    for (StageChunk& chunk : stage.chunks()) {
+        const Stream stream{chunk.model->options().backend};
+        for (const Parameter& parameter : chunk.model->parameters()) {
+            if (static_cast<std::size_t>(parameter.spec.index) != parameter_index)
+                continue;
+            const TensorView& gradient = parameter.gradient;
+            const std::int64_t behind = gradient.num_elements() - parameter.owned.end;
+            const double others =
+                sum_of_squares(stream, gradient.slice(0, {parameter.owned.begin})) +
+                sum_of_squares(stream, gradient.slice(parameter.owned.end, {behind}));
+            flags_[replica] = std::isfinite(others) ? 0.0 : 1.0;
+        }
+    }
+    replicas_.world().sum(flags_);
+    const auto bad = std::find_if(flags_.begin(), flags_.end(), [](double f) { return f > 0.0; });
+    if (bad != flags_.end())
+        return static_cast<int>(bad - flags_.begin());
+    for (std::size_t owner = 0; owner < num_replicas_; ++owner)
+        if (!std::isfinite(values_[parameter_index * num_replicas_ + owner]))
+            return static_cast<int>(owner);
+    return 0;
 }
 
 } // namespace sluice

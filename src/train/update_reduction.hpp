@@ -1,13 +1,18 @@
 // The one reduction of an update: what all ranks must know and agree on before weights change.
 //
-// One vector of float64 carries the squared gradient norm of every parameter, every layer's gate
-// counter, the loss, the checksums of what crossed each edge of the pipeline, and requests to stop.
-// Each entry is non-zero on one rank only, so the sum is exact in any order, and every rank then
-// adds the norms in the same global parameter order: the result does not depend on the layout.
+// One vector of float64 carries the squared gradient norm of every parameter (of every replica's
+// part of it), every layer's gate counter, the loss of every micro-batch, the checksums of what
+// crossed each edge of the pipeline and of what replicas exchanged, and requests to stop. Each
+// entry is non-zero on one rank only, so the sum is exact in any order, and every rank then adds
+// norms and losses in the same global order: the result does not depend on the layout. Two kinds
+// of entries have several owners, and sums that are exact all the same: requests to stop, and the
+// 40-bit checksums of gradients sent.
 #pragma once
 
 #include "core/error.hpp"
 #include "pipeline/executor.hpp"
+#include "pipeline/gradient_exchange.hpp"
+#include "pipeline/replicas.hpp"
 #include "pipeline/stage.hpp"
 #include "pipeline/transport/transport.hpp"
 
@@ -29,33 +34,55 @@ struct UpdateSummary {
     bool stop_requested = false; ///< by a signal on any rank
 };
 
+/// What one rank brings to the reduction.
+struct UpdateOutcome {
+    Stage& stage;
+    const Executor& executor;
+    const GradientExchange& exchange;   ///< finished
+    std::int64_t completed_updates = 0; ///< what every gate counter must stand at
+    bool stop_here = false;             ///< asked of this rank
+};
+
 class UpdateReduction {
 public:
+    /// `program`: of one replica. `verify`: whether to compare the replicas' weights.
     UpdateReduction(const ModelSpec& model, const Schedule& program,
-                    std::vector<LayerRange> partition);
+                    std::vector<LayerRange> partition, const Replicas& replicas,
+                    VerifyTransfers verify);
 
-    /// Collective. `completed_updates`: what every gate counter must stand at. Throws
-    /// InvariantError, the same on every rank and before any weight has changed, when a gradient is
-    /// not finite, a counter is out of step or a message arrived changed; the text names rank,
-    /// stage and layer.
-    UpdateSummary reduce(Stage& stage, const Executor& executor, Transport& transport,
-                         std::int64_t completed_updates, std::int64_t tokens_per_update,
-                         bool stop_here);
+    /// Collective over all ranks. Throws UpdateRefused, the same on every rank and before any
+    /// weight has changed, when a gradient is not finite, a counter is out of step, a message
+    /// arrived changed or replicas differ in their weights; the text names replica, rank, stage
+    /// and layer.
+    UpdateSummary reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update);
 
 private:
-    void fill(Stage& stage, const Executor& executor, bool stop_here);
+    /// Places of the entries: one block per kind, [replica][...] in each.
+    struct Blocks {
+        std::size_t counters, losses, sent, received, shared, returned, weights, stop, size;
+    };
+
+    void fill(const UpdateOutcome& outcome);
+    void fill_chunk(StageChunk& chunk);
     void check_gates(std::int64_t completed_updates) const;
     void check_transfers() const;
-    void check_finite() const;
-    std::string stage_of_layer(std::int64_t layer) const;
-    std::string stage_of_parameter(const ParameterSpec& parameter) const;
+    void check_exchange() const;
+    void check_weights() const;
+    void check_finite(Stage& stage);
+    int replica_with_bad_gradient(Stage& stage, std::size_t parameter);
+    double loss_sum() const;
+    std::string rank_of_chunk(std::size_t chunk, int replica) const;
+    std::string stage_of_layer(std::int64_t layer, int replica) const;
+    std::string stage_of_parameter(const ParameterSpec& parameter, int replica) const;
 
+    const Replicas& replicas_;
     std::vector<ParameterSpec> parameters_; ///< of the whole model, in order
     std::vector<LayerRange> partition_;
     std::vector<std::int32_t> rank_of_chunk_;
-    std::int64_t num_layers_;
-    std::size_t counters_at_, loss_at_, sent_at_, received_at_, stop_at_;
-    std::vector<double> values_;
+    std::size_t num_replicas_, num_layers_, num_ranks_, num_edges_, num_microbatches_;
+    bool compare_weights_;
+    Blocks at_{};
+    std::vector<double> values_, flags_;
 };
 
 } // namespace sluice

@@ -31,7 +31,7 @@ class RunFiles(RunTest):
                                ("prores.schedule=quadratic", "linear-square"),
                                ("optimizer.lr=-1", "optimizer.lr"),
                                ("batch.seq_len=4096", "seq_len"),
-                               ("pipeline.replicas=2", "replicas")):
+                               ("pipeline.replicas=2", "replicas = 1")):
             with self.subTest(override=override):
                 self.refuse(part, overrides=(override,))
 

@@ -140,38 +140,6 @@ BOOST_AUTO_TEST_CASE(norms_start_at_one_and_at_one_over_sqrt_l_in_the_authors_ln
     BOOST_CHECK_EQUAL(start({Arrangement::lns, LnsVariant::init}, "model.norm.weight"), 1.0);
 }
 
-BOOST_AUTO_TEST_CASE(parameters_of_one_product_are_neighbours_in_all_four_tensors)
-{
-    const ModelSpec spec = testing::small_model({Arrangement::pre});
-    const LayerRange range{1, 2};
-    Arena counting;
-    allocate_parameters(spec, range, DType::f32, counting);
-    Arena arena(counting.used_bytes(), {});
-    const auto parameters = allocate_parameters(spec, range, DType::f32, arena);
-    BOOST_CHECK_EQUAL(arena.used_bytes(), counting.used_bytes());
-    int num_continuing = 0;
-    for (std::size_t i = 0; i < parameters.size(); ++i)
-        for (const TensorView Parameter::*member :
-             {&Parameter::value, &Parameter::gradient, &Parameter::first_moment,
-              &Parameter::second_moment}) {
-            const TensorView& tensor = parameters[i].*member;
-            BOOST_CHECK(tensor.shape == parameters[i].spec.shape);
-            BOOST_CHECK(testing::all_zero(tensor));
-            if (!parameters[i].spec.continues)
-                continue;
-            const TensorView& before = parameters[i - 1].*member;
-            BOOST_CHECK_EQUAL(static_cast<char*>(tensor.data) - static_cast<char*>(before.data),
-                              static_cast<std::ptrdiff_t>(before.num_bytes()));
-            ++num_continuing;
-        }
-    BOOST_CHECK_EQUAL(num_continuing, 4 * 3); // k, v, up
-    const Weight qkv = joined_weight_of(parameters, "model.layers.1.self_attn.q_proj.weight");
-    BOOST_CHECK(qkv.value.shape == Shape({24, 8}) && qkv.gradient.shape == Shape({24, 8}));
-    const Weight gate_up = joined_weight_of(parameters, "model.layers.1.mlp.gate_proj.weight");
-    BOOST_CHECK(gate_up.value.shape == Shape({24, 8}));
-    BOOST_CHECK_THROW(weight_of(parameters, "model.layers.1.mlp.gate"), InvariantError);
-}
-
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace

@@ -36,4 +36,15 @@ void run(Cpu, const Scale& op)
     });
 }
 
+void run(Cpu, const Add& op)
+{
+    const float* x = op.x.as<float>();
+    float* y = op.y.as<float>();
+    for_each_block(extents_of(op), elements_per_block, [=](std::int64_t begin, std::int64_t end) {
+        for_each_chunk(end - begin, [&](std::int64_t i, auto count) {
+            store(y + begin + i, load(y + begin + i, count) + load(x + begin + i, count), count);
+        });
+    });
+}
+
 } // namespace sluice::kernels

@@ -29,6 +29,7 @@ void run(Cuda, const CrossEntropy&) { refuse(); }
 void run(Cuda, const Copy&) { refuse(); }
 void run(Cuda, const Fill&) { refuse(); }
 void run(Cuda, const Scale&) { refuse(); }
+void run(Cuda, const Add&) { refuse(); }
 void run(Cuda, const EmbeddingForward&) { refuse(); }
 void run(Cuda, const EmbeddingBackward&) { refuse(); }
 void run(Cuda, const Matmul&) { refuse(); }

@@ -23,4 +23,11 @@ void run(Reference, const Scale& op)
         op.y.as<double>()[i] = op.factor * op.x.as<double>()[i];
 }
 
+void run(Reference, const Add& op)
+{
+    const std::int64_t n = extents_of(op);
+    for (std::int64_t i = 0; i < n; ++i)
+        op.y.as<double>()[i] += op.x.as<double>()[i];
+}
+
 } // namespace sluice::kernels

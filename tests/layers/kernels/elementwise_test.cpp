@@ -7,6 +7,7 @@
 
 using namespace sluice;
 using namespace sluice::testing;
+using kernels::Add;
 using kernels::Copy;
 using kernels::Fill;
 using kernels::Scale;
@@ -59,6 +60,20 @@ BOOST_AUTO_TEST_CASE(scale_gives_every_element_also_in_place)
         kernels::launch(cpu, Scale{.x = x.in_float32(), .y = x.in_float32(), .factor = -2.5});
         BOOST_TEST(std::ranges::equal(x.floats(), y.floats()));
     }
+}
+
+BOOST_AUTO_TEST_CASE(add_accumulates_every_element)
+{
+    for (const std::int64_t n : sizes) {
+        Twin x = Twin::random({n}, 1), y = Twin::random({n}, 2);
+        const double expected = x.values.back() + y.values.back();
+        launch_both([&](auto side) { return Add{.x = side(x), .y = side(y)}; });
+        BOOST_TEST(y.values.back() == expected);
+        check_close(y, 16 * epsilon, "add");
+    }
+    Twin x = Twin::random({3}, 1), y = Twin::random({4}, 2);
+    BOOST_CHECK_THROW(kernels::launch(cpu, Add{.x = x.in_float32(), .y = y.in_float32()}),
+                      InvariantError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -38,6 +38,15 @@ BOOST_AUTO_TEST_CASE(layout_never_appears)
     BOOST_TEST(found.empty(), (found.empty() ? "" : found.front()));
 }
 
+BOOST_AUTO_TEST_CASE(replicas_change_the_rounding_only)
+{
+    BOOST_TEST(against_small({"pipeline.replicas=4"}).empty());
+    const auto found = differences_in_rounding(small(), small({"pipeline.replicas=4"}));
+    BOOST_REQUIRE(found.size() == 1U);
+    BOOST_TEST(found[0] == "pipeline.replicas: saved 1, now 4");
+    BOOST_TEST(differences_in_rounding(small(), small({"optimizer.lr=0.002"})).empty());
+}
+
 BOOST_AUTO_TEST_CASE(length_matters_unless_the_rate_is_constant)
 {
     const std::string constant = "lr_schedule.kind=constant", warmup = "lr_schedule.warmup_steps=5";

@@ -54,6 +54,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "batch.seq_len=128",
                                        "pipeline.schedule=custom",
                                        "pipeline.chunks_per_rank=3",
+                                       "pipeline.replicas=2",
                                        "pipeline.partition=4,2",
                                        "pipeline.schedule_file=/s.txt",
                                        "pipeline.verify_transfers=false",
@@ -92,7 +93,7 @@ BOOST_AUTO_TEST_CASE(the_unusual_run_leaves_no_key_at_its_default)
     const RunConfig usual = small(), other = small(unusual);
     for (const RunKey& key : run_keys()) {
         const std::string name = key.full_name();
-        const bool fixed = name == "model.preset" || name == "pipeline.replicas" ||
+        const bool fixed = name == "model.preset" ||
                            name == "pipeline.extra_warmup" || // not beside a custom schedule
                            (name.starts_with("model.") && name.find("size") != name.npos) ||
                            name == "model.num_layers" || name == "model.num_heads";

@@ -127,4 +127,20 @@ BOOST_AUTO_TEST_CASE(layouts_need_a_layer_per_stage)
     check_mentions(layout_message(by_hand, 3), {"\"4,2\" names 2 chunks", "partition=auto"});
 }
 
+BOOST_AUTO_TEST_CASE(replicas_share_ranks_and_micro_batches_evenly)
+{
+    const RunConfig config = small({"pipeline.replicas=4"});
+    for (const int num_ranks : {4, 8, 24})
+        BOOST_TEST(layout_message(config, num_ranks).empty());
+    check_mentions(layout_message(config, 6), {"replicas = 4", "start 4 or 8 ranks", "replicas=3"});
+    check_mentions(layout_message(config, 2), {"start 4 ranks", "replicas=2"});
+    check_mentions(layout_message(config, 28),
+                   {"28 ranks in 4 replicas", "model.num_layers = 6", "mpirun -n 24"});
+    check_mentions(layout_message(small({"pipeline.replicas=2", "pipeline.partition=4,2"}), 6),
+                   {"names 2 chunks", "the schedule has 3"});
+    check_mentions(message_of(small_run, {"batch.global_batch_size=10", "batch.micro_batch_size=1",
+                                          "pipeline.replicas=4"}),
+                   {"4 replicas", "10 micro-batches", "replicas = 5", "global_batch_size = 12"});
+}
+
 BOOST_AUTO_TEST_SUITE_END()

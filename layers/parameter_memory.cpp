@@ -1,0 +1,155 @@
+#include "layers/parameter_memory.hpp"
+
+#include <algorithm>
+
+namespace sluice {
+
+namespace {
+
+std::int64_t elements_per_alignment(DType dtype)
+{
+    return static_cast<std::int64_t>(arena_alignment_bytes / size_of(dtype));
+}
+
+std::int64_t aligned(std::int64_t num_elements, DType dtype)
+{
+    const std::int64_t unit = elements_per_alignment(dtype);
+    return (num_elements + unit - 1) / unit * unit;
+}
+
+bool same_group(const ParameterSpec& a, const ParameterSpec& b)
+{
+    return a.layer == b.layer && (a.layer >= 0 || (a.index == 0) == (b.index == 0));
+}
+
+/// Parameters [first, last) as one group, with the place of each in it.
+struct GroupLayout {
+    std::size_t first = 0, last = 0;
+    std::vector<std::int64_t> offsets; ///< [last - first], in elements
+    std::int64_t num_elements = 0;
+};
+
+template <class SpecAt>
+std::vector<GroupLayout> layouts_of(std::size_t num_parameters, DType dtype, const SpecAt& spec_at)
+{
+    std::vector<GroupLayout> groups;
+    for (std::size_t i = 0; i < num_parameters; ++i) {
+        const ParameterSpec& spec = spec_at(i);
+        if (i == 0 || !same_group(spec_at(i - 1), spec))
+            groups.push_back({.first = i, .last = i, .offsets = {}, .num_elements = 0});
+        GroupLayout& group = groups.back();
+        if (!spec.continues)
+            group.num_elements = aligned(group.num_elements, dtype);
+        group.offsets.push_back(group.num_elements);
+        group.num_elements += spec.shape.num_elements();
+        group.last = i + 1;
+    }
+    for (GroupLayout& group : groups)
+        group.num_elements = aligned(group.num_elements, dtype);
+    return groups;
+}
+
+TensorView part_of_view(const TensorView& whole, std::int64_t begin, const Shape& shape)
+{
+    return whole.empty() ? TensorView{nullptr, whole.dtype, shape, whole.device}
+                         : whole.slice(begin, shape);
+}
+
+void allocate_whole(std::vector<Parameter>& parameters, const GroupLayout& group,
+                    TensorView Parameter::*member, DType dtype, Arena& arena)
+{
+    const TensorView together = arena.allocate(dtype, {group.num_elements});
+    for (std::size_t i = group.first; i < group.last; ++i)
+        parameters[i].*member =
+            part_of_view(together, group.offsets[i - group.first], parameters[i].spec.shape);
+}
+
+/// Of a parameter of `num_elements` at `offset` in its group, the elements inside `part`.
+ElementRange overlap(const ElementRange& part, std::int64_t offset, std::int64_t num_elements)
+{
+    const std::int64_t begin = std::max(offset, part.begin);
+    const std::int64_t end = std::min(offset + num_elements, part.end);
+    return begin < end ? ElementRange{begin - offset, end - offset} : ElementRange{};
+}
+
+void allocate_moment(std::vector<Parameter>& parameters, const GroupLayout& group,
+                     TensorView Parameter::*member, DType dtype, MomentShard shard, Arena& arena)
+{
+    const ElementRange part = part_of(group.num_elements, dtype, shard);
+    const TensorView together = arena.allocate(dtype, {part.size()});
+    for (std::size_t i = group.first; i < group.last; ++i) {
+        Parameter& parameter = parameters[i];
+        const std::int64_t offset = group.offsets[i - group.first];
+        parameter.owned = overlap(part, offset, parameter.spec.shape.num_elements());
+        const std::int64_t begin = offset + parameter.owned.begin - part.begin;
+        if (parameter.owned.size() == parameter.spec.shape.num_elements())
+            parameter.*member = part_of_view(together, begin, parameter.spec.shape);
+        else if (!parameter.owned.empty())
+            parameter.*member = part_of_view(together, begin, {parameter.owned.size()});
+        else
+            parameter.*member = {nullptr, dtype, {0}, together.device};
+    }
+}
+
+} // namespace
+
+ElementRange part_of(std::int64_t num_elements, DType dtype, MomentShard shard)
+{
+    SLUICE_CHECK(shard.count > 0 && shard.index >= 0 && shard.index < shard.count,
+                 "part " << shard.index << " of " << shard.count);
+    const std::int64_t unit = elements_per_alignment(dtype);
+    const std::int64_t units = num_elements / unit;
+    const auto cut = [&](std::int64_t part) {
+        return part == shard.count ? num_elements : units * part / shard.count * unit;
+    };
+    return {cut(shard.index), cut(shard.index + 1)};
+}
+
+std::vector<ParameterGroup> groups_of(std::span<const Parameter> parameters)
+{
+    std::vector<ParameterGroup> groups;
+    if (parameters.empty())
+        return groups;
+    for (const GroupLayout& layout :
+         layouts_of(parameters.size(), parameters.front().value.dtype,
+                    [&](std::size_t i) -> const ParameterSpec& { return parameters[i].spec; })) {
+        ParameterGroup group{.first = layout.first,
+                             .last = layout.last,
+                             .value = parameters[layout.first].value,
+                             .gradient = parameters[layout.first].gradient};
+        group.value.shape = group.gradient.shape = {layout.num_elements};
+        groups.push_back(group);
+    }
+    return groups;
+}
+
+ElementRange owned_elements(const ParameterGroup& group, const Parameter& parameter,
+                            MomentShard shard)
+{
+    const auto offset = (static_cast<const std::byte*>(parameter.value.data) -
+                         static_cast<const std::byte*>(group.value.data)) /
+                        static_cast<std::ptrdiff_t>(size_of(group.value.dtype));
+    return overlap(part_of(group.value.num_elements(), group.value.dtype, shard), offset,
+                   parameter.spec.shape.num_elements());
+}
+
+std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,
+                                           DType dtype, MomentShard shard, Arena& arena,
+                                           Arena& moments)
+{
+    std::vector<Parameter> parameters;
+    for (ParameterSpec& parameter : parameters_of(spec, range))
+        parameters.push_back({.spec = std::move(parameter)});
+    const auto groups =
+        layouts_of(parameters.size(), dtype,
+                   [&](std::size_t i) -> const ParameterSpec& { return parameters[i].spec; });
+    for (TensorView Parameter::*member : {&Parameter::value, &Parameter::gradient})
+        for (const GroupLayout& group : groups)
+            allocate_whole(parameters, group, member, dtype, arena);
+    for (TensorView Parameter::*member : {&Parameter::first_moment, &Parameter::second_moment})
+        for (const GroupLayout& group : groups)
+            allocate_moment(parameters, group, member, dtype, shard, moments);
+    return parameters;
+}
+
+} // namespace sluice

@@ -1,0 +1,20 @@
+#include "pipeline/replicas.hpp"
+
+#include "core/error.hpp"
+
+namespace sluice {
+
+Replicas::Replicas(Transport& world, int count) : world_(world), count_(count)
+{
+    SLUICE_CHECK(count >= 1 && world.num_ranks() % count == 0,
+                 count << " replicas of " << world.num_ranks() << " ranks");
+    const int place = world.rank() % ranks_per_replica();
+    if (count_ == 1) {
+        peers_ = make_in_process_transport();
+        return;
+    }
+    pipeline_ = world_.split(index(), place);
+    peers_ = world_.split(place, index());
+}
+
+} // namespace sluice

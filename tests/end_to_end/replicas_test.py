@@ -1,0 +1,80 @@
+"""Replicas: one result for any layout of a number of replicas, near to that of one; stop and resume
+across numbers of replicas; moments shared out; faults found whichever replica has them."""
+
+import unittest
+
+import h5py
+from harness import RunTest
+
+
+class Replicas(RunTest):
+    def replicated(self, stages, replicas, name, *options, overrides=(), **arguments):
+        return self.train(stages * replicas, name, *options, **arguments, overrides=(
+            f"pipeline.replicas={replicas}", "batch.global_batch_size=12", *overrides))
+
+    def assert_equal_runs(self, name, other):
+        self.assert_same_curve(name, other)
+        self.assert_same_state(name, other)
+        self.assertEqual(self.metrics(name, "eval")[-1]["loss"],
+                         self.metrics(other, "eval")[-1]["loss"])
+
+
+class OneResultPerNumber(Replicas):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for replicas in (1, 2, 3):
+            cls().replicated(1, replicas, f"{replicas}",
+                             overrides=("metrics.activation_norm_every=1",))
+
+    def test_stages_and_schedules_do_not_matter(self):
+        for replicas, stages, schedule, more in (
+                (2, 2, "1f1b", ()), (2, 2, "gpipe", ("run.threads_per_rank=2",)),
+                (2, 2, "zb-h1", ("pipeline.partition=5,1", "pipeline.verify_transfers=false")),
+                (2, 2, "zb-v", ()), (2, 2, "interleaved-1f1b", ("pipeline.chunks_per_rank=3",)),
+                (3, 2, "1f1b", ()), (2, 3, "gpipe", ())):
+            with self.subTest(replicas=replicas, stages=stages, schedule=schedule, more=more):
+                name = f"{replicas}-{stages}-{schedule}-{len(more)}"
+                self.replicated(stages, replicas, name,
+                                overrides=(f"pipeline.schedule={schedule}", *more))
+                self.assert_equal_runs(name, f"{replicas}")
+
+    def test_another_number_differs_by_rounding_only(self):
+        whole = self.metrics("1")
+        for name in ("2", "3"):
+            rows = self.metrics(name)
+            # Before the first weights change only the order of a gradient's terms differs.
+            self.assertEqual(rows[0]["loss"], whole[0]["loss"])
+            self.assertEqual(self.metrics(name, "activation_norm")[0],
+                             self.metrics("1", "activation_norm")[0])
+            for row, same in zip(rows, whole):
+                self.assertAlmostEqual(row["loss"] / same["loss"], 1.0, delta=2e-6)
+                self.assertAlmostEqual(row["grad_norm"] / same["grad_norm"], 1.0, delta=2e-5)
+            self.assertNotEqual([row["grad_norm"] for row in rows],
+                                [row["grad_norm"] for row in whole])
+
+    def test_float64_is_closer_still(self):
+        for replicas in (1, 2):
+            self.replicated(1, replicas, f"fp64-{replicas}",
+                            overrides=("precision.compute=fp64", "run.updates=4"))
+        for row, same in zip(self.metrics("fp64-2"), self.metrics("fp64-1")):
+            self.assertAlmostEqual(row["loss"] / same["loss"], 1.0, delta=1e-13)
+
+    def test_moments_are_shared_out(self):
+        one, two, three = (self.metrics(name, "start")[0]["planned_bytes"] for name in "123")
+        sizes = {}
+        with h5py.File(self.last_checkpoint("1") / "stage-0000-of-0001.h5", "r") as file:
+            file.visititems(lambda path, item: sizes.update({path: getattr(item, "size", 0)}))
+        moment_bytes = 4 * sum(size for path, size in sizes.items() if path.startswith("optimizer/"))
+        layer_bytes = 4 * sum(size for path, size in sizes.items()
+                              if path.startswith("parameters/model/layers/0/"))
+        # What is saved of the moments, less two buffers for a layer's part from every other replica.
+        for planned, replicas in ((two, 2), (three, 3)):
+            others = (replicas - 1) / replicas
+            self.assertAlmostEqual(one - planned, others * (moment_bytes - 2 * layer_bytes),
+                                   delta=3_000)
+            self.assertGreater(one - planned, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
