@@ -142,8 +142,6 @@ std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ra
         const bool chunked = placement_of(family) == Placement::looped;
         if (num_ranks == 1 && placement_of(family) != Placement::linear)
             continue;
-        if (family == ScheduleFamily::v_half) // cannot be made yet
-            continue;
         for (std::int32_t chunks = chunked ? 2 : 1;
              chunks * num_ranks <= config.model.num_layers + 1; chunks *= 2) {
             for (std::int32_t extra = 0; extra <= (takes_extra_warmup(family) ? 2 : 0); ++extra) {
