@@ -9,6 +9,7 @@
 #include "src/plan/cost_file.hpp"
 #include "src/plan/measure_costs.hpp"
 #include "src/plan/memory_limit.hpp"
+#include "src/plan/plan_against.hpp"
 #include "src/plan/plan_report.hpp"
 
 #include <CLI/CLI.hpp>
@@ -24,13 +25,13 @@ struct PlanOptions {
     std::string run_file;
     std::vector<std::string> overrides;
     int num_stages = 1;
-    std::string memory, costs, save_costs, svg;
+    std::string memory, costs, save_costs, svg, against;
     bool compare = false, timeline = false, print_schedule = false, json = false;
 };
 
 /// Comparing takes a moment for each schedule; up to this many stages x micro-batches it is asked
 /// for by nobody and still there.
-constexpr std::int64_t always_compared = 32'768;
+constexpr std::int64_t always_compared = 8'192;
 
 int threads_per_rank(const RunConfig& config, int num_ranks)
 {
@@ -102,7 +103,8 @@ int plan(const PlanOptions& options)
     const CostModel costs = costs_for(config, options);
     std::vector<Candidate> candidates;
     if (options.compare || automatic ||
-        config.batch.num_microbatches() * options.num_stages <= always_compared)
+        (options.against.empty() &&
+         config.batch.num_microbatches() * options.num_stages <= always_compared))
         candidates = price_all(asked, options.num_stages, costs);
     choose_schedule(config, candidates, options, bytes_per_rank);
     const RunPlan plan = plan_run(config, options.num_stages);
@@ -112,6 +114,11 @@ int plan(const PlanOptions& options)
     }
     const Candidate candidate = price(config, plan, costs);
     const PricedPlan priced{config, plan, costs, candidate};
+    if (!options.against.empty()) {
+        std::cout << heading_text(priced) << "\n"
+                  << against_text(priced, read_measured_run(options.against));
+        return 0;
+    }
     if (options.json) {
         std::cout << plan_json(priced, candidates, bytes_per_rank);
     } else {
@@ -156,6 +163,8 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
     command->add_flag("--timeline", options->timeline, "Draw the timeline as text");
     command->add_flag("--print-schedule", options->print_schedule,
                       "Print every rank's actions instead, sends and receives included");
+    command->add_option("--against", options->against,
+                        "Lay the plan beside the trace in this run folder and say where they part");
     command->add_flag("--json", options->json, "Print everything as JSON");
     command->callback([&chosen, options] { chosen = [options] { return plan(*options); }; });
 }

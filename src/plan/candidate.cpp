@@ -18,6 +18,9 @@ namespace {
 /// early enough, from half as many actions.
 constexpr std::size_t most_simulated_actions = 4'000'000;
 
+/// More chunks mean more messages and hardly less idle time.
+constexpr std::int32_t most_chunks_per_rank = 16;
+
 Schedule without_communication(const Schedule& program)
 {
     Schedule schedule = program;
@@ -142,8 +145,7 @@ std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ra
         const bool chunked = placement_of(family) == Placement::looped;
         if (num_ranks == 1 && placement_of(family) != Placement::linear)
             continue;
-        for (std::int32_t chunks = chunked ? 2 : 1;
-             chunks * num_ranks <= config.model.num_layers + 1; chunks *= 2) {
+        for (std::int32_t chunks = chunked ? 2 : 1; chunks <= most_chunks_per_rank; chunks *= 2) {
             for (std::int32_t extra = 0; extra <= (takes_extra_warmup(family) ? 2 : 0); ++extra) {
                 layout.chunks_per_rank = chunks_per_rank_of(family, chunks);
                 layout.extra_warmup = extra;

@@ -41,7 +41,7 @@ std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& co
 /// Simulates the plan, and counts its memory. `config.pipeline` is what the plan was made from.
 Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& costs);
 
-/// Every schedule family, with 2, 4, 8, ... chunks per rank and deeper warm-ups where it takes
+/// Every schedule family, with 2, 4, 8 or 16 chunks per rank and deeper warm-ups where it takes
 /// them, as layers and a partition by hand allow; and first the layout in the run file, unless it
 /// is `auto`.
 std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ranks);

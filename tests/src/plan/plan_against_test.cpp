@@ -1,0 +1,152 @@
+#include "src/plan/plan_against.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+#include "tests/src/plan/plan_fixture.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <sstream>
+#include <unistd.h>
+
+using namespace sluice;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+/// A run that takes exactly what its plan says, told in a ledger; tests then change the ledger.
+struct Traced {
+    RunConfig config = test::small_run();
+    CostModel costs =
+        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}, 1e6);
+    RunPlan plan = plan_run(config, 2);
+    Candidate candidate = price(config, plan, costs);
+    std::filesystem::path run_dir =
+        std::filesystem::temp_directory_path() / ("sluice-against-" + std::to_string(getpid()));
+    Json ledger;
+
+    Traced()
+    {
+        std::filesystem::create_directories(run_dir / "trace");
+        ledger = {{"format", "sluice-ledger-1"},
+                  {"first_update", 3},
+                  {"last_update", 5},
+                  {"schedule", "1f1b"},
+                  {"num_microbatches", 6},
+                  {"micro_batch_size", 2},
+                  {"seq_len", 8},
+                  {"barrier_seconds", barrier_seconds(costs, 2)}};
+        const auto chunks = costs_of_chunks(plan, costs);
+        for (std::size_t i = 0; i < chunks.size(); ++i)
+            ledger["chunks"].push_back(
+                {{"rank", i},
+                 {"measured_seconds",
+                  {{"forward", chunks[i].forward},
+                   {"backward", chunks[i].backward_input + chunks[i].backward_weight},
+                   {"backward_input", nullptr},
+                   {"backward_weight", nullptr},
+                   {"transfer", i == 0 ? Json(chunks[i].transfer) : Json()}}},
+                 {"replayed_seconds",
+                  {{"forward", chunks[i].forward},
+                   {"backward_input", chunks[i].backward_input},
+                   {"backward_weight", chunks[i].backward_weight},
+                   {"transfer", i == 0 ? Json(chunks[i].transfer) : Json()}}}});
+        for (std::size_t rank = 0; rank < 2; ++rank) {
+            const IdleCauses& idle = candidate.idle.ranks[rank];
+            ledger["mean"].push_back({{"rank", rank},
+                                      {"nanoseconds",
+                                       {{"update", candidate.seconds_per_update * 1e9},
+                                        {"compute", candidate.idle.busy[rank] * 1e9},
+                                        {"fill_drain", idle.fill_drain * 1e9},
+                                        {"imbalance", idle.imbalance * 1e9},
+                                        {"exposed_transfer", idle.exposed_transfer * 1e9},
+                                        {"barrier", idle.barrier * 1e9},
+                                        {"jitter", 0},
+                                        {"data", 0},
+                                        {"optimizer", candidate.optimizer_seconds * 1e9},
+                                        {"other", 0}}}});
+        }
+    }
+    ~Traced() { std::filesystem::remove_all(run_dir); }
+
+    MeasuredRun measured() const
+    {
+        write_file_durably(run_dir / "trace" / "ledger.json", ledger.dump());
+        return read_measured_run(run_dir);
+    }
+    std::string text() const { return against_text({config, plan, costs, candidate}, measured()); }
+    /// What is wrong with the ledger as it is, or with the plan beside it.
+    std::string problem() const
+    {
+        try {
+            text();
+        } catch (const UserError& error) {
+            return error.problem();
+        }
+        return "none";
+    }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(plan_against, Traced)
+
+BOOST_AUTO_TEST_CASE(a_run_as_planned_agrees)
+{
+    const std::string said = text();
+    BOOST_TEST(said.find("plan and measurement agree") != std::string::npos, said);
+    BOOST_TEST(said.find("updates 3-5 of " + run_dir.string()) != std::string::npos);
+    std::istringstream lines(said);
+    for (std::string line; std::getline(lines, line);)
+        if (!line.starts_with("plan against"))
+            BOOST_TEST(line.size() <= 80u, line);
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_chunk_is_found)
+{
+    auto& chunk = ledger["chunks"][1]["measured_seconds"];
+    chunk["backward"] = 2.0 * chunk["backward"].get<double>();
+    for (auto& rank : ledger["mean"]) {
+        auto& nanoseconds = rank["nanoseconds"];
+        nanoseconds["compute"] = 1.5 * nanoseconds["compute"].get<double>();
+        nanoseconds["update"] = 1.4 * nanoseconds["update"].get<double>();
+    }
+    const std::string said = text();
+    BOOST_TEST(said.find("they part most in computing: ") != std::string::npos, said);
+    BOOST_TEST(said.find("most of all in chunk 1: ") != std::string::npos, said);
+    BOOST_TEST(said.find("+100.0%") != std::string::npos, said);
+}
+
+BOOST_AUTO_TEST_CASE(jitter_is_no_fault_of_the_costs)
+{
+    for (auto& rank : ledger["mean"]) {
+        auto& nanoseconds = rank["nanoseconds"];
+        nanoseconds["jitter"] = 0.1 * nanoseconds["update"].get<double>();
+        nanoseconds["update"] = 1.1 * nanoseconds["update"].get<double>();
+    }
+    BOOST_TEST(text().find("they part most in jitter: ") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(other_layouts_are_not_compared)
+{
+    ledger["schedule"] = "zb-v";
+    BOOST_TEST(problem() == "the plan has schedule 1f1b, the traced run had zb-v");
+    ledger["schedule"] = "1f1b";
+    ledger["num_microbatches"] = 7;
+    BOOST_TEST(problem() == "the plan has micro-batches: 6, the traced run had 7");
+}
+
+BOOST_AUTO_TEST_CASE(faults_of_a_ledger_are_named)
+{
+    BOOST_CHECK_THROW(read_measured_run(run_dir / "nothing"), UserError);
+    ledger["format"] = "sluice-ledger-9";
+    BOOST_TEST(problem() == "the format is 'sluice-ledger-9', not 'sluice-ledger-1'");
+    ledger["format"] = "sluice-ledger-1";
+    ledger["mean"][0]["nanoseconds"].erase("jitter");
+    BOOST_TEST(problem().starts_with("this is not a ledger: "));
+    BOOST_TEST(problem().find("'jitter'") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
