@@ -13,7 +13,7 @@ namespace {
 
 /// Micro-batches times chunks: of each trial, and of the schedule itself. A trial of this size
 /// takes some 20 ms.
-constexpr std::int64_t most_tried = 1 << 14, most_made = 1 << 20;
+constexpr std::int64_t most_tried = 1 << 14, most_made = 1 << 18;
 /// A schedule tuned to costs that are not quite so must promise something.
 constexpr double worth_it = 0.995;
 
@@ -66,7 +66,7 @@ Schedule best_for_costs(Schedule family, std::span<const ChunkCosts> costs, std:
     const std::int64_t enough = 3 * std::int64_t{family.num_ranks()};
     const std::int64_t tried = std::clamp<std::int64_t>(
         most_tried / chunks, enough, std::max<std::int64_t>(enough, family.num_microbatches));
-    if (chunks * family.num_microbatches > most_made || chunks * tried > 4 * most_tried)
+    if (chunks * family.num_microbatches > most_made || chunks * tried > 2 * most_tried)
         return family;
     const ListScheduling setting = best_setting(
         first_microbatches(family, static_cast<std::int32_t>(tried)), costs, most_live);

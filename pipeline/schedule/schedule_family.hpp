@@ -52,10 +52,10 @@ struct ScheduleRequest {
     std::int32_t chunks_per_rank = 1;
     /// Additional forwards before the first backward, per rank behind: memory against exposed
     /// transfer time. Rank i starts with (P-1-i) (1 + extra_warmup) forwards, and (v-1) P more with
-    /// v chunks.
+    /// v chunks, which can use no more than 1.
     std::int32_t extra_warmup = 0;
-    /// Per chunk, in seconds: zero-bubble families place their weight gradients by them. Empty:
-    /// F = I = W = 1, transfers take nothing.
+    /// Per chunk, in seconds: all families but gpipe and 1f1b suit their order to them
+    /// (best_for_costs). Empty: the family's own order, made for F = I = W and fast transfers.
     std::vector<ChunkCosts> costs;
 };
 
