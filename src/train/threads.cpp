@@ -1,21 +1,12 @@
 #include "src/train/threads.hpp"
 
+#include "src/train/memory_budget.hpp"
+
 #include <algorithm>
-#include <cstdlib>
 #include <sched.h>
 #include <thread>
 
 namespace sluice {
-
-namespace {
-
-int number_from(const char* variable)
-{
-    const char* text = std::getenv(variable);
-    return text == nullptr ? 0 : std::atoi(text);
-}
-
-} // namespace
 
 int threads_for_this_rank(int requested)
 {
@@ -25,15 +16,8 @@ int threads_for_this_rank(int requested)
     cpu_set_t mask;
     CPU_ZERO(&mask);
     const int allowed = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : machine;
-    int local_ranks = 1;
-    for (const char* variable :
-         {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"})
-        if (const int count = number_from(variable); count > 0) {
-            local_ranks = count;
-            break;
-        }
     // A mask smaller than the machine is this rank's own share already.
-    return std::max(1, allowed < machine ? allowed : allowed / local_ranks);
+    return std::max(1, allowed < machine ? allowed : allowed / ranks_on_this_machine());
 }
 
 } // namespace sluice

@@ -50,7 +50,7 @@ class SameBits(RunTest):
                 (1, "zb-h1"), (2, "zb-h1"), (4, "zb-h1", "partition=2,2,2,0"), (3, "zb-h1"),
                 (2, "interleaved-zb", "chunks_per_rank=3"),
                 (1, "zb-v"), (2, "zb-v"), (3, "zb-v"), (2, "zb-v", "partition=1,2,3,0"),
-                (2, "v-half"), (3, "v-half"),
+                (1, "v-half"), (2, "v-half"), (3, "v-half"),
                 (2, "1f1b"), (3, "1f1b")):
             with self.subTest(ranks=ranks, schedule=schedule, others=others):
                 name = "-".join((str(ranks), schedule, *others)).replace(",", "_")
@@ -72,7 +72,7 @@ class SameBits(RunTest):
             rng = random.Random(seed)
             stops = sorted(rng.sample(range(1, self.updates), 3))
             name = f"moved-{seed}"
-            schedules = ("gpipe", "1f1b", "zb-h1", "zb-v")
+            schedules = ("gpipe", "1f1b", "zb-h1", "zb-v", "v-half")
             for before, after in zip([0, *stops], stops):
                 ranks, schedule = rng.choice((1, 2, 3)), rng.choice(schedules)
                 self.train(ranks, name, "--stop-after", after - before, expect=75,

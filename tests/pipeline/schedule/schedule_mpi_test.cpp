@@ -189,8 +189,7 @@ BOOST_AUTO_TEST_CASE(several_chunks_per_rank_finish)
 
 BOOST_AUTO_TEST_CASE(every_family_finishes)
 {
-    for (const ScheduleFamily family : {ScheduleFamily::interleaved_1f1b, ScheduleFamily::zb_h1,
-                                        ScheduleFamily::interleaved_zb, ScheduleFamily::zb_v})
+    for (const ScheduleFamily family : all_schedule_families)
         for (const std::int32_t microbatches : {1, 5}) {
             const Schedule schedule =
                 with_communication(make_schedule({.family = family,

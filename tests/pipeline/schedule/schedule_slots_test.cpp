@@ -337,8 +337,7 @@ BOOST_AUTO_TEST_CASE(slots_suffice_with_several_chunks_per_rank)
 BOOST_AUTO_TEST_CASE(slots_suffice_for_every_family)
 {
     std::uint64_t seed = 3000000;
-    for (const ScheduleFamily family : {ScheduleFamily::interleaved_1f1b, ScheduleFamily::zb_h1,
-                                        ScheduleFamily::interleaved_zb, ScheduleFamily::zb_v})
+    for (const ScheduleFamily family : all_schedule_families)
         for (const std::int32_t ranks : {1, 2, 3, 5})
             for (const std::int32_t microbatches : {1, 3, 8})
                 for (const std::int32_t ahead : {0, 1, 4})

@@ -1,0 +1,77 @@
+#include "src/train/memory_budget.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
+
+/// "max" and files that are not there set no limit.
+std::size_t limit_in(const std::filesystem::path& file)
+{
+    std::ifstream stream(file);
+    std::size_t bytes = 0;
+    return stream >> bytes ? bytes : no_limit;
+}
+
+/// From lines such as "0::/user.slice" (version 2) and "7:memory:/slurm/job_1" (version 1).
+std::size_t own_control_group_limit()
+{
+    std::size_t limit = no_limit;
+    std::ifstream groups("/proc/self/cgroup");
+    for (std::string line; std::getline(groups, line);) {
+        const std::size_t first = line.find(':');
+        const std::size_t second = line.find(':', first + 1);
+        if (first == std::string::npos || second == std::string::npos)
+            continue;
+        const std::string controllers = line.substr(first + 1, second - first - 1);
+        const std::string group = line.substr(second + 1);
+        if (controllers.empty())
+            limit = std::min(limit, control_group_limit("/sys/fs/cgroup", group));
+        else if (controllers == "memory")
+            limit = std::min(limit, control_group_limit("/sys/fs/cgroup/memory", group));
+    }
+    return limit;
+}
+
+} // namespace
+
+int ranks_on_this_machine()
+{
+    for (const char* variable :
+         {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"}) {
+        const char* text = std::getenv(variable);
+        if (const int count = text == nullptr ? 0 : std::atoi(text); count > 0)
+            return count;
+    }
+    return 1;
+}
+
+std::size_t control_group_limit(const std::filesystem::path& root,
+                                const std::filesystem::path& group)
+{
+    std::size_t limit = no_limit;
+    for (std::filesystem::path at = group.relative_path();; at = at.parent_path()) {
+        limit = std::min({limit, limit_in(root / at / "memory.max"),
+                          limit_in(root / at / "memory.limit_in_bytes")});
+        if (at.empty())
+            return limit;
+    }
+}
+
+std::size_t memory_per_rank()
+{
+    const auto machine = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                         static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
+    return std::min(machine, own_control_group_limit()) /
+           static_cast<std::size_t>(ranks_on_this_machine());
+}
+
+} // namespace sluice
