@@ -2,7 +2,10 @@
 
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
+#include "src/plan/candidate.hpp"
+#include "src/plan/memory_limit.hpp"
 #include "src/train/agreement.hpp"
+#include "src/train/memory_budget.hpp"
 
 #include <chrono>
 #include <cstdio>
@@ -46,7 +49,17 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     watch_ = std::make_unique<PeerWatch>(
         transport_, [this](int rank, int process) { peer_died(rank, process); });
     on_rank_zero(transport_, [&] { folder_.create_and_lock(); });
-    agree(transport_, [&] { trainer_ = std::make_unique<Trainer>(config, folder_, transport_); });
+    // The smallest over all ranks, so that all choose and refuse alike.
+    double bytes = -static_cast<double>(memory_per_rank());
+    transport_.max({&bytes, 1});
+    const auto bytes_per_rank = static_cast<std::size_t>(-bytes);
+    agree(transport_, [&] {
+        const int num_ranks = transport_.num_ranks() / config.pipeline.replicas;
+        const RunConfig settled = resolve_auto(config, num_ranks, bytes_per_rank);
+        RunPlan plan = plan_run(settled, num_ranks);
+        refuse_unless_it_fits(settled, plan, bytes_per_rank);
+        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, transport_);
+    });
     trainer_->start(resume);
     return static_cast<int>(trainer_->run(stop_after, fault));
 }

@@ -42,9 +42,9 @@ bool due(std::int64_t every, std::int64_t update) { return every > 0 && update %
 
 } // namespace
 
-Trainer::Trainer(const RunConfig& config, RunFolder& folder, Transport& transport)
+Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport)
     : config_(config), folder_(folder), replicas_(transport, config.pipeline.replicas),
-      plan_(plan_run(config, replicas_.ranks_per_replica())),
+      plan_(std::move(plan)),
       stage_(on_rank(plan_.stage, replicas_), plan_.program, plan_.slots, plan_.partition),
       executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
       exchange_(stage_, replicas_.peers(), verified(config)),

@@ -42,7 +42,8 @@ struct FaultInjection {
 class Trainer {
 public:
     /// Collective over all ranks of the job, which `transport` joins.
-    Trainer(const RunConfig& config, RunFolder& folder, Transport& transport);
+    /// `plan`: of `config` on the ranks of one replica.
+    Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport);
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
     void start(const ResumeRequest& resume);

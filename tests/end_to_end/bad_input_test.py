@@ -46,6 +46,24 @@ class RunFiles(RunTest):
     def test_partition_that_does_not_add_up(self):
         self.refuse("pipeline.partition", ranks=2, overrides=("pipeline.partition=3,4",))
 
+    def test_more_memory_than_there_is(self):
+        for schedule in ("1f1b", "auto"):
+            with self.subTest(schedule=schedule):
+                self.refuse("does not fit", "GB", "weights", ranks=2, overrides=(
+                    "model.hidden_size=16384", "model.intermediate_size=65536",
+                    f"pipeline.schedule={schedule}"))
+
+    def test_schedule_files_that_cannot_run(self):
+        path = self.folder / "schedule.txt"
+        for text, part in (("ranks 2 chunks 2", "microbatches"),
+                           ("ranks 2 chunks 2 microbatches 5\n0: 0F0 O\n1: 1F0 O\n", "cannot run"),
+                           ("ranks 1 chunks 1 microbatches 4\n0: 0F0 O\n", "1 ranks"),
+                           ("ranks 2 chunks 2 microbatches 4\n0: 0X0 O\n1: O\n", "0X0")):
+            with self.subTest(text=text):
+                path.write_text(text)
+                self.refuse("schedule.txt", part, ranks=2, overrides=(
+                    "pipeline.schedule=custom", f"pipeline.schedule_file={path}"))
+
     def test_missing_run_file(self):
         self.refuse("nowhere.toml", run_file=self.folder / "nowhere.toml")
 

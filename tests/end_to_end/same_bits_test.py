@@ -58,6 +58,11 @@ class SameBits(RunTest):
                 self.train(ranks, name, overrides=overrides + [f"pipeline.{one}" for one in others])
                 self.check(name)
 
+    def test_schedule_chosen_by_the_planner(self):
+        self.train(2, "auto", overrides=("pipeline.schedule=auto",))
+        self.check("auto")
+        self.assertNotIn('schedule = "auto"', (self.folder / "auto" / "config.toml").read_text())
+
     def test_schedule_from_a_file(self):
         printed = call(SLUICE, "plan", self.run_file, "--stages", "2", "--print-schedule", "--set",
                        "pipeline.schedule=zb-v")
