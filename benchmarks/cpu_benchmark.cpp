@@ -5,21 +5,15 @@
 // Ratios hold; absolute rates are this machine's. FLOPs are 6 N + 6 L d s per token (N without the
 // embedding, causal attention).
 
-#include "benchmarks/random_tokens.hpp"
+#include "benchmarks/rank_under_test.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/kernels/matmul.hpp"
-#include "pipeline/executor.hpp"
-#include "src/config/run_config.hpp"
-#include "src/train/optimizer.hpp"
 #include "src/train/process_memory.hpp"
-#include "src/train/run_plan.hpp"
 #include "src/train/threads.hpp"
-#include "src/train/update_reduction.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <fmt/format.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -27,21 +21,6 @@
 namespace {
 
 using namespace sluice;
-using Clock = std::chrono::steady_clock;
-
-double seconds_of(const std::function<void()>& work)
-{
-    const auto start = Clock::now();
-    work();
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values)
-{
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
-}
-
 /// Best rate of one square product on random data, the ceiling everything else is held to.
 double best_sgemm_gflops()
 {
@@ -74,30 +53,16 @@ nlohmann::json run_updates(const std::string& preset, int repeat, double& ceilin
                     "[data]\ntrain = \"none.h5\"\n[run]\nupdates = 100000\nseed = 1\n",
                     preset, num_microbatches),
         "benchmark", ".", {});
-    const RunPlan plan = plan_run(config, 1);
     const auto transport = make_in_process_transport();
-    Stage stage(plan.stage, plan.program, plan.slots, plan.partition);
-    for (const Parameter& parameter : stage.chunks().front().model->parameters())
-        initialize(config.model, 1, parameter);
-    Executor executor(plan.program, plan.slots, stage, *transport, VerifyTransfers::yes);
-    UpdateReduction reduction(config.model, plan.program, plan.partition);
-    RandomTokens tokens(config.model.vocab_size);
+    RankUnderTest rank(config, *transport);
     const std::int64_t tokens_per_update = config.batch.tokens_per_update();
 
     std::vector<double> compute, whole;
     for (int i = 0; i <= repeat; ++i) {
-        double seconds = 0.0;
-        const double total = seconds_of([&] {
-            stage.zero_gradients();
-            seconds = seconds_of(
-                [&] { executor.run_update(tokens, 1.0 / static_cast<double>(tokens_per_update)); });
-            const UpdateSummary summary =
-                reduction.reduce(stage, executor, *transport, 0, tokens_per_update, false);
-            adamw_step(stage, config.optimizer, 1e-4, summary.grad_norm, i + 1);
-        });
+        const RankUnderTest::Seconds seconds = rank.update(i + 1);
         if (i > 0) { // the first one warms up
-            compute.push_back(seconds);
-            whole.push_back(total);
+            compute.push_back(seconds.forward_backward);
+            whole.push_back(seconds.update);
         }
     }
     const double flops = flops_per_token(config.model, config.batch.seq_len) *
@@ -114,7 +79,7 @@ nlohmann::json run_updates(const std::string& preset, int repeat, double& ceilin
             {"tokens_per_second", static_cast<double>(tokens_per_update) / seconds},
             {"gflops", flops / seconds * 1e-9},
             {"share_of_sgemm", flops / seconds * 1e-9 / ceiling},
-            {"planned_mib", (plan.rank_bytes(0) + program_bytes) / 1048576.0},
+            {"planned_mib", (rank.plan().rank_bytes(0) + program_bytes) / 1048576.0},
             {"peak_mib", peak_resident_bytes() / 1048576.0}};
 }
 

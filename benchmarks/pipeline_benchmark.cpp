@@ -11,21 +11,14 @@
 // else. With more ranks than cores, chunks are timed by as many ranks at a time as there are cores,
 // and the bound is at least all work divided by the cores.
 
-#include "benchmarks/random_tokens.hpp"
+#include "benchmarks/rank_under_test.hpp"
 #include "core/parallel.hpp"
-#include "pipeline/idle_causes.hpp"
 #include "pipeline/simulator.hpp"
-#include "src/config/run_config.hpp"
-#include "src/train/optimizer.hpp"
 #include "src/train/process_memory.hpp"
-#include "src/train/run_plan.hpp"
 #include "src/train/threads.hpp"
-#include "src/train/update_reduction.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
-#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -33,8 +26,6 @@
 namespace {
 
 using namespace sluice;
-using Clock = std::chrono::steady_clock;
-
 /// A model whose parts weigh 16 decoder layers: 15 layers, and a head as heavy as one. It balances
 /// on 2, 4, 8 and 16 chunks.
 constexpr const char* run_text = R"(
@@ -61,19 +52,6 @@ seed = 1
 threads_per_rank = 1
 )";
 
-double seconds_of(const std::function<void()>& work)
-{
-    const auto start = Clock::now();
-    work();
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values)
-{
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
-}
-
 void randomize(const TensorView& tensor, std::uint64_t seed)
 {
     const RandomStream random(seed, "benchmark");
@@ -85,16 +63,9 @@ void randomize(const TensorView& tensor, std::uint64_t seed)
 class Case {
 public:
     Case(const RunConfig& config, Transport& transport)
-        : config_(config), transport_(transport), plan_(plan_run(config, transport.num_ranks())),
-          stage_(on_this_rank(), plan_.program, plan_.slots, plan_.partition),
-          executor_(plan_.program, plan_.slots, stage_, transport_, VerifyTransfers::yes),
-          reduction_(config.model, plan_.program, plan_.partition),
-          tokens_(config.model.vocab_size),
+        : transport_(transport), rank_(config, transport),
           num_cores_(static_cast<int>(std::thread::hardware_concurrency()))
     {
-        for (StageChunk& chunk : stage_.chunks())
-            for (const Parameter& parameter : chunk.model->parameters())
-                initialize(config.model, 1, parameter);
     }
 
     nlohmann::json run(int repeat)
@@ -102,7 +73,7 @@ public:
         const std::vector<ChunkCosts> costs = measure_costs(repeat);
         std::vector<double> seconds;
         for (int i = 0; i <= repeat; ++i) { // the first one warms up
-            const double one = update(i + 1);
+            const double one = rank_.update(i + 1).forward_backward;
             if (i > 0)
                 seconds.push_back(one);
         }
@@ -114,24 +85,17 @@ public:
     }
 
 private:
-    StageOptions on_this_rank() const
-    {
-        StageOptions options = plan_.stage;
-        options.rank = transport_.rank();
-        return options;
-    }
-
     /// Medians, the same on every rank.
     std::vector<ChunkCosts> measure_costs(int repeat)
     {
-        std::vector<double> flat(static_cast<std::size_t>(3 * plan_.program.num_chunks), 0.0);
+        std::vector<double> flat(static_cast<std::size_t>(3 * plan().program.num_chunks), 0.0);
         // Fewer repetitions would catch ranks that have not started yet.
         const int rounds = std::max(5, 2 * repeat);
         const int waves = (transport_.num_ranks() + num_cores_ - 1) / num_cores_;
         for (int wave = 0; wave < waves; ++wave) {
             transport_.barrier();
             if (transport_.rank() / num_cores_ == wave)
-                for (StageChunk& chunk : stage_.chunks())
+                for (StageChunk& chunk : rank_.stage().chunks())
                     measure(chunk, rounds, std::span(flat).subspan(3 * chunk.index, 3));
             transport_.barrier();
         }
@@ -151,20 +115,21 @@ private:
         std::vector<double> forward, input, weight;
         for (int i = 0; i < rounds; ++i) {
             if (range.embedding)
-                tokens_.inputs(i, model.input_tokens(0));
+                rank_.tokens().inputs(i, model.input_tokens(0));
             else
                 randomize(model.input(0), 7);
             if (range.head)
-                tokens_.targets(i, model.target_tokens(0));
+                rank_.tokens().targets(i, model.target_tokens(0));
             else
                 randomize(model.output_gradient(0), 8);
             forward.push_back(seconds_of([&] { model.forward(0, alphas); }));
             if (split) {
                 input.push_back(
-                    seconds_of([&] { model.backward_input(0, 0, alphas, loss_scale()); }));
+                    seconds_of([&] { model.backward_input(0, 0, alphas, rank_.loss_scale()); }));
                 weight.push_back(seconds_of([&] { model.backward_weight(0, 0, alphas); }));
             } else {
-                input.push_back(seconds_of([&] { model.backward(0, 0, alphas, loss_scale()); }));
+                input.push_back(
+                    seconds_of([&] { model.backward(0, 0, alphas, rank_.loss_scale()); }));
                 weight.push_back(0.0);
             }
         }
@@ -173,31 +138,10 @@ private:
         into[2] = median(weight);
     }
 
-    double loss_scale() const
-    {
-        return 1.0 / static_cast<double>(config_.batch.tokens_per_update());
-    }
-
-    /// Seconds of the pipelined part of one update, from when all ranks begin to when all are done.
-    double update(std::int64_t number)
-    {
-        stage_.zero_gradients();
-        transport_.barrier();
-        double seconds = seconds_of([&] {
-            executor_.run_update(tokens_, loss_scale());
-            transport_.barrier();
-        });
-        transport_.max({&seconds, 1});
-        const UpdateSummary summary = reduction_.reduce(stage_, executor_, transport_, 0,
-                                                        config_.batch.tokens_per_update(), false);
-        adamw_step(stage_, config_.optimizer, 1e-4, summary.grad_norm, number);
-        return seconds;
-    }
-
     nlohmann::json report(const std::vector<ChunkCosts>& costs, std::vector<double> seconds,
                           const std::vector<double>& resident) const
     {
-        const Simulation simulation = simulate(plan_.program, costs);
+        const Simulation simulation = simulate(plan().program, costs);
         const int num_ranks = transport_.num_ranks();
         double work = 0.0, heaviest = 0.0;
         for (const double busy : simulation.busy) {
@@ -209,35 +153,35 @@ private:
         std::sort(seconds.begin(), seconds.end());
         nlohmann::json memory = nlohmann::json::array(), activations = nlohmann::json::array();
         for (int rank = 0; rank < num_ranks; ++rank) {
-            memory.push_back(plan_.rank_bytes(rank) + program_bytes);
-            activations.push_back(plan_.rank_memory(rank).activation_bytes);
+            memory.push_back(plan().rank_bytes(rank) + program_bytes);
+            activations.push_back(plan().rank_memory(rank).activation_bytes);
         }
         const double typical = seconds[seconds.size() / 2];
-        return {
-            {"schedule", plan_.schedule_name},
-            {"num_ranks", num_ranks},
-            {"num_cores", num_cores_},
-            {"num_chunks", plan_.program.num_chunks},
-            {"num_microbatches", plan_.program.num_microbatches},
-            {"seconds", typical},
-            {"seconds_range", {seconds.front(), seconds.back()}},
-            {"tokens_per_second", static_cast<double>(config_.batch.tokens_per_update()) / typical},
-            {"bound_seconds", bound},
-            {"share_of_bound", bound / typical},
-            {"share_of_bound_range", {bound / seconds.back(), bound / seconds.front()}},
-            {"idle_bound", heaviest / simulation.total},
-            {"partition_bound", work / (heaviest * num_ranks)},
-            {"predicted_seconds_from_flops", predicted_from_flops(work)},
-            {"planned_bytes", memory},
-            {"resident_bytes", resident},
-            {"planned_activation_bytes", activations}};
+        return {{"schedule", plan().schedule_name},
+                {"num_ranks", num_ranks},
+                {"num_cores", num_cores_},
+                {"num_chunks", plan().program.num_chunks},
+                {"num_microbatches", plan().program.num_microbatches},
+                {"seconds", typical},
+                {"seconds_range", {seconds.front(), seconds.back()}},
+                {"tokens_per_second",
+                 static_cast<double>(rank_.config().batch.tokens_per_update()) / typical},
+                {"bound_seconds", bound},
+                {"share_of_bound", bound / typical},
+                {"share_of_bound_range", {bound / seconds.back(), bound / seconds.front()}},
+                {"idle_bound", heaviest / simulation.total},
+                {"partition_bound", work / (heaviest * num_ranks)},
+                {"predicted_seconds_from_flops", predicted_from_flops(work)},
+                {"planned_bytes", memory},
+                {"resident_bytes", resident},
+                {"planned_activation_bytes", activations}};
     }
 
     /// What the plan alone says, scaled to the measured total of work.
     double predicted_from_flops(double work) const
     {
         const Simulation simulation =
-            simulate(plan_.program, unit_costs(plan_.partition, plan_.costs));
+            simulate(plan().program, unit_costs(plan().partition, plan().costs));
         double units = 0.0;
         for (const double busy : simulation.busy)
             units += busy;
@@ -245,13 +189,10 @@ private:
         return std::max(simulation.total, by_cores) * work / units;
     }
 
-    const RunConfig& config_;
+    const RunPlan& plan() const { return rank_.plan(); }
+
     Transport& transport_;
-    RunPlan plan_;
-    Stage stage_;
-    Executor executor_;
-    UpdateReduction reduction_;
-    RandomTokens tokens_;
+    RankUnderTest rank_;
     int num_cores_;
 };
 
