@@ -93,7 +93,7 @@ int plan(const PlanOptions& options)
     const std::size_t bytes_per_rank =
         options.memory.empty() ? unlimited_bytes : bytes_from(options.memory, "--memory");
     const RunConfig asked = load_run_config(options.run_file, options.overrides);
-    check_layout(asked, options.num_stages);
+    check_layout(asked, options.num_stages * asked.pipeline.replicas);
     RunConfig config = asked;
     const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;
     if (options.print_schedule && !automatic) {
@@ -148,7 +148,9 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
         ->take_all()
         ->expected(1)
         ->allow_extra_args(false);
-    command->add_option("--stages,-n", options->num_stages, "Number of ranks of the pipeline")
+    command
+        ->add_option("--stages,-n", options->num_stages,
+                     "Number of ranks of one replica of the pipeline")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     command->add_option("--memory", options->memory,

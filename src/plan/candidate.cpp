@@ -57,7 +57,7 @@ bool possible(const RunConfig& config, const PipelineConfig& layout, int num_ran
     RunConfig with = config;
     with.pipeline = layout;
     try {
-        check_layout(with, num_ranks);
+        check_layout(with, num_ranks * layout.replicas);
         return true;
     } catch (const UserError&) {
         return false; // more chunks than layers, or another number than the partition's
@@ -106,21 +106,25 @@ Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& c
     const std::vector<ChunkCosts> chunks = costs_of_chunks(plan, costs);
     Candidate candidate;
     candidate.layout = config.pipeline;
-    candidate.idle = idle_of(plan.program, chunks, barrier_seconds(costs, num_ranks));
     candidate.ideal_seconds = ideal_seconds(plan.program, chunks);
     candidate.partition_bound =
         candidate.ideal_seconds / busiest_rank_seconds(plan.program, chunks);
+    const std::int32_t replicas = config.pipeline.replicas;
+    double exchange = 0.0; // every replica waits for the rank with most parameters
     for (int rank = 0; rank < num_ranks; ++rank) {
         const StageMemory memory = plan.rank_memory(rank);
-        candidate.optimizer_seconds =
-            std::max(candidate.optimizer_seconds,
-                     parameters_of(memory, plan.stage.backend) * costs.optimizer_per_parameter);
+        const double parameters = parameters_of(memory, plan.stage.backend);
+        candidate.optimizer_seconds = std::max(
+            candidate.optimizer_seconds, parameters / replicas * costs.optimizer_per_parameter);
+        exchange = std::max(exchange, exchange_seconds(costs, replicas, memory.gradient_bytes));
         if (total_bytes(memory) > candidate.peak_bytes) {
             candidate.peak_bytes = total_bytes(memory);
             candidate.fullest_rank = rank;
         }
         candidate.memory.push_back(memory);
     }
+    candidate.idle =
+        idle_of(plan.program, chunks, barrier_seconds(costs, num_ranks * replicas) + exchange);
     candidate.seconds_per_update = candidate.idle.total + candidate.optimizer_seconds;
     return candidate;
 }
@@ -202,7 +206,7 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
 {
     if (config.pipeline.schedule != PipelineScheduleKind::automatic)
         return config;
-    check_layout(config, num_ranks);
+    check_layout(config, num_ranks * config.pipeline.replicas);
     const auto candidates = price_all(
         config, num_ranks,
         costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}));

@@ -38,9 +38,11 @@ std::size_t total_bytes(const StageMemory& memory);
 /// What each chunk of the plan takes.
 std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& costs);
 
-/// Simulates the plan, and counts its memory. `config.pipeline` is what the plan was made from.
+/// Simulates the plan, and counts its memory. What replicas exchange counts to the barrier.
+/// `config.pipeline` is what the plan was made from.
 Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& costs);
 
+/// `num_ranks`, here and below: of one replica.
 /// Every schedule family, with 2, 4, 8 or 16 chunks per rank and deeper warm-ups where it takes
 /// them, as layers and a partition by hand allow; and first the layout in the run file, unless it
 /// is `auto`.

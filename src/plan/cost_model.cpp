@@ -63,4 +63,13 @@ double barrier_seconds(const CostModel& model, std::int32_t num_ranks)
     return 2.0 * static_cast<double>(depth) * model.transfer_latency;
 }
 
+double exchange_seconds(const CostModel& model, std::int32_t replicas, std::size_t gradient_bytes)
+{
+    const double others = static_cast<double>(replicas - 1);
+    return 2.0 * others *
+           (model.transfer_latency + static_cast<double>(gradient_bytes) /
+                                         static_cast<double>(replicas) /
+                                         model.transfer_bytes_per_second);
+}
+
 } // namespace sluice

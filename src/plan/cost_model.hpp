@@ -56,4 +56,9 @@ std::vector<ChunkCosts> chunk_costs(const CostModel& model, std::span<const Laye
 /// message's latency.
 double barrier_seconds(const CostModel& model, std::int32_t num_ranks);
 
+/// What `replicas` exchange at the optimizer step: a rank's gradients scattered to their owners and
+/// its weights gathered back, (R-1)/R of its bytes each way and as many messages. Counted whole,
+/// though part of it runs beside the last backward work.
+double exchange_seconds(const CostModel& model, std::int32_t replicas, std::size_t gradient_bytes);
+
 } // namespace sluice

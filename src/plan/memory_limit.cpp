@@ -148,7 +148,8 @@ void refuse_unless_it_fits(const RunConfig& config, const RunPlan& plan, std::si
             peak.rank, bytes_text(peak.bytes), bytes_text(bytes_per_rank),
             bytes_text(memory.parameter_bytes), bytes_text(memory.gradient_bytes),
             bytes_text(memory.optimizer_bytes), bytes_text(memory.activation_bytes),
-            bytes_text(memory.transfer_bytes), bytes_text(memory.scratch_bytes),
+            bytes_text(memory.transfer_bytes + memory.exchange_bytes),
+            bytes_text(memory.scratch_bytes),
             bytes_text(total_bytes(memory) - memory.total_bytes())),
         fmt::format("layout of {} rank{}", num_ranks, num_ranks == 1 ? "" : "s"), remedy);
 }

@@ -25,6 +25,7 @@ Json json_of(const StageMemory& memory)
             {"moments", memory.optimizer_bytes},
             {"activations", memory.activation_bytes},
             {"transfers", memory.transfer_bytes},
+            {"exchange", memory.exchange_bytes},
             {"scratch", memory.scratch_bytes},
             {"program", total_bytes(memory) - memory.total_bytes()},
             {"total", total_bytes(memory)}};
@@ -92,6 +93,7 @@ std::string plan_json(const PricedPlan& priced, const std::vector<Candidate>& ca
 {
     Json json = json_of(priced.candidate, bytes_per_rank);
     json.erase("asked");
+    json["replicas"] = priced.candidate.layout.replicas;
     json["num_ranks"] = priced.plan.program.num_ranks();
     json["num_microbatches"] = priced.plan.program.num_microbatches;
     json["costs"] = {{"source", priced.costs.source},

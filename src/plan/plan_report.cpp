@@ -91,15 +91,18 @@ std::string heading_text(const PricedPlan& priced)
     const RunConfig& config = priced.config;
     const double tokens = static_cast<double>(config.batch.tokens_per_update());
     const double flops = flops_per_token(config.model, config.batch.seq_len);
-    return fmt::format("{} parameters, {} layers on {} rank{}, {} micro-batches of {} x {} tokens\n"
-                       "{:.3f} GFLOP per token, {:.4g} TFLOP per update (6 N + 6 L d s per token)\n"
-                       "schedule {}; costs: {}\n",
-                       count_text(static_cast<double>(num_parameters(config.model))),
-                       config.model.num_layers, priced.plan.program.num_ranks(),
-                       priced.plan.program.num_ranks() == 1 ? "" : "s",
-                       config.batch.num_microbatches(), config.batch.micro_batch_size,
-                       config.batch.seq_len, flops * 1e-9, flops * tokens * 1e-12,
-                       layout_name(priced.candidate.layout), priced.costs.source);
+    return fmt::format(
+        "{} parameters, {} layers on {} rank{}{}, {} micro-batches of {} x {} tokens\n"
+        "{:.3f} GFLOP per token, {:.4g} TFLOP per update (6 N + 6 L d s per token)\n"
+        "schedule {}; costs: {}\n",
+        count_text(static_cast<double>(num_parameters(config.model))), config.model.num_layers,
+        priced.plan.program.num_ranks(), priced.plan.program.num_ranks() == 1 ? "" : "s",
+        config.pipeline.replicas > 1
+            ? fmt::format(" in each of {} replicas", config.pipeline.replicas)
+            : "",
+        priced.plan.program.num_microbatches, config.batch.micro_batch_size, config.batch.seq_len,
+        flops * 1e-9, flops * tokens * 1e-12, layout_name(priced.candidate.layout),
+        priced.costs.source);
 }
 
 std::string ranks_text(const PricedPlan& priced)
@@ -116,14 +119,14 @@ std::string ranks_text(const PricedPlan& priced)
     const std::vector<int> ranks = shown_ranks(num_ranks, candidate.fullest_rank);
     for (const int rank : ranks) {
         const StageMemory& memory = candidate.memory[static_cast<std::size_t>(rank)];
-        text += fmt::format("{:>4} {:<17}{:>6.2f}{:>8}{:>7}{:>8}{:>8}{:>6}{:>8}{:>7}\n", rank,
-                            layers_text(priced.plan, rank), cost_of_rank(priced.plan, rank),
-                            mb(memory.parameter_bytes), mb(memory.gradient_bytes),
-                            mb(memory.optimizer_bytes),
-                            mb(memory.activation_bytes + memory.scratch_bytes),
-                            mb(memory.transfer_bytes), mb(total_bytes(memory)),
-                            percent(candidate.idle.ranks[static_cast<std::size_t>(rank)].idle(),
-                                    candidate.seconds_per_update));
+        text += fmt::format(
+            "{:>4} {:<17}{:>6.2f}{:>8}{:>7}{:>8}{:>8}{:>6}{:>8}{:>7}\n", rank,
+            layers_text(priced.plan, rank), cost_of_rank(priced.plan, rank),
+            mb(memory.parameter_bytes), mb(memory.gradient_bytes), mb(memory.optimizer_bytes),
+            mb(memory.activation_bytes + memory.scratch_bytes),
+            mb(memory.transfer_bytes + memory.exchange_bytes), mb(total_bytes(memory)),
+            percent(candidate.idle.ranks[static_cast<std::size_t>(rank)].idle(),
+                    candidate.seconds_per_update));
     }
     if (static_cast<int>(ranks.size()) < num_ranks)
         text +=

@@ -72,6 +72,19 @@ BOOST_AUTO_TEST_CASE(times_are_those_of_the_simulation, *boost::unit_test::toler
     }
 }
 
+BOOST_AUTO_TEST_CASE(replicas_share_micro_batches_and_moments)
+{
+    const RunConfig one = test::small_run(), two = test::small_run({"pipeline.replicas=2"});
+    const CostModel costs = flop_costs(one);
+    const Candidate alone = price(one, plan_run(one, 3), costs);
+    const Candidate shared = price(two, plan_run(two, 3), costs);
+    BOOST_TEST(shared.ideal_seconds == alone.ideal_seconds / 2);
+    BOOST_TEST(shared.optimizer_seconds == alone.optimizer_seconds / 2);
+    BOOST_TEST(shared.idle.mean().barrier > alone.idle.mean().barrier);
+    BOOST_TEST(shared.memory[0].optimizer_bytes < alone.memory[0].optimizer_bytes);
+    BOOST_TEST(possible_layouts(two, 3).size() == possible_layouts(one, 3).size());
+}
+
 BOOST_AUTO_TEST_CASE(layouts_that_the_layers_allow)
 {
     const RunConfig config = test::small_run();

@@ -58,4 +58,15 @@ BOOST_AUTO_TEST_CASE(the_barrier_is_a_tree_there_and_back)
         BOOST_TEST(barrier_seconds(costs, ranks) == seconds);
 }
 
+// Two replicas of a rank with 2000 bytes: 1000 go out, 1000 come back, one message each.
+BOOST_AUTO_TEST_CASE(replicas_exchange_all_but_their_own)
+{
+    CostModel costs;
+    costs.transfer_latency = 0.5;
+    costs.transfer_bytes_per_second = 1000.0;
+    BOOST_TEST(exchange_seconds(costs, 1, 2000) == 0.0);
+    BOOST_TEST(exchange_seconds(costs, 2, 2000) == 2.0 * (0.5 + 1.0));
+    BOOST_TEST(exchange_seconds(costs, 4, 2000) == 6.0 * (0.5 + 0.5));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

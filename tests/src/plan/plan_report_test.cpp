@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(json_says_what_the_tables_say)
     BOOST_TEST(bytes["weights"].get<std::size_t>() + bytes["gradients"].get<std::size_t>() +
                    bytes["moments"].get<std::size_t>() + bytes["activations"].get<std::size_t>() +
                    bytes["transfers"].get<std::size_t>() + bytes["scratch"].get<std::size_t>() +
-                   bytes["program"].get<std::size_t>() ==
+                   bytes["program"].get<std::size_t>() + bytes["exchange"].get<std::size_t>() ==
                bytes["total"].get<std::size_t>());
     std::int64_t layers = 0;
     for (const auto& chunk : json["chunks"])
