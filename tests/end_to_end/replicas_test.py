@@ -1,6 +1,7 @@
 """Replicas: one result for any layout of a number of replicas, near to that of one; stop and resume
 across numbers of replicas; moments shared out; faults found whichever replica has them."""
 
+import shutil
 import unittest
 
 import h5py
@@ -74,6 +75,69 @@ class OneResultPerNumber(Replicas):
             self.assertAlmostEqual(one - planned, others * (moment_bytes - 2 * layer_bytes),
                                    delta=3_000)
             self.assertGreater(one - planned, 0)
+
+
+class StopAndResume(Replicas):
+    """Checkpoints of any (stages, replicas) load at any other, and go on as an undisturbed run."""
+
+    def continued(self, name, start, stages, replicas):
+        """A copy of a stopped run, finished on another layout."""
+        shutil.copytree(self.folder / start, self.folder / name)
+        return self.replicated(stages, replicas, name)
+
+    def test_every_way(self):
+        for stages, replicas, laters in ((1, 1, (2, 3)), (2, 2, (1, 3)), (1, 3, (3, 2))):
+            start = f"from-{stages}-{replicas}"
+            self.replicated(stages, replicas, start, "--stop-after", 4, expect=75)
+            for later in laters:
+                with self.subTest(saved=(stages, replicas), later=later):
+                    ways = [f"{start}-to-{later}-{p}" for p in (1, 2)]
+                    results = [self.continued(name, start, p + 1, later)
+                               for p, name in enumerate(ways)]
+                    self.assert_equal_runs(*ways)
+                    for result in results:
+                        warned = "rounded in another order" in result.stderr
+                        self.assertEqual(warned, later != replicas, result.stderr)
+
+    def test_the_same_number_continues_to_the_bit(self):
+        self.replicated(2, 2, "undisturbed")
+        self.replicated(2, 2, "moved", "--stop-after", 3, expect=75)
+        self.replicated(3, 2, "moved", "--stop-after", 2, expect=75)
+        self.replicated(1, 2, "moved")
+        self.assert_equal_runs("moved", "undisturbed")
+
+
+class Drills(Replicas):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls().replicated(1, 2, "whole")
+
+    def drill(self, name, fault, *parts):
+        result = self.replicated(2, 2, name, "--inject", fault, expect=70,
+                                 overrides=("checkpoint.every_updates=2",))
+        for part in parts:
+            self.assertIn(part, result.stderr)
+            self.assertIn(part, self.status(name)["reason"])
+        self.assertEqual(self.status(name)["state"], "failed")
+        self.replicated(1, 2, name)
+        self.assert_same_state(name, "whole")
+
+    def test_a_gradient_that_is_not_a_number(self):
+        for replica in (0, 1):
+            self.drill(f"nan-{replica}", f"nan-gradient@5:4:{replica}", f"replica {replica}",
+                       f"rank {2 * replica + 1}", "stage 1", "layer 4", "not finite")
+
+    def test_a_bit_flipped_between_stages(self):
+        self.drill("activation", "flip-activation@4:4:1", "an activation changed",
+                   "stage 1 (replica 1, rank 3)")
+
+    def test_a_gate_out_of_step(self):
+        self.drill("gate", "advance-gate@3:1:1", "replica 1, rank 2, stage 0, layer 1")
+
+    def test_weights_that_differ(self):
+        self.drill("weight", "flip-weight@5:5:1", "weights of stage 1 differ",
+                   "replica 1, rank 3")
 
 
 if __name__ == "__main__":

@@ -96,6 +96,17 @@ class Stopping(Processes):
                       "--verify")
         self.assertEqual(verify.returncode, 0, verify.stdout)
 
+    def test_a_killed_rank_of_a_replica_ends_the_job_with_one_message(self):
+        process = self.start(4, "replica", overrides=("batch.global_batch_size=8",
+                                                      "pipeline.replicas=2"))
+        self.wait_for_update("replica", 5)
+        os.kill(self.ranks_of(self.folder / "replica")[3], signal.SIGKILL)
+        output, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 71)
+        ours = [line for line in errors.splitlines() if line.startswith("sluice: ")]
+        self.assertEqual(len(ours), 1, errors)
+        self.assertIn("rank 3", ours[0])
+
     def test_two_runs_never_share_a_folder(self):
         process = self.start(1, "shared")
         self.wait_for_update("shared", 2)

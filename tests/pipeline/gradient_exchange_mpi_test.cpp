@@ -1,0 +1,305 @@
+// np: 2 3 4
+#include "pipeline/gradient_exchange.hpp"
+
+#include "core/error.hpp"
+#include "pipeline/schedule/schedule_checker.hpp"
+#include "tests/mpi_session.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+using namespace sluice;
+using sluice::testing::sends_started;
+using sluice::testing::shared_transport;
+
+namespace {
+
+/// The embedding is larger than a layer (and travels in pieces), the norms are smaller than a part.
+const ModelSpec model{.vocab_size = 700,
+                      .hidden_size = 12,
+                      .intermediate_size = 20,
+                      .num_layers = 3,
+                      .num_heads = 2,
+                      .max_seq_len = 4};
+constexpr std::size_t num_groups = 5; ///< embedding, three layers, final norm and head
+
+struct Replica {
+    Schedule program = with_communication(make_1f1b(1, 1));
+    ScheduleReport report = check_schedule(program);
+    Stage stage{
+        StageOptions{.model = model,
+                     .micro_batch = {1, 4},
+                     .backend = Backend::cpu,
+                     .warmup = WarmupSchedule::off,
+                     .warmup_steps = 1,
+                     .rank = 0,
+                     .moments = {shared_transport().rank(), shared_transport().num_ranks()}},
+        program,
+        report.slots,
+        {{.begin = 0, .end = 3, .embedding = true, .head = true}}};
+
+    std::span<Parameter> parameters() { return stage.chunks().front().model->parameters(); }
+
+    /// Backward order, as a chunk tells it: group by group from the last.
+    template <class Each>
+    void in_backward_order(const Each& each)
+    {
+        auto groups = groups_of(parameters());
+        std::reverse(groups.begin(), groups.end());
+        for (const ParameterGroup& group : groups)
+            each(parameters().subspan(group.first, group.last - group.first));
+    }
+};
+
+/// Numbers whose float sums depend on the order of addition.
+float gradient_of(int replica, std::size_t parameter, std::int64_t element, int update)
+{
+    const auto mixed = static_cast<std::uint32_t>(
+        (static_cast<std::uint64_t>(replica * 7919 + static_cast<int>(parameter) * 104729 +
+                                    update) *
+             1000003u +
+         static_cast<std::uint64_t>(element)) *
+        2654435761u);
+    return (static_cast<float>(mixed >> 8) / 16777216.0f - 0.5f) *
+           (replica % 2 == 0 ? 1.0f : 3e-3f);
+}
+
+float expected_sum(std::size_t parameter, std::int64_t element, int update)
+{
+    float sum = gradient_of(0, parameter, element, update);
+    for (int replica = 1; replica < shared_transport().num_ranks(); ++replica)
+        sum = sum + gradient_of(replica, parameter, element, update);
+    return sum;
+}
+
+void fill_gradients(Replica& replica, int update)
+{
+    std::size_t index = 0;
+    for (const Parameter& parameter : replica.parameters()) {
+        const auto gradient = parameter.gradient.elements<float>();
+        for (std::size_t i = 0; i < gradient.size(); ++i)
+            gradient[i] =
+                gradient_of(shared_transport().rank(), index, static_cast<std::int64_t>(i), update);
+        ++index;
+    }
+}
+
+/// Elements that are not what they should be: the sum where this replica owns them, elsewhere what
+/// it computed.
+std::int64_t num_wrong(Replica& replica, int update)
+{
+    std::int64_t wrong = 0;
+    std::size_t index = 0;
+    for (const Parameter& parameter : replica.parameters()) {
+        const auto gradient = parameter.gradient.elements<float>();
+        for (std::int64_t i = 0; i < parameter.gradient.num_elements(); ++i) {
+            const bool owned = i >= parameter.owned.begin && i < parameter.owned.end;
+            const float expected = owned ? expected_sum(index, i, update)
+                                         : gradient_of(shared_transport().rank(), index, i, update);
+            wrong += gradient[static_cast<std::size_t>(i)] != expected;
+        }
+        ++index;
+    }
+    return wrong;
+}
+
+/// Whether what was sent to each replica is what it received.
+bool checksums_agree(const GradientExchange& exchange)
+{
+    std::vector<double> sent(exchange.checksums().sent), received(sent.size(), 0.0);
+    received[static_cast<std::size_t>(shared_transport().rank())] = exchange.checksums().received;
+    shared_transport().sum(sent);
+    shared_transport().sum(received);
+    BOOST_TEST(*std::min_element(sent.begin(), sent.end()) > 0.0);
+    return sent == received;
+}
+
+/// Passes everything on, and flips one bit of a received message.
+class FlippingTransport final : public Transport {
+public:
+    explicit FlippingTransport(Transport& inner) : inner_(inner) {}
+    int rank() const override { return inner_.rank(); }
+    int num_ranks() const override { return inner_.num_ranks(); }
+    std::unique_ptr<Transport> split(int color, int key) override
+    {
+        return inner_.split(color, key);
+    }
+    MessageId send(const TensorView& tensor, int to, MessageLabel label) override
+    {
+        return inner_.send(tensor, to, label);
+    }
+    MessageId receive(const TensorView& tensor, int from, MessageLabel label) override
+    {
+        const MessageId message = inner_.receive(tensor, from, label);
+        if (flip && label.microbatch == 2) {
+            flipped_ = message;
+            bytes_ = static_cast<unsigned char*>(tensor.data);
+        }
+        return message;
+    }
+    void wait(MessageId message) override
+    {
+        inner_.wait(message);
+        if (message != 0 && message == flipped_)
+            bytes_[7] ^= 0x10;
+    }
+    bool is_done(MessageId message) override { return inner_.is_done(message); }
+    void progress() override { inner_.progress(); }
+    void sum(std::span<double> values) override { inner_.sum(values); }
+    void max(std::span<double> values) override { inner_.max(values); }
+    void broadcast(std::span<std::byte> bytes, int root) override { inner_.broadcast(bytes, root); }
+    std::vector<std::string> gather_text(const std::string& text) override
+    {
+        return inner_.gather_text(text);
+    }
+    void barrier() override { inner_.barrier(); }
+    [[noreturn]] void abort(int code) override
+    {
+        inner_.abort(code);
+        std::abort();
+    }
+    bool flip = false;
+
+private:
+    Transport& inner_;
+    MessageId flipped_ = 0;
+    unsigned char* bytes_ = nullptr;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(gradient_exchange)
+
+BOOST_AUTO_TEST_CASE(sums_are_in_the_order_of_the_replicas)
+{
+    Replica replica;
+    GradientExchange exchange(replica.stage, shared_transport(), VerifyTransfers::yes);
+    for (const int update : {1, 2, 3}) {
+        fill_gradients(replica, update);
+        replica.in_backward_order([&](std::span<const Parameter> parameters) {
+            exchange.gradients_done(parameters);
+            exchange.progress();
+        });
+        exchange.finish();
+        BOOST_TEST(num_wrong(replica, update) == 0);
+        BOOST_TEST(checksums_agree(exchange));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_group_arrives_while_others_are_still_being_computed)
+{
+    Replica replica;
+    GradientExchange exchange(replica.stage, shared_transport(), VerifyTransfers::no);
+    fill_gradients(replica, 4);
+    const std::span<Parameter> parameters = replica.parameters();
+    const ParameterGroup layer = groups_of(parameters)[3];
+    const auto members =
+        std::span<const Parameter>(parameters).subspan(layer.first, layer.last - layer.first);
+    const auto owned = std::find_if(members.begin(), members.end(),
+                                    [](const Parameter& one) { return !one.owned.empty(); });
+    BOOST_REQUIRE(owned != members.end());
+    const std::size_t index = static_cast<std::size_t>(owned - members.begin()) + layer.first;
+    // Only this group is final; the tests' watchdog ends a wait for ever.
+    exchange.gradients_done(members);
+    while (owned->owned_gradient().as<float>()[0] != expected_sum(index, owned->owned.begin, 4))
+        exchange.progress();
+    BOOST_CHECK_THROW(exchange.finish(), InvariantError); // others are missing
+    BOOST_CHECK_THROW(exchange.gradients_done(members), InvariantError);
+    replica.in_backward_order([&](std::span<const Parameter> group) {
+        if (group.data() != members.data())
+            exchange.gradients_done(group);
+    });
+    exchange.finish();
+    BOOST_TEST(num_wrong(replica, 4) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(parameters_may_become_final_one_by_one)
+{
+    Replica replica;
+    GradientExchange exchange(replica.stage, shared_transport(), VerifyTransfers::yes);
+    fill_gradients(replica, 5);
+    for (const Parameter& parameter : replica.parameters())
+        exchange.gradients_done({&parameter, 1});
+    exchange.finish();
+    BOOST_TEST(num_wrong(replica, 5) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(weights_come_back_from_their_owners)
+{
+    Replica replica;
+    GradientExchange exchange(replica.stage, shared_transport(), VerifyTransfers::yes);
+    for (const Parameter& parameter : replica.parameters())
+        for (const std::int64_t i : {std::int64_t{0}, parameter.owned.size() - 1})
+            if (!parameter.owned.empty())
+                parameter.owned_value().as<float>()[i] =
+                    static_cast<float>(parameter.owned.begin + i + 1);
+    const std::int64_t before = sends_started();
+    exchange.gather_weights();
+    BOOST_TEST(sends_started() - before ==
+               static_cast<std::int64_t>(num_groups) * (shared_transport().num_ranks() - 1));
+    std::size_t index = 0;
+    for (const ParameterGroup& group : groups_of(replica.parameters()))
+        for (; index < group.last; ++index)
+            for (int owner = 0; owner < shared_transport().num_ranks(); ++owner) {
+                const Parameter& parameter = replica.parameters()[index];
+                const ElementRange part =
+                    owned_elements(group, parameter, {owner, shared_transport().num_ranks()});
+                if (part.empty())
+                    continue;
+                BOOST_TEST(parameter.value.as<float>()[part.begin] ==
+                           static_cast<float>(part.begin + 1));
+                BOOST_TEST(parameter.value.as<float>()[part.end - 1] ==
+                           static_cast<float>(part.end));
+            }
+}
+
+BOOST_AUTO_TEST_CASE(one_message_per_piece_and_peer)
+{
+    Replica replica;
+    GradientExchange exchange(replica.stage, shared_transport(), VerifyTransfers::no);
+    const auto groups = groups_of(replica.parameters());
+    const std::int64_t layer = groups[1].value.num_elements();
+    std::int64_t num_pieces = 0;
+    for (const ParameterGroup& group : groups)
+        num_pieces += (group.value.num_elements() + layer - 1) / layer;
+    BOOST_TEST(num_pieces > static_cast<std::int64_t>(num_groups));
+    const std::int64_t before = sends_started();
+    exchange.gradients_done(replica.parameters());
+    exchange.finish();
+    BOOST_TEST(sends_started() - before == num_pieces * (shared_transport().num_ranks() - 1));
+}
+
+BOOST_AUTO_TEST_CASE(a_bit_flipped_on_the_way_changes_the_checksums)
+{
+    Replica replica;
+    FlippingTransport transport(shared_transport());
+    GradientExchange exchange(replica.stage, transport, VerifyTransfers::yes);
+    for (const bool flip : {false, true}) {
+        transport.flip = flip && transport.rank() == 1;
+        fill_gradients(replica, 6);
+        exchange.gradients_done(replica.parameters());
+        exchange.finish();
+        BOOST_TEST(checksums_agree(exchange) == !flip);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(buffers_are_those_of_the_plan)
+{
+    const int num_replicas = shared_transport().num_ranks();
+    BOOST_TEST(exchange_bytes(model, DType::f32, 1) == 0U);
+    Arena counting, moments;
+    const auto layer = groups_of(allocate_parameters(model, {.begin = 0, .end = 1}, DType::f32, {},
+                                                     counting, moments))
+                           .front()
+                           .value.num_bytes();
+    const std::size_t others = 2 * layer * static_cast<std::size_t>(num_replicas - 1) /
+                               static_cast<std::size_t>(num_replicas);
+    BOOST_TEST(exchange_bytes(model, DType::f32, num_replicas) >= others);
+    BOOST_TEST(exchange_bytes(model, DType::f32, num_replicas) <=
+               others + 2 * 64 * static_cast<std::size_t>(num_replicas));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,128 @@
+// np: 2 3 4
+#include "src/train/checkpointing.hpp"
+
+#include "pipeline/schedule/schedule_checker.hpp"
+#include "src/train/agreement.hpp"
+#include "tests/mpi_session.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <sys/resource.h>
+#include <unistd.h>
+
+using namespace sluice;
+using sluice::testing::shared_transport;
+namespace fs = std::filesystem;
+
+namespace {
+
+const ModelSpec model{.vocab_size = 100,
+                      .hidden_size = 12,
+                      .intermediate_size = 20,
+                      .num_layers = 3,
+                      .num_heads = 2,
+                      .max_seq_len = 4};
+
+/// A replica of one stage that holds part `shard.index` of `shard.count` of the moments.
+struct OneStage {
+    explicit OneStage(MomentShard shard)
+        : stage(StageOptions{.model = model,
+                             .micro_batch = {1, 4},
+                             .backend = Backend::cpu,
+                             .warmup = WarmupSchedule::off,
+                             .warmup_steps = 1,
+                             .rank = 0,
+                             .moments = shard},
+                program, report.slots, {{.begin = 0, .end = 3, .embedding = true, .head = true}})
+    {
+    }
+    Schedule program = with_communication(make_1f1b(1, 1));
+    ScheduleReport report = check_schedule(program);
+    Stage stage;
+
+    std::span<Parameter> parameters() { return stage.chunks().front().model->parameters(); }
+
+    /// Calls each(number, expected) for every weight and moment held here.
+    template <class Each>
+    void for_each_number(const Each& each)
+    {
+        for (const Parameter& parameter : parameters()) {
+            const auto place = static_cast<float>(1000 * parameter.spec.index);
+            for (std::int64_t i = 0; i < parameter.value.num_elements(); ++i)
+                each(parameter.value.as<float>()[i], place + static_cast<float>(i) + 0.25f);
+            for (std::int64_t i = 0; i < parameter.owned.size(); ++i) {
+                const float element = place + static_cast<float>(parameter.owned.begin + i);
+                each(parameter.first_moment.as<float>()[i], element + 0.5f);
+                each(parameter.second_moment.as<float>()[i], -element);
+            }
+        }
+    }
+    std::int64_t num_wrong()
+    {
+        std::int64_t wrong = 0;
+        for_each_number([&](float found, float expected) { wrong += found != expected; });
+        return wrong;
+    }
+};
+
+/// One folder for all ranks.
+fs::path shared_folder(const char* name)
+{
+    return fs::temp_directory_path() /
+           (std::string("sluice-") + name + "-" + std::to_string(getppid()));
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(checkpointing)
+
+BOOST_AUTO_TEST_CASE(moments_of_all_replicas_are_saved_and_load_at_any_number)
+{
+    Transport& world = shared_transport();
+    const Replicas replicas(world, world.num_ranks());
+    OneStage saved({replicas.index(), replicas.count()});
+    saved.for_each_number([](float& number, float expected) { number = expected; });
+    const fs::path folder = shared_folder("moments");
+    save_checkpoint(folder, saved.stage, replicas, {.update = 3}, small());
+    BOOST_TEST(saved.num_wrong() == 0);
+
+    const CheckpointReader reader(folder / checkpoint_folder_name(3));
+    BOOST_TEST(reader.verify().empty());
+    BOOST_TEST(reader.num_stages() == 1);
+    for (const MomentShard shard : {MomentShard{0, 1}, MomentShard{world.rank(), world.num_ranks()},
+                                    MomentShard{world.rank(), 7}, MomentShard{6, 7}}) {
+        OneStage loaded(shard);
+        restore_stage(reader, loaded.stage);
+        BOOST_TEST(loaded.num_wrong() == 0, "part " << shard.index << " of " << shard.count);
+    }
+    world.barrier();
+    on_rank_zero(world, [&] { fs::remove_all(folder); });
+}
+
+// The file system refuses in the middle of the moments: nobody may be left waiting.
+BOOST_AUTO_TEST_CASE(a_save_that_fails_fails_on_all_replicas)
+{
+    Transport& world = shared_transport();
+    const Replicas replicas(world, world.num_ranks());
+    OneStage stage({replicas.index(), replicas.count()});
+    const fs::path folder = shared_folder("full");
+    rlimit old{};
+    getrlimit(RLIMIT_FSIZE, &old);
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit tight{20000, old.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &tight);
+    BOOST_CHECK_THROW(save_checkpoint(folder, stage.stage, replicas, {.update = 4}, small()),
+                      AgreedError);
+    setrlimit(RLIMIT_FSIZE, &old);
+    BOOST_TEST(list_checkpoints(folder).empty());
+    save_checkpoint(folder, stage.stage, replicas, {.update = 4}, small());
+    BOOST_TEST(list_checkpoints(folder).size() == 1U);
+    world.barrier();
+    on_rank_zero(world, [&] { fs::remove_all(folder); });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
