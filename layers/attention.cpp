@@ -47,9 +47,9 @@ void Attention::backward_input(const Stream& stream, const AttentionActivations&
 }
 
 void Attention::backward_weight(const Stream& stream, const TensorView& u,
-                                const AttentionGradients& gradients) const
+                                const TensorView& dqkv) const
 {
-    linear_backward_weight(stream, gradients.qkv, u, qkv.gradient);
+    linear_backward_weight(stream, dqkv, u, qkv.gradient);
 }
 
 } // namespace sluice

@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-/// Kept from forward until the weight gradient is done.
+/// What the forward pass leaves for the backward pass.
 struct AttentionActivations {
     TensorView qkv;       ///< [N,3C] rotated; q, k, v behind one another in each row
     TensorView heads;     ///< [N,C]
@@ -19,7 +19,7 @@ struct AttentionActivations {
 struct AttentionGradients {
     TensorView heads;   ///< [N,C] scratch, the gradient that comes from the output projection
     TensorView row_dot; ///< [B,H,T] scratch
-    TensorView qkv;     ///< [N,3C] needed until the weight gradient is done
+    TensorView qkv;     ///< [N,3C] overwritten
 };
 
 struct Attention {
@@ -33,13 +33,14 @@ struct Attention {
                  const AttentionActivations& activations) const;
 
     /// From gradients.heads: gradients.qkv overwritten, du [N,C] = gradient + addend overwritten.
+    /// du may be gradients.heads.
     void backward_input(const Stream& stream, const AttentionActivations& activations,
                         const AttentionGradients& gradients, const TensorView& du,
                         const Addend& addend) const;
 
-    /// ACCUMULATES the gradient of `qkv`.
-    void backward_weight(const Stream& stream, const TensorView& u,
-                         const AttentionGradients& gradients) const;
+    /// dqkv [N,3C] in, what backward_input() left in gradients.qkv. ACCUMULATES the gradient of
+    /// `qkv`.
+    void backward_weight(const Stream& stream, const TensorView& u, const TensorView& dqkv) const;
 
 private:
     Shape qkv_shape() const;   ///< [B,T,3,H,D]

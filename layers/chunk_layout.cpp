@@ -1,7 +1,5 @@
 #include "layers/chunk_layout.hpp"
 
-#include <optional>
-
 namespace sluice {
 
 namespace {
@@ -33,7 +31,15 @@ void check(const ModelChunkOptions& options)
                                      << spec.max_seq_len);
 }
 
-ActivationSlot allocate_slot(const ModelChunkOptions& options, Arena& arena)
+DecoderLayerActivations allocate_part(const ModelChunkOptions& options, ActivationPart part,
+                                      Arena& arena)
+{
+    return allocate_activations(options.model, options.micro_batch, compute_dtype(options.backend),
+                                options.recompute, part, arena);
+}
+
+ActivationSlot allocate_slot(const ModelChunkOptions& options,
+                             const DecoderLayerActivations& recomputed, Arena& arena)
 {
     const Extents extents(options);
     ActivationSlot slot;
@@ -43,101 +49,54 @@ ActivationSlot allocate_slot(const ModelChunkOptions& options, Arena& arena)
         slot.target_tokens = arena.allocate(DType::i32, {extents.n});
     slot.input = slot.output = arena.allocate(extents.dtype, extents.stream());
     for (std::int64_t layer = 0; layer < options.range.num_layers(); ++layer) {
-        slot.layers.push_back(allocate_activations(options.model, options.micro_batch,
-                                                   extents.dtype, slot.output, arena));
+        slot.layers.push_back(
+            overlay(recomputed, allocate_part(options, ActivationPart::kept, arena)));
+        link(options.model, slot.output, slot.layers.back());
         slot.output = slot.layers.back().mlp_residual.y;
     }
     return slot;
 }
 
-/// Gradient buffers that no weight gradient needs later (scratch), or that it does (kept: scratch
-/// as well when it follows at once, else per slot).
-class GradientAllocator {
-public:
-    GradientAllocator(const ModelChunkOptions& options, ChunkArenas& arenas)
-        : options_(options), extents_(options), arenas_(arenas),
-          sandwich_(options.model.arrangement == Arrangement::sandwich)
-    {
-        if (options.range.num_layers() == 0)
-            return;
-        const ModelSpec& spec = options.model;
-        shared_.mlp_h = scratch({extents_.n, extents_.f});
-        shared_.attention.heads = scratch(extents_.stream());
-        shared_.attention.row_dot = scratch(
-            {options.micro_batch.num_sequences, spec.num_heads, options.micro_batch.seq_len});
-        if (split())
-            return;
-        shared_.attention.qkv = scratch({extents_.n, 3 * extents_.c});
-        if (sandwich_)
-            shared_.attention_residual.projected = shared_.mlp_residual.projected =
-                scratch(extents_.stream());
+GradientSlot allocate_gradient_slot(const ModelChunkOptions& options, Arena& arena)
+{
+    const Extents extents(options);
+    const LayerRange& range = options.range;
+    const bool split = options.split == BackwardSplit::split;
+    const auto stream_gradient = [&] { return arena.allocate(extents.dtype, extents.stream()); };
+    GradientSlot slot;
+    if (range.num_layers() == 0) { // both ends are one place
+        if (!range.embedding || !range.head)
+            slot.input = slot.output = stream_gradient();
+        return slot;
     }
+    if (!range.embedding || (split && !norms_input(options.model.arrangement)))
+        slot.input = stream_gradient();
+    if (!range.head)
+        slot.output = stream_gradient();
+    for (std::int64_t layer = 0; layer < range.num_layers(); ++layer)
+        slot.layers.push_back(
+            split ? allocate_part(options, ActivationPart::recomputed_for_weights, arena)
+                  : DecoderLayerActivations{});
+    return slot;
+}
 
-    GradientSlot slot(Arena& arena)
-    {
-        slot_arena_ = &arena;
-        const std::int64_t num_places = 2 * options_.range.num_layers() + 1;
-        std::vector<TensorView> stream;
-        for (std::int64_t place = 0; place < num_places; ++place)
-            stream.push_back(residual_stream(place, num_places));
-        GradientSlot made{.input = stream.front(), .output = stream.back(), .layers = {}};
-        for (std::size_t place = 0; place + 2 < stream.size(); place += 2)
-            made.layers.push_back(layer(stream[place], stream[place + 1], stream[place + 2]));
-        return made;
-    }
-
-private:
-    bool split() const { return options_.split == BackwardSplit::split; }
-
-    TensorView scratch(const Shape& shape)
-    {
-        return arenas_.scratch.allocate(extents_.dtype, shape);
-    }
-    TensorView kept(const Shape& shape) { return slot_arena_->allocate(extents_.dtype, shape); }
-
-    /// Kept: what is exchanged with other chunks, what the embedding's gradient needs, and, except
-    /// in sandwich (which keeps the gradient of its product instead), what the output projections'
-    /// gradients need.
-    TensorView residual_stream(std::int64_t place, std::int64_t num_places)
-    {
-        const bool first = place == 0;
-        const bool last = place == num_places - 1;
-        const bool exchanged =
-            (first && !options_.range.embedding) || (last && !options_.range.head);
-        if (exchanged || (split() && (first || !sandwich_)))
-            return kept(extents_.stream());
-        std::optional<TensorView>& buffer = alternating_[place % 2];
-        if (!buffer)
-            buffer = scratch(extents_.stream());
-        return *buffer;
-    }
-
-    DecoderLayerGradients layer(const TensorView& input, const TensorView& middle,
-                                const TensorView& output)
-    {
-        DecoderLayerGradients made = shared_;
-        made.attention_residual.x = input;
-        made.attention_residual.y = made.mlp_residual.x = middle;
-        made.mlp_residual.y = output;
-        if (split())
-            made.attention.qkv = kept({extents_.n, 3 * extents_.c});
-        for (ResidualGradients* residual : {&made.attention_residual, &made.mlp_residual}) {
-            if (!sandwich_)
-                residual->projected = residual->y;
-            else if (split())
-                residual->projected = kept(extents_.stream());
-        }
-        return made;
-    }
-
-    const ModelChunkOptions& options_;
-    const Extents extents_;
-    ChunkArenas& arenas_;
-    Arena* slot_arena_ = nullptr;
-    const bool sandwich_;
-    DecoderLayerGradients shared_;
-    std::optional<TensorView> alternating_[2];
-};
+LayerScratch allocate_layer_scratch(const ModelChunkOptions& options, Arena& arena)
+{
+    const Extents extents(options);
+    const MicroBatchShape& micro_batch = options.micro_batch;
+    LayerScratch scratch;
+    scratch.activations =
+        overlay(allocate_part(options, ActivationPart::recomputed_for_weights, arena),
+                allocate_part(options, ActivationPart::recomputed_for_input, arena));
+    scratch.stream_gradient = arena.allocate(extents.dtype, extents.stream());
+    scratch.attention = {
+        .heads = scratch.stream_gradient,
+        .row_dot = arena.allocate(extents.dtype, {micro_batch.num_sequences,
+                                                  options.model.num_heads, micro_batch.seq_len}),
+        .qkv = arena.allocate(extents.dtype, {extents.n, 3 * extents.c})};
+    scratch.mlp_h = arena.allocate(extents.dtype, {extents.n, extents.f});
+    return scratch;
+}
 
 } // namespace
 
@@ -152,18 +111,63 @@ DType compute_dtype(Backend backend)
     return DType::f32;
 }
 
+TensorView ChunkLayout::input_gradient(const ActivationSlot& slot,
+                                       const GradientSlot& gradients) const
+{
+    if (!gradients.input.empty())
+        return gradients.input;
+    return slot.layers.empty() || norms_input(model.arrangement) ? slot.input
+                                                                 : scratch.stream_gradient;
+}
+
+TensorView ChunkLayout::output_gradient(const ActivationSlot& slot,
+                                        const GradientSlot& gradients) const
+{
+    if (slot.layers.empty())
+        return input_gradient(slot, gradients);
+    if (!gradients.output.empty())
+        return gradients.output;
+    return norms_input(model.arrangement) ? slot.output : scratch.stream_gradient;
+}
+
+LayerBackward ChunkLayout::backward_of(std::size_t layer, const ActivationSlot& slot,
+                                       const GradientSlot& gradients) const
+{
+    LayerBackward made{.activations = overlay(slot.layers[layer], gradients.layers[layer]),
+                       .gradients = {.attention_residual = {},
+                                     .attention = scratch.attention,
+                                     .mlp_residual = {},
+                                     .mlp_h = scratch.mlp_h}};
+    auto& [attention, heads, mlp, mlp_h] = made.gradients;
+    link(model, slot.layers[layer].attention_residual.x, made.activations);
+    const bool on_stream = norms_input(model.arrangement);
+    const auto gradient_at = [&](const TensorView& stream) {
+        return on_stream ? stream : scratch.stream_gradient;
+    };
+    mlp.y = layer + 1 == slot.layers.size() ? output_gradient(slot, gradients)
+                                            : gradient_at(made.activations.mlp_residual.y);
+    mlp.x = attention.y = gradient_at(made.activations.mlp_residual.x);
+    attention.x = layer == 0 ? input_gradient(slot, gradients)
+                             : gradient_at(made.activations.attention_residual.x);
+    mlp.u = on_stream ? scratch.stream_gradient : mlp.x;
+    attention.u = on_stream ? scratch.stream_gradient : attention.x;
+    return made;
+}
+
 ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
 {
     check(options);
     const Extents extents(options);
     ChunkLayout layout;
+    layout.model = options.model;
     layout.parameters = allocate_parameters(options.model, options.range, extents.dtype,
                                             options.moments, arenas.parameters, arenas.moments);
+    if (options.range.num_layers() > 0)
+        layout.scratch = allocate_layer_scratch(options, arenas.scratch);
     for (Arena& arena : arenas.slots)
-        layout.slots.push_back(allocate_slot(options, arena));
-    GradientAllocator gradients(options, arenas);
+        layout.slots.push_back(allocate_slot(options, layout.scratch.activations, arena));
     for (Arena& arena : arenas.gradient_slots)
-        layout.gradient_slots.push_back(gradients.slot(arena));
+        layout.gradient_slots.push_back(allocate_gradient_slot(options, arena));
     const Shape table{options.micro_batch.seq_len, options.model.head_dim() / 2};
     layout.cos = arenas.tables.allocate(extents.dtype, table);
     layout.sin = arenas.tables.allocate(extents.dtype, table);

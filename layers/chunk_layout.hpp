@@ -1,9 +1,13 @@
 // Where everything of a chunk lies: one description, laid out on arenas that only count (the plan)
 // or on real ones (the chunk), so that plan and chunk cannot differ.
 //
-// The gradient of the residual stream passes 2 L + 1 places: behind each of the chunk's 2 L
-// branches, and in front of the first. Without delayed weight gradients two buffers in turn serve
-// the inner ones.
+// The gradient of the residual stream lies at the chunk's ends in the gradient slot, to be
+// exchanged with other chunks. In between, where sub-layers' inputs are normed, it lies on the
+// stream itself, which is dead by then, and stays for the weight gradients. Where they are not
+// (post, deepnorm), the sub-layers' inputs are the stream and the weight gradients need it: there
+// the gradient lies in scratch, and what weight gradients need of it on the output norms' inputs.
+// A chunk with the embedding and delayed weight gradients then keeps its input's gradient in the
+// gradient slot although no other chunk takes it.
 #pragma once
 
 #include "layers/decoder_layer.hpp"
@@ -28,22 +32,47 @@ struct ActivationSlot {
     TensorView target_tokens; ///< [N] i32, with the head
     TensorView input;         ///< [N,C]
     TensorView output;        ///< [N,C]; `input` itself in a chunk without layers
+    /// As the forward pass sees them; what is computed again lies in scratch.
     std::vector<DecoderLayerActivations> layers;
 };
 
+/// Empty views lie elsewhere.
 struct GradientSlot {
-    TensorView input;  ///< [N,C]
-    TensorView output; ///< [N,C]
-    std::vector<DecoderLayerGradients> layers;
+    TensorView input;                            ///< [N,C]
+    TensorView output;                           ///< [N,C]
+    std::vector<DecoderLayerActivations> layers; ///< what is computed again for weight gradients
+};
+
+/// Shared by all layers and slots.
+struct LayerScratch {
+    DecoderLayerActivations activations; ///< what is computed again
+    TensorView stream_gradient;          ///< [N,C] at a place of the stream, or inside a branch
+    AttentionGradients attention;        ///< its heads are stream_gradient
+    TensorView mlp_h;                    ///< [N,F]
+};
+
+/// What the backward pass of one layer works on.
+struct LayerBackward {
+    DecoderLayerActivations activations;
+    DecoderLayerGradients gradients;
 };
 
 struct ChunkLayout {
+    ModelSpec model;
     std::vector<Parameter> parameters;
     std::vector<ActivationSlot> slots;
     std::vector<GradientSlot> gradient_slots;
+    LayerScratch scratch;
     TensorView cos, sin;       ///< [T,D/2]
     TensorView sum_of_squares; ///< [1] f64
     LossHeadScratch loss_head; ///< with the head
+
+    /// [N,C] gradients at the chunk's two ends.
+    TensorView input_gradient(const ActivationSlot& slot, const GradientSlot& gradients) const;
+    TensorView output_gradient(const ActivationSlot& slot, const GradientSlot& gradients) const;
+    /// `layer` counts from 0 in this chunk.
+    LayerBackward backward_of(std::size_t layer, const ActivationSlot& slot,
+                              const GradientSlot& gradients) const;
 };
 
 /// f32 on the cpu backend, f64 on the reference.

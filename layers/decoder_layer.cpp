@@ -1,5 +1,7 @@
 #include "layers/decoder_layer.hpp"
 
+#include "layers/kernels/elementwise.hpp"
+
 #include <string>
 
 namespace sluice {
@@ -55,45 +57,7 @@ Residual make_residual(const ModelSpec& spec, std::int64_t layer,
             .skip = skip_factor(spec)};
 }
 
-ResidualActivations allocate_residual(const ModelSpec& spec, std::int64_t num_tokens, DType dtype,
-                                      const NormNames& norms, const TensorView& x, Arena& arena)
-{
-    const Shape stream{num_tokens, spec.hidden_size};
-    ResidualActivations activations;
-    activations.x = activations.u = x;
-    if (*norms.input) {
-        activations.u = arena.allocate(dtype, stream);
-        activations.input_rstd = arena.allocate(dtype, {num_tokens});
-    }
-    activations.y = activations.projected = arena.allocate(dtype, stream);
-    if (*norms.output) {
-        activations.projected = arena.allocate(dtype, stream);
-        activations.projected_rstd = arena.allocate(dtype, {num_tokens});
-    }
-    return activations;
-}
-
 } // namespace
-
-DecoderLayerActivations allocate_activations(const ModelSpec& spec,
-                                             const MicroBatchShape& micro_batch, DType dtype,
-                                             const TensorView& x, Arena& arena)
-{
-    const std::int64_t n = micro_batch.num_tokens();
-    const std::int64_t c = spec.hidden_size;
-    const std::int64_t f = spec.intermediate_size;
-    DecoderLayerActivations layer;
-    layer.attention_residual =
-        allocate_residual(spec, n, dtype, attention_norms(spec.arrangement), x, arena);
-    layer.attention = {.qkv = arena.allocate(dtype, {n, 3 * c}),
-                       .heads = arena.allocate(dtype, {n, c}),
-                       .logsumexp = arena.allocate(dtype, {micro_batch.num_sequences,
-                                                           spec.num_heads, micro_batch.seq_len})};
-    layer.mlp_residual = allocate_residual(spec, n, dtype, mlp_norms(spec.arrangement),
-                                           layer.attention_residual.y, arena);
-    layer.mlp = {.gate_up = arena.allocate(dtype, {n, 2 * f}), .h = arena.allocate(dtype, {n, f})};
-    return layer;
-}
 
 DecoderLayer::DecoderLayer(const ModelSpec& spec, std::int64_t layer,
                            std::span<const Parameter> parameters,
@@ -116,19 +80,54 @@ DecoderLayer::DecoderLayer(const ModelSpec& spec, std::int64_t layer,
 void DecoderLayer::forward(const Stream& stream, const DecoderLayerActivations& activations,
                            double alpha) const
 {
-    const auto& [attention_residual, attention, mlp_residual, mlp] = activations;
     if (alpha == 0.0) {
-        attention_residual_.forward_closed(stream, attention_residual);
-        mlp_residual_.forward_closed(stream, mlp_residual);
+        attention_residual_.forward_closed(stream, activations.attention_residual);
+        mlp_residual_.forward_closed(stream, activations.mlp_residual);
         return;
     }
+    forward_to_mlp(stream, activations, alpha);
+    mlp_residual_.forward_out(stream, activations.mlp_residual, activations.mlp.h, alpha);
+}
+
+void DecoderLayer::forward_to_mlp(const Stream& stream, const DecoderLayerActivations& activations,
+                                  double alpha) const
+{
+    const auto& [attention_residual, attention, mlp_residual, mlp] = activations;
     attention_residual_.forward_in(stream, attention_residual);
     attention_.forward(stream, attention_residual.u, attention);
     attention_residual_.forward_out(stream, attention_residual, attention.heads, alpha);
 
     mlp_residual_.forward_in(stream, mlp_residual);
     mlp_.forward(stream, mlp_residual.u, mlp);
-    mlp_residual_.forward_out(stream, mlp_residual, mlp.h, alpha);
+}
+
+void DecoderLayer::recompute(const Stream& stream, const DecoderLayerActivations& activations,
+                             double alpha, Recompute recompute, const TensorView& unused) const
+{
+    const auto& [attention_residual, attention, mlp_residual, mlp] = activations;
+    const bool norms_sum = mlp_residual_.norms_sum();
+    if (recompute == Recompute::none || (alpha == 0.0 && !norms_sum))
+        return; // behind a closed gate only norms of the stream itself look back
+    if (recompute == Recompute::lean) {
+        if (alpha == 0.0)
+            return; // they find their inputs kept
+        attention_residual_.forward_in(stream, attention_residual);
+        if (norms_sum)
+            attention_residual_.forward_norm(stream, attention_residual);
+        mlp_residual_.forward_in(stream, mlp_residual);
+        mlp_.forward_product(stream, mlp);
+        return;
+    }
+    ResidualActivations last = mlp_residual;
+    last.y = unused; // the gradient may already lie on the output
+    if (alpha == 0.0) {
+        attention_residual_.forward_closed(stream, attention_residual);
+        mlp_residual_.forward_closed(stream, last);
+        return;
+    }
+    forward_to_mlp(stream, activations, alpha);
+    if (mlp_residual_.output_norm.exists())
+        mlp_residual_.forward_out(stream, last, mlp.h, alpha);
 }
 
 void DecoderLayer::mlp_backward_input(const Stream& stream,
@@ -142,8 +141,8 @@ void DecoderLayer::mlp_backward_input(const Stream& stream,
         return;
     }
     mlp_residual_.backward_out(stream, residual, residual_gradients, gradients.mlp_h, alpha);
-    mlp_.backward_input(stream, activations.mlp, gradients.mlp_h, residual_gradients.x,
-                        mlp_residual_.input_addend(residual_gradients));
+    mlp_.backward_input(stream, activations.mlp, gradients.mlp_h, residual_gradients.u,
+                        mlp_residual_.input_addend(residual));
     mlp_residual_.backward_in(stream, residual, residual_gradients);
 }
 
@@ -153,7 +152,8 @@ void DecoderLayer::mlp_backward_weight(const Stream& stream,
 {
     if (alpha == 0.0)
         return;
-    mlp_residual_.backward_weight(stream, gradients.mlp_residual, activations.mlp.h, alpha);
+    mlp_residual_.backward_weight(stream, activations.mlp_residual, gradients.mlp_residual,
+                                  activations.mlp.h, alpha);
     mlp_.backward_weight(stream, activations.mlp_residual.u, activations.mlp);
 }
 
@@ -171,21 +171,21 @@ void DecoderLayer::attention_backward_input(const Stream& stream,
     attention_residual_.backward_out(stream, residual, residual_gradients,
                                      gradients.attention.heads, alpha);
     attention_.backward_input(stream, activations.attention, gradients.attention,
-                              residual_gradients.x,
-                              attention_residual_.input_addend(residual_gradients));
+                              residual_gradients.u, attention_residual_.input_addend(residual));
     attention_residual_.backward_in(stream, residual, residual_gradients);
 }
 
 void DecoderLayer::attention_backward_weight(const Stream& stream,
                                              const DecoderLayerActivations& activations,
                                              const DecoderLayerGradients& gradients,
-                                             double alpha) const
+                                             const TensorView& dqkv, double alpha) const
 {
     if (alpha == 0.0)
         return;
-    attention_residual_.backward_weight(stream, gradients.attention_residual,
-                                        activations.attention.heads, alpha);
-    attention_.backward_weight(stream, activations.attention_residual.u, gradients.attention);
+    attention_residual_.backward_weight(stream, activations.attention_residual,
+                                        gradients.attention_residual, activations.attention.heads,
+                                        alpha);
+    attention_.backward_weight(stream, activations.attention_residual.u, dqkv);
 }
 
 void DecoderLayer::backward_input(const Stream& stream, const DecoderLayerActivations& activations,
@@ -193,13 +193,16 @@ void DecoderLayer::backward_input(const Stream& stream, const DecoderLayerActiva
 {
     mlp_backward_input(stream, activations, gradients, alpha);
     attention_backward_input(stream, activations, gradients, alpha);
+    if (alpha != 0.0)
+        kernels::launch(stream, kernels::Copy{.from = gradients.attention.qkv,
+                                              .to = activations.attention.qkv});
 }
 
 void DecoderLayer::backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
                                    const DecoderLayerGradients& gradients, double alpha) const
 {
     mlp_backward_weight(stream, activations, gradients, alpha);
-    attention_backward_weight(stream, activations, gradients, alpha);
+    attention_backward_weight(stream, activations, gradients, activations.attention.qkv, alpha);
 }
 
 void DecoderLayer::backward(const Stream& stream, const DecoderLayerActivations& activations,
@@ -208,7 +211,7 @@ void DecoderLayer::backward(const Stream& stream, const DecoderLayerActivations&
     mlp_backward_input(stream, activations, gradients, alpha);
     mlp_backward_weight(stream, activations, gradients, alpha);
     attention_backward_input(stream, activations, gradients, alpha);
-    attention_backward_weight(stream, activations, gradients, alpha);
+    attention_backward_weight(stream, activations, gradients, gradients.attention.qkv, alpha);
 }
 
 } // namespace sluice

@@ -3,23 +3,11 @@
 // Legend: N tokens, C channels, F intermediate size, B sequences, H heads, T positions.
 #pragma once
 
-#include "core/arena.hpp"
-#include "layers/attention.hpp"
-#include "layers/residual.hpp"
-#include "layers/swiglu_mlp.hpp"
+#include "layers/layer_activations.hpp"
 
 #include <span>
 
 namespace sluice {
-
-/// What one micro-batch keeps in one layer: 8 C + 3 F numbers per token (sandwich 10 C + 3 F), norm
-/// and softmax statistics aside.
-struct DecoderLayerActivations {
-    ResidualActivations attention_residual;
-    AttentionActivations attention;
-    ResidualActivations mlp_residual; ///< its x is attention_residual.y, its y the layer's output
-    SwigluMlpActivations mlp;
-};
 
 struct DecoderLayerGradients {
     ResidualGradients attention_residual; ///< its x is the gradient of the layer's input
@@ -27,11 +15,6 @@ struct DecoderLayerGradients {
     ResidualGradients mlp_residual; ///< its y is the gradient of the layer's output
     TensorView mlp_h;               ///< [N,F] scratch
 };
-
-/// Takes memory for one layer behind the residual stream `x` [N,C], which somebody else owns.
-DecoderLayerActivations allocate_activations(const ModelSpec& spec,
-                                             const MicroBatchShape& micro_batch, DType dtype,
-                                             const TensorView& x, Arena& arena);
 
 class DecoderLayer {
 public:
@@ -43,28 +26,37 @@ public:
     void forward(const Stream& stream, const DecoderLayerActivations& activations,
                  double alpha) const;
 
+    /// Computes again, with the same bits, what `recompute` does not keep and the backward pass at
+    /// this gate reads. `unused` [N,C] scratch takes the layer's output where it falls out.
+    void recompute(const Stream& stream, const DecoderLayerActivations& activations, double alpha,
+                   Recompute recompute, const TensorView& unused) const;
+
     /// Gradient of the layer's input from that of its output. ACCUMULATES the norms' gradients.
+    /// Leaves in `activations` what backward_weight() needs.
     void backward_input(const Stream& stream, const DecoderLayerActivations& activations,
                         const DecoderLayerGradients& gradients, double alpha) const;
-    /// ACCUMULATES the matrices' gradients. Needs the activations, and of `gradients` what
-    /// backward_input() left in attention_residual and mlp_residual (y, projected) and
-    /// attention.qkv.
+    /// ACCUMULATES the matrices' gradients. Of `gradients` needs the residual stream's (y) in pre
+    /// and lns.
     void backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
                          const DecoderLayerGradients& gradients, double alpha) const;
-    /// Both, the same numbers to the bit, branch by branch: the two branches may then share all
-    /// gradient buffers but the residual stream's.
+    /// Both, the same numbers to the bit, branch by branch.
     void backward(const Stream& stream, const DecoderLayerActivations& activations,
                   const DecoderLayerGradients& gradients, double alpha) const;
 
 private:
+    /// All but the last product and its add.
+    void forward_to_mlp(const Stream& stream, const DecoderLayerActivations& activations,
+                        double alpha) const;
     void mlp_backward_input(const Stream& stream, const DecoderLayerActivations& activations,
                             const DecoderLayerGradients& gradients, double alpha) const;
     void mlp_backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
                              const DecoderLayerGradients& gradients, double alpha) const;
     void attention_backward_input(const Stream& stream, const DecoderLayerActivations& activations,
                                   const DecoderLayerGradients& gradients, double alpha) const;
+    /// `dqkv` [N,3C]: where the gradient of qkv lies.
     void attention_backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
-                                   const DecoderLayerGradients& gradients, double alpha) const;
+                                   const DecoderLayerGradients& gradients, const TensorView& dqkv,
+                                   double alpha) const;
 
     Residual attention_residual_, mlp_residual_;
     Attention attention_;

@@ -42,8 +42,8 @@ double LossHead::backward(const Stream& stream, const TensorView& x, const Tenso
     const double sum = loss(stream, x, targets, loss_scale, scratch);
     const TensorView& dlogits = scratch.logits;
     linear_backward_weight(stream, dlogits, scratch.normed, projection.gradient);
-    linear_backward_input(stream, dlogits, projection.value, dx);
-    norm.backward(stream, dx, x, scratch.rstd, dx);
+    linear_backward_input(stream, dlogits, projection.value, scratch.normed);
+    norm.backward(stream, scratch.normed, x, scratch.rstd, dx);
     return sum;
 }
 

@@ -9,7 +9,7 @@
 namespace sluice {
 
 struct LossHeadScratch {
-    TensorView normed; ///< [N,C]
+    TensorView normed; ///< [N,C], then its gradient
     TensorView rstd;   ///< [N]
     TensorView logits; ///< [N,V], then their gradient
     TensorView losses; ///< [N] f64
@@ -26,8 +26,8 @@ struct LossHead {
     double evaluate(const Stream& stream, const TensorView& x, const TensorView& targets,
                     const LossHeadScratch& scratch) const;
 
-    /// The same sum (unscaled), and dx [N,C] overwritten by loss_scale times its gradient.
-    /// ACCUMULATES the gradients of norm and projection. `loss_scale` must not be 0.
+    /// The same sum (unscaled), and dx [N,C] (may be x) overwritten by loss_scale times its
+    /// gradient. ACCUMULATES the gradients of norm and projection. `loss_scale` must not be 0.
     double backward(const Stream& stream, const TensorView& x, const TensorView& targets,
                     double loss_scale, const LossHeadScratch& scratch, const TensorView& dx) const;
 

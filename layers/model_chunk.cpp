@@ -6,6 +6,7 @@
 #include "layers/kernels/rotary.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace sluice {
@@ -43,7 +44,8 @@ struct ModelChunk::Parts {
         : options(with_slots_of(shared, chunk_options)), own_pool(std::move(own)),
           pool(shared), stream{options.backend, options.device, nullptr},
           arenas(real_arenas(options, pool)), layout(lay_out(options, arenas)),
-          memory(memory_of(arenas)), loss_sums(layout.slots.size(), 0.0)
+          memory(memory_of(arenas)), loss_sums(layout.slots.size(), 0.0),
+          norms(static_cast<std::size_t>(options.range.num_layers()), 0.0)
     {
         for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
             layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
@@ -105,15 +107,34 @@ struct ModelChunk::Parts {
         const ActivationSlot& activations = slot(index);
         loss_sums[static_cast<std::size_t>(index)] =
             head.backward(stream, activations.output, activations.target_tokens, loss_scale,
-                          layout.loss_head, gradients.output);
+                          layout.loss_head, layout.output_gradient(activations, gradients));
     }
 
     void embedding_backward(const ActivationSlot& activations, const GradientSlot& gradients,
                             GradientObserver* observer) const
     {
         if (options.range.embedding)
-            embedding.backward_weight(stream, activations.input_tokens, gradients.input);
+            embedding.backward_weight(stream, activations.input_tokens,
+                                      layout.input_gradient(activations, gradients));
         tell(observer, embedding_parameters());
+    }
+
+    /// What layer `layer` works on in the backward pass, with everything in place again.
+    LayerBackward recomputed(std::size_t layer, const ActivationSlot& activations,
+                             const GradientSlot& gradients, double alpha) const
+    {
+        LayerBackward made = layout.backward_of(layer, activations, gradients);
+        // The gradient of qkv is not there yet.
+        const TensorView unused = layout.scratch.attention.qkv.slice(0, activations.input.shape);
+        layers[layer].recompute(stream, made.activations, alpha, options.recompute, unused);
+        return made;
+    }
+
+    void measure(std::size_t layer, const TensorView& x)
+    {
+        kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = layout.sum_of_squares});
+        norms[layer] = std::sqrt(layout.sum_of_squares.as<double>()[0] /
+                                 static_cast<double>(x.num_elements()));
     }
 
     static void tell(GradientObserver* observer, std::span<const Parameter> parameters)
@@ -130,6 +151,8 @@ struct ModelChunk::Parts {
     ChunkLayout layout;
     ChunkMemory memory;
     std::vector<double> loss_sums; ///< [slot]
+    ActivationNorms activation_norms = ActivationNorms::ignored;
+    std::vector<double> norms; ///< [num_layers]
     Embedding embedding;
     std::vector<DecoderLayer> layers;
     LossHead head;
@@ -181,13 +204,16 @@ TensorView ModelChunk::target_tokens(std::int64_t slot) const
 
 void ModelChunk::forward(std::int64_t slot, std::span<const double> alphas)
 {
-    const Parts& parts = *parts_;
+    Parts& parts = *parts_;
     const ActivationSlot& activations = parts.slot(slot);
     parts.check_gates(alphas);
     if (parts.options.range.embedding)
         parts.embedding.forward(parts.stream, activations.input_tokens, activations.input);
-    for (std::size_t i = 0; i < parts.layers.size(); ++i)
+    for (std::size_t i = 0; i < parts.layers.size(); ++i) {
         parts.layers[i].forward(parts.stream, activations.layers[i], alphas[i]);
+        if (parts.activation_norms == ActivationNorms::measured)
+            parts.measure(i, activations.layers[i].mlp_residual.y);
+    }
 }
 
 void ModelChunk::backward(std::int64_t slot, std::int64_t gradient_slot,
@@ -201,8 +227,8 @@ void ModelChunk::backward(std::int64_t slot, std::int64_t gradient_slot,
     parts.head_backward(slot, gradients, loss_scale);
     Parts::tell(observer, parts.head_parameters());
     for (std::size_t i = parts.layers.size(); i-- > 0;) {
-        parts.layers[i].backward(parts.stream, activations.layers[i], gradients.layers[i],
-                                 alphas[i]);
+        const LayerBackward layer = parts.recomputed(i, activations, gradients, alphas[i]);
+        parts.layers[i].backward(parts.stream, layer.activations, layer.gradients, alphas[i]);
         Parts::tell(observer, parts.layer_parameters(i));
     }
     parts.embedding_backward(activations, gradients, observer);
@@ -217,9 +243,10 @@ void ModelChunk::backward_input(std::int64_t slot, std::int64_t gradient_slot,
     const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
     parts.check_gates(alphas);
     parts.head_backward(slot, gradients, loss_scale);
-    for (std::size_t i = parts.layers.size(); i-- > 0;)
-        parts.layers[i].backward_input(parts.stream, activations.layers[i], gradients.layers[i],
-                                       alphas[i]);
+    for (std::size_t i = parts.layers.size(); i-- > 0;) {
+        const LayerBackward layer = parts.recomputed(i, activations, gradients, alphas[i]);
+        parts.layers[i].backward_input(parts.stream, layer.activations, layer.gradients, alphas[i]);
+    }
 }
 
 void ModelChunk::backward_weight(std::int64_t slot, std::int64_t gradient_slot,
@@ -232,7 +259,8 @@ void ModelChunk::backward_weight(std::int64_t slot, std::int64_t gradient_slot,
     parts.check_gates(alphas);
     Parts::tell(observer, parts.head_parameters());
     for (std::size_t i = parts.layers.size(); i-- > 0;) {
-        parts.layers[i].backward_weight(parts.stream, activations.layers[i], gradients.layers[i],
+        const LayerBackward layer = parts.layout.backward_of(i, activations, gradients);
+        parts.layers[i].backward_weight(parts.stream, layer.activations, layer.gradients,
                                         alphas[i]);
         Parts::tell(observer, parts.layer_parameters(i));
     }
@@ -255,19 +283,13 @@ void ModelChunk::evaluate(std::int64_t slot)
         parts.stream, activations.output, activations.target_tokens, parts.layout.loss_head);
 }
 
-void ModelChunk::activation_norms(std::int64_t slot, std::span<double> rms) const
+void ModelChunk::set_activation_norms(ActivationNorms norms) { parts_->activation_norms = norms; }
+
+void ModelChunk::activation_norms(std::span<double> rms) const
 {
-    const Parts& parts = *parts_;
-    const ActivationSlot& activations = parts.slot(slot);
-    SLUICE_CHECK(rms.size() == parts.layers.size(),
-                 rms.size() << " norms, " << parts.layers.size() << " layers");
-    for (std::size_t i = 0; i < rms.size(); ++i) {
-        const TensorView& stream = activations.layers[i].mlp_residual.y;
-        kernels::launch(parts.stream,
-                        kernels::SumOfSquares{.x = stream, .result = parts.layout.sum_of_squares});
-        rms[i] = std::sqrt(parts.layout.sum_of_squares.as<double>()[0] /
-                           static_cast<double>(stream.num_elements()));
-    }
+    const std::vector<double>& norms = parts_->norms;
+    SLUICE_CHECK(rms.size() == norms.size(), rms.size() << " norms, " << norms.size() << " layers");
+    std::copy(norms.begin(), norms.end(), rms.begin());
 }
 
 void ModelChunk::zero_gradients()

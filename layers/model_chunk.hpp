@@ -20,6 +20,7 @@
 #include "layers/gradient_observer.hpp"
 #include "layers/micro_batch.hpp"
 #include "layers/parameter_memory.hpp"
+#include "layers/recompute.hpp"
 
 #include <memory>
 #include <span>
@@ -27,9 +28,11 @@
 namespace sluice {
 
 /// Whether the weight gradient of a micro-batch directly follows its input gradient: then the chunk
-/// only has backward(), which runs layer by layer with scratch for one layer. Or whether it may
-/// come later: then backward_input() and backward_weight() are separate and what lies between them
-/// is kept per gradient slot. Both give the same bits.
+/// only has backward(). Or whether it may come later: then backward_input() and backward_weight()
+/// are separate, and what lies between them replaces activations that the input gradient was the
+/// last to read, at no cost in memory. Exceptions: what is computed again (layers/recompute.hpp),
+/// and, in post and deepnorm, the gradient of the embedding's output; they lie in the gradient
+/// slot. Both give the same bits.
 enum class BackwardSplit : bool { fused, split };
 
 struct ModelChunkOptions {
@@ -39,6 +42,7 @@ struct ModelChunkOptions {
     std::int64_t num_slots = 1;          ///< in the pool
     std::int64_t num_gradient_slots = 1; ///< likewise
     BackwardSplit split = BackwardSplit::fused;
+    Recompute recompute = Recompute::none;
     MomentShard moments{};          ///< which of the optimizer's moments live here
     Backend backend = Backend::cpu; ///< cpu computes in f32, reference in f64
     Device device{};
@@ -66,6 +70,10 @@ ChunkMemory plan_memory(const ModelChunkOptions& options);
 /// The pool of a chunk that shares none: options.num_slots and num_gradient_slots of what
 /// plan_memory() says.
 PoolSizes own_pool_sizes(const ModelChunkOptions& options);
+
+/// Whether forward() also measures the residual stream behind each layer, which costs one more
+/// pass over it.
+enum class ActivationNorms : bool { ignored, measured };
 
 class ModelChunk {
 public:
@@ -103,9 +111,9 @@ public:
     /// Gradient with respect to the chunk's input, from output_gradient(gradient_slot) (or the
     /// loss) into input_gradient(gradient_slot), and the gradients of all parameters, which
     /// ACCUMULATE. `loss_scale` multiplies the gradient of the summed token losses: 1 / (target
-    /// tokens of the global batch), never 0. OVERWRITES output_gradient(gradient_slot) and part of
-    /// the slot's activations: one backward pass per forward pass; output(slot) and the residual
-    /// stream stay. `alphas` as in forward().
+    /// tokens of the global batch), never 0. OVERWRITES the slot's activations, so that there is
+    /// one backward pass per forward pass; output(slot) stays in a chunk without the head, and
+    /// output_gradient(gradient_slot) in every one. `alphas` as in forward().
     /// `observer`, if any, hears of gradients as they become final.
     void backward(std::int64_t slot, std::int64_t gradient_slot, std::span<const double> alphas,
                   double loss_scale, GradientObserver* observer = nullptr);
@@ -125,12 +133,14 @@ public:
     /// backward(), backward_input() or evaluate(); only with the head.
     double loss_sum(std::int64_t slot) const;
     /// Forward through final norm, head and loss without any gradient; only with the head, after
-    /// forward() on the same slot.
+    /// forward() on the same slot and before its backward pass.
     void evaluate(std::int64_t slot);
 
+    /// For every forward() from now on.
+    void set_activation_norms(ActivationNorms norms);
     /// Root mean square of the residual stream behind each layer [num_layers], of the micro-batch
-    /// last run forward in `slot`.
-    void activation_norms(std::int64_t slot, std::span<double> rms) const;
+    /// that forward() last measured; 0 before the first.
+    void activation_norms(std::span<double> rms) const;
 
     void zero_gradients();
 

@@ -6,6 +6,11 @@
 
 namespace sluice {
 
+bool norms_input(Arrangement arrangement)
+{
+    return arrangement != Arrangement::post && arrangement != Arrangement::deepnorm;
+}
+
 double skip_factor(const ModelSpec& spec)
 {
     if (spec.arrangement != Arrangement::deepnorm)
@@ -38,8 +43,7 @@ void Residual::forward_out(const Stream& stream, const ResidualActivations& acti
     linear_forward(stream, h, projection.value, activations.projected, alpha,
                    {activations.x, skip});
     if (norms_sum())
-        output_norm.forward(stream, activations.projected, activations.y,
-                            activations.projected_rstd);
+        forward_norm(stream, activations);
 }
 
 void Residual::forward_closed(const Stream& stream, const ResidualActivations& activations) const
@@ -50,6 +54,11 @@ void Residual::forward_closed(const Stream& stream, const ResidualActivations& a
     }
     kernels::launch(stream,
                     kernels::Scale{.x = activations.x, .y = activations.projected, .factor = skip});
+    forward_norm(stream, activations);
+}
+
+void Residual::forward_norm(const Stream& stream, const ResidualActivations& activations) const
+{
     output_norm.forward(stream, activations.projected, activations.y, activations.projected_rstd);
 }
 
@@ -59,22 +68,23 @@ void Residual::backward_out(const Stream& stream, const ResidualActivations& act
 {
     if (output_norm.exists())
         output_norm.backward(stream, gradients.y, activations.projected, activations.projected_rstd,
-                             gradients.projected, norms_sum() ? 1.0 : alpha);
+                             activations.projected, norms_sum() ? 1.0 : alpha);
     const double product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
-    linear_backward_input(stream, gradients.projected, projection.value, dh, product_gate);
+    linear_backward_input(stream, product_gradient(activations, gradients), projection.value, dh,
+                          product_gate);
 }
 
-Addend Residual::input_addend(const ResidualGradients& gradients) const
+Addend Residual::input_addend(const ResidualActivations& activations) const
 {
     // With an input norm the residual add joins behind it, in backward_in().
-    return input_norm.exists() ? Addend{} : Addend{gradients.projected, skip};
+    return input_norm.exists() ? Addend{} : Addend{activations.projected, skip};
 }
 
 void Residual::backward_in(const Stream& stream, const ResidualActivations& activations,
                            const ResidualGradients& gradients) const
 {
     if (input_norm.exists())
-        input_norm.backward(stream, gradients.x, activations.x, activations.input_rstd, gradients.x,
+        input_norm.backward(stream, gradients.u, activations.x, activations.input_rstd, gradients.x,
                             1.0, gradients.y);
 }
 
@@ -86,16 +96,18 @@ void Residual::backward_closed(const Stream& stream, const ResidualActivations& 
         return;
     }
     output_norm.backward(stream, gradients.y, activations.projected, activations.projected_rstd,
-                         gradients.projected);
+                         activations.projected);
     kernels::launch(stream,
-                    kernels::Scale{.x = gradients.projected, .y = gradients.x, .factor = skip});
+                    kernels::Scale{.x = activations.projected, .y = gradients.x, .factor = skip});
 }
 
-void Residual::backward_weight(const Stream& stream, const ResidualGradients& gradients,
-                               const TensorView& h, double alpha) const
+void Residual::backward_weight(const Stream& stream, const ResidualActivations& activations,
+                               const ResidualGradients& gradients, const TensorView& h,
+                               double alpha) const
 {
     const double product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
-    linear_backward_weight(stream, gradients.projected, h, projection.gradient, product_gate);
+    linear_backward_weight(stream, product_gradient(activations, gradients), h, projection.gradient,
+                           product_gate);
 }
 
 } // namespace sluice

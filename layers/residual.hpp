@@ -20,20 +20,22 @@
 
 namespace sluice {
 
-/// Kept from forward until the weight gradient is done.
+/// What a branch leaves for its backward pass, which OVERWRITES part of it.
 struct ResidualActivations {
     TensorView x;              ///< [N,C] the residual stream before the branch
     TensorView u;              ///< [N,C] the sub-layer's input; is `x` itself without an input norm
     TensorView input_rstd;     ///< [N], or empty
-    TensorView projected;      ///< [N,C] what the output norm reads; is `y` itself without one
+    TensorView projected;      ///< [N,C] what the output norm reads, OVERWRITTEN by its gradient in
+                               ///< backward; is `y` itself without an output norm
     TensorView projected_rstd; ///< [N], or empty
     TensorView y;              ///< [N,C] the residual stream behind the branch
 };
 
 struct ResidualGradients {
-    TensorView y;         ///< [N,C] in; post and deepnorm OVERWRITE it by the gradient of the sum
-    TensorView projected; ///< [N,C] sandwich: gradient of h W^T, overwritten; otherwise `y` itself
-    TensorView x;         ///< [N,C] overwritten; shares no memory with the other two
+    TensorView y; ///< [N,C] in; pre and lns need it until the weight gradient is done
+    TensorView u; ///< [N,C] scratch; is `x` itself without an input norm
+    TensorView x; ///< [N,C] overwritten; with an input norm it may be the activation x itself,
+                  ///< without one it may be `y`
 };
 
 struct Residual {
@@ -43,6 +45,12 @@ struct Residual {
     Weight projection;   ///< W [C,K]
     double skip = 1.0;   ///< factor on x: A for deepnorm
 
+    /// Post and deepnorm: the output norm stands behind the add.
+    bool norms_sum() const
+    {
+        return arrangement == Arrangement::post || arrangement == Arrangement::deepnorm;
+    }
+
     /// u from x.
     void forward_in(const Stream& stream, const ResidualActivations& activations) const;
     /// y from h [N,K] and x.
@@ -50,14 +58,15 @@ struct Residual {
                      const TensorView& h, double alpha) const;
     /// y from x at alpha = 0.
     void forward_closed(const Stream& stream, const ResidualActivations& activations) const;
+    /// y from the sum in `projected` (post, deepnorm).
+    void forward_norm(const Stream& stream, const ResidualActivations& activations) const;
 
     /// dh [N,K] (overwritten) from gradients.y. ACCUMULATES the output norm's gradient.
     void backward_out(const Stream& stream, const ResidualActivations& activations,
                       const ResidualGradients& gradients, const TensorView& dh, double alpha) const;
-    /// What the sub-layer must add to the gradient of u when it writes it to gradients.x.
-    Addend input_addend(const ResidualGradients& gradients) const;
-    /// Turns the gradient of u in gradients.x into that of x. ACCUMULATES the input norm's
-    /// gradient.
+    /// What the sub-layer must add to the gradient of u when it writes it to gradients.u.
+    Addend input_addend(const ResidualActivations& activations) const;
+    /// gradients.x from gradients.u. ACCUMULATES the input norm's gradient.
     void backward_in(const Stream& stream, const ResidualActivations& activations,
                      const ResidualGradients& gradients) const;
     /// gradients.x from gradients.y at alpha = 0. ACCUMULATES the gradient of a norm that x itself
@@ -66,16 +75,21 @@ struct Residual {
                          const ResidualGradients& gradients) const;
 
     /// After backward_out(), h [N,K] as in the forward pass. ACCUMULATES the gradient of W.
-    void backward_weight(const Stream& stream, const ResidualGradients& gradients,
-                         const TensorView& h, double alpha) const;
+    void backward_weight(const Stream& stream, const ResidualActivations& activations,
+                         const ResidualGradients& gradients, const TensorView& h,
+                         double alpha) const;
 
 private:
-    bool norms_sum() const ///< the output norm stands behind the add
+    /// The gradient of h W^T (of the sum in post and deepnorm) after backward_out().
+    const TensorView& product_gradient(const ResidualActivations& activations,
+                                       const ResidualGradients& gradients) const
     {
-        return arrangement == Arrangement::post || arrangement == Arrangement::deepnorm;
+        return output_norm.exists() ? activations.projected : gradients.y;
     }
 };
 
+/// Whether the arrangement norms what goes into its sub-layers.
+bool norms_input(Arrangement arrangement);
 /// A = (2 L)^(1/4) for deepnorm, 1 otherwise.
 double skip_factor(const ModelSpec& spec);
 /// The fixed factor on the input norms of 0-based layer `layer`: 1/sqrt(l) for lns, 1 otherwise.

@@ -28,7 +28,7 @@ struct RmsNorm {
                   const TensorView& dy,   ///< [N,C] in
                   const TensorView& x,    ///< [N,C] in, as in the forward pass
                   const TensorView& rstd, ///< [N] in
-                  const TensorView& dx,   ///< [N,C] overwritten; may be `dy`
+                  const TensorView& dx,   ///< [N,C] overwritten; may be `dy` or `x`
                   double gate = 1.0, const TensorView& addend = {} ///< [N,C] in, or empty
     ) const;
 };

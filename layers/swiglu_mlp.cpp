@@ -8,6 +8,11 @@ void SwigluMlp::forward(const Stream& stream, const TensorView& u,
                         const SwigluMlpActivations& activations) const
 {
     linear_forward(stream, u, gate_up.value, activations.gate_up);
+    forward_product(stream, activations);
+}
+
+void SwigluMlp::forward_product(const Stream& stream, const SwigluMlpActivations& activations) const
+{
     kernels::launch(stream,
                     kernels::SwigluForward{.gate_up = activations.gate_up, .h = activations.h});
 }

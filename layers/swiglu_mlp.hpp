@@ -7,7 +7,7 @@
 
 namespace sluice {
 
-/// Kept from forward until the weight gradient is done.
+/// What the forward pass leaves for the backward pass.
 struct SwigluMlpActivations {
     TensorView gate_up; ///< [N,2F]; backward_input() OVERWRITES it by its own gradient
     TensorView h;       ///< [N,F]
@@ -19,6 +19,9 @@ struct SwigluMlp {
     /// u [N,C] in; fills `activations`.
     void forward(const Stream& stream, const TensorView& u,
                  const SwigluMlpActivations& activations) const;
+
+    /// h from gate_up, the last step of forward().
+    void forward_product(const Stream& stream, const SwigluMlpActivations& activations) const;
 
     /// dh [N,F] in; activations.gate_up becomes its gradient, so this can run once per forward;
     /// du [N,C] = gradient + addend overwritten.

@@ -28,7 +28,7 @@ struct RmsNormBackward {
     TensorView weight;          ///< [C] in
     TensorView rstd;            ///< [N] in
     TensorView addend{};        ///< [N,C] in, or empty; may be `dx` or `dy` itself
-    TensorView dx;              ///< [N,C] overwritten; may be `dy` itself
+    TensorView dx;              ///< [N,C] overwritten; may be `dy` or `x` itself
     TensorView weight_gradient; ///< [C] ACCUMULATED
     double scale = 1.0;
     double beta = 1.0;

@@ -230,6 +230,11 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
     stage_.zero_gradients();
     inject(fault);
+    const bool measured =
+        due(config_.metrics.activation_norm_every, update) && ran_last_microbatch();
+    for (StageChunk& chunk : stage_.chunks())
+        chunk.model->set_activation_norms(measured ? ActivationNorms::measured
+                                                   : ActivationNorms::ignored);
     executor_.run_update(tokens_->training(update, first_microbatch()),
                          1.0 / static_cast<double>(tokens_per_update));
     exchange_.finish();
@@ -286,17 +291,12 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
 void Trainer::record_activation_norms()
 {
     std::fill(norms_.begin(), norms_.end(), 0.0);
-    // Of the last micro-batch of the global batch, which the last replica ran.
-    const std::int32_t last_microbatch = plan_.program.num_microbatches - 1;
-    const bool ran_it = replicas_.index() == replicas_.count() - 1;
     for (StageChunk& chunk : stage_.chunks()) {
-        if (!ran_it)
+        if (!ran_last_microbatch())
             continue;
-        const ModelChunkOptions& options = chunk.model->options();
-        chunk.model->activation_norms(
-            plan_.slots.activation(chunk.index, last_microbatch),
-            std::span(norms_).subspan(static_cast<std::size_t>(options.range.begin),
-                                      static_cast<std::size_t>(options.range.num_layers())));
+        const LayerRange& range = chunk.model->options().range;
+        chunk.model->activation_norms(std::span(norms_).subspan(
+            static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.num_layers())));
     }
     replicas_.world().sum(norms_);
     if (speaks())

@@ -70,6 +70,8 @@ private:
     CheckpointProgress progress() const;
     bool speaks() const { return replicas_.world().rank() == 0; }
     std::int64_t first_microbatch() const;
+    /// This rank's replica runs the last micro-batch of the global batch.
+    bool ran_last_microbatch() const { return replicas_.index() == replicas_.count() - 1; }
 
     RunConfig config_;
     RunFolder& folder_;

@@ -44,7 +44,7 @@ BOOST_AUTO_TEST_CASE(layer_gradients_agree_with_differences)
     value();
     small.attention.backward_input(reference_stream, small.activations, small.gradients,
                                    small.du.view(), {});
-    small.attention.backward_weight(reference_stream, small.u.view(), small.gradients);
+    small.attention.backward_weight(reference_stream, small.u.view(), small.dqkv.view());
     testing::check_gradient("u", small.u.view(), small.du.view(), value, 64);
     testing::check_gradient("weight", small.w.value.view(), small.w.gradient.view(), value, 48);
 }
@@ -56,11 +56,11 @@ BOOST_AUTO_TEST_CASE(layer_adds_the_addend_and_accumulates_weights)
     small.value();
     small.attention.backward_input(reference_stream, small.activations, small.gradients,
                                    small.du.view(), {});
-    small.attention.backward_weight(reference_stream, small.u.view(), small.gradients);
+    small.attention.backward_weight(reference_stream, small.u.view(), small.dqkv.view());
     const std::vector<double> du = small.du.numbers(), dw = small.w.gradient.numbers();
     small.attention.backward_input(reference_stream, small.activations, small.gradients,
                                    small.du.view(), {addend.view(), 3.0});
-    small.attention.backward_weight(reference_stream, small.u.view(), small.gradients);
+    small.attention.backward_weight(reference_stream, small.u.view(), small.dqkv.view());
     for (std::size_t i = 0; i < du.size(); ++i)
         BOOST_CHECK_SMALL(small.du[i] - du[i] - 3.0 * addend[i], 1e-13);
     for (std::size_t i = 0; i < dw.size(); ++i)

@@ -5,6 +5,27 @@
 namespace sluice {
 namespace {
 
+void check_plan(const ModelChunkOptions& options)
+{
+    const ChunkMemory plan = plan_memory(options);
+    const ModelChunk chunk(options);
+    const ChunkMemory& taken = chunk.memory();
+    BOOST_CHECK_EQUAL(plan.parameter_bytes, taken.parameter_bytes);
+    BOOST_CHECK_EQUAL(plan.gradient_bytes, taken.gradient_bytes);
+    BOOST_CHECK_EQUAL(plan.optimizer_bytes, taken.optimizer_bytes);
+    BOOST_CHECK_EQUAL(plan.table_bytes, taken.table_bytes);
+    BOOST_CHECK_EQUAL(plan.slot_bytes, taken.slot_bytes);
+    BOOST_CHECK_EQUAL(plan.gradient_slot_bytes, taken.gradient_slot_bytes);
+    BOOST_CHECK_EQUAL(plan.scratch_bytes, taken.scratch_bytes);
+    const PoolSizes& pool = chunk.pool().sizes();
+    BOOST_CHECK_EQUAL(pool.num_slots, options.num_slots);
+    BOOST_CHECK_EQUAL(pool.num_gradient_slots, options.num_gradient_slots);
+    BOOST_CHECK_EQUAL(pool.slot_bytes, taken.slot_bytes);
+    BOOST_CHECK_EQUAL(pool.gradient_slot_bytes, taken.gradient_slot_bytes);
+    BOOST_CHECK_EQUAL(pool.scratch_bytes, taken.scratch_bytes);
+    BOOST_CHECK_GT(plan.slot_bytes, 0u);
+}
+
 BOOST_AUTO_TEST_SUITE(chunk_layout, *boost::unit_test::fixture<testing::OneThread>())
 
 BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
@@ -12,33 +33,22 @@ BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
     for (const testing::Variant& variant : testing::all_variants)
         for (const Backend backend : {Backend::reference, Backend::cpu})
             for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split})
-                for (const LayerRange& range :
-                     {LayerRange{0, 4, true, true}, LayerRange{0, 1, true, false}, LayerRange{1, 3},
-                      LayerRange{3, 4, false, true}}) {
-                    ModelChunkOptions options =
-                        testing::whole_model(testing::small_model(variant), backend);
-                    options.range = range;
-                    options.split = split;
-                    options.num_slots = 3;
-                    options.num_gradient_slots = 2;
-                    const ChunkMemory plan = plan_memory(options);
-                    const ModelChunk chunk(options);
-                    const ChunkMemory& taken = chunk.memory();
-                    const PoolSizes& pool = chunk.pool().sizes();
-                    BOOST_CHECK_EQUAL(plan.parameter_bytes, taken.parameter_bytes);
-                    BOOST_CHECK_EQUAL(plan.gradient_bytes, taken.gradient_bytes);
-                    BOOST_CHECK_EQUAL(plan.optimizer_bytes, taken.optimizer_bytes);
-                    BOOST_CHECK_EQUAL(plan.table_bytes, taken.table_bytes);
-                    BOOST_CHECK_EQUAL(plan.slot_bytes, taken.slot_bytes);
-                    BOOST_CHECK_EQUAL(plan.gradient_slot_bytes, taken.gradient_slot_bytes);
-                    BOOST_CHECK_EQUAL(plan.scratch_bytes, taken.scratch_bytes);
-                    BOOST_CHECK_EQUAL(pool.slot_bytes, taken.slot_bytes);
-                    BOOST_CHECK_EQUAL(pool.gradient_slot_bytes, taken.gradient_slot_bytes);
-                    BOOST_CHECK_EQUAL(pool.scratch_bytes, taken.scratch_bytes);
-                    BOOST_CHECK_EQUAL(pool.num_slots, 3);
-                    BOOST_CHECK_EQUAL(pool.num_gradient_slots, 2);
-                    BOOST_CHECK_GT(plan.slot_bytes, 0u);
-                }
+                for (const Recompute recompute :
+                     {Recompute::none, Recompute::lean, Recompute::full})
+                    for (const LayerRange& range :
+                         {LayerRange{0, 4, true, true}, LayerRange{0, 1, true, false},
+                          LayerRange{1, 3}, LayerRange{3, 4, false, true},
+                          LayerRange{0, 0, true, false}, LayerRange{2, 2},
+                          LayerRange{4, 4, false, true}}) {
+                        ModelChunkOptions options =
+                            testing::whole_model(testing::small_model(variant), backend);
+                        options.range = range;
+                        options.split = split;
+                        options.recompute = recompute;
+                        options.num_slots = 3;
+                        options.num_gradient_slots = 2;
+                        check_plan(options);
+                    }
 }
 
 BOOST_AUTO_TEST_CASE(slots_and_logits_cost_what_they_should)

@@ -40,7 +40,7 @@ long allocations_of_one_micro_batch(ModelChunk& chunk)
     } else {
         chunk.backward(0, 0, alphas, 0.1);
     }
-    chunk.activation_norms(0, rms);
+    chunk.activation_norms(rms);
     chunk.zero_gradients();
     return num_allocations - before;
 }
@@ -58,17 +58,22 @@ BOOST_AUTO_TEST_CASE(an_update_allocates_nothing)
 {
     for (const testing::Variant& variant : testing::all_variants)
         for (const Backend backend : {Backend::reference, Backend::cpu})
-            for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split}) {
-                const ModelSpec spec = backend == Backend::cpu ? testing::wide_model(variant)
-                                                               : testing::small_model(variant);
-                ModelChunkOptions options = testing::whole_model(spec, backend);
-                options.split = split;
-                ModelChunk chunk(options);
-                testing::fill_parameters(chunk);
-                testing::fill_micro_batch(chunk, 0, 0);
-                allocations_of_one_micro_batch(chunk); // the matmul library prepares itself once
-                BOOST_CHECK_EQUAL(allocations_of_one_micro_batch(chunk), 0);
-            }
+            for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split})
+                for (const Recompute recompute :
+                     {Recompute::none, Recompute::lean, Recompute::full}) {
+                    const ModelSpec spec = backend == Backend::cpu ? testing::wide_model(variant)
+                                                                   : testing::small_model(variant);
+                    ModelChunkOptions options = testing::whole_model(spec, backend);
+                    options.split = split;
+                    options.recompute = recompute;
+                    ModelChunk chunk(options);
+                    chunk.set_activation_norms(ActivationNorms::measured);
+                    testing::fill_parameters(chunk);
+                    testing::fill_micro_batch(chunk, 0, 0);
+                    allocations_of_one_micro_batch(
+                        chunk); // the matmul library prepares itself once
+                    BOOST_CHECK_EQUAL(allocations_of_one_micro_batch(chunk), 0);
+                }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,7 +1,7 @@
 #include "layers/model_chunk.hpp"
 
 #include "core/parallel.hpp"
-#include "layers/kernels/elementwise.hpp"
+#include "tests/layers/chunk_chain_fixture.hpp"
 #include "tests/layers/naive_model_fixture.hpp"
 
 #include <algorithm>
@@ -9,36 +9,13 @@
 namespace sluice {
 namespace {
 
+using testing::check_same;
 using testing::mixed_gates;
+using testing::Run;
 using testing::Variant;
 
 const std::vector<double> all_open = {1.0, 1.0, 1.0, 1.0};
 constexpr double loss_scale = 0.05;
-
-/// Copies of every gradient, parameter by parameter in the order of the whole model.
-using Bytes = std::vector<std::vector<char>>;
-
-Bytes gradients_of(ModelChunk& chunk)
-{
-    Bytes bytes;
-    for (const Parameter& parameter : chunk.parameters()) {
-        const char* const data = static_cast<const char*>(parameter.gradient.data);
-        bytes.emplace_back(data, data + parameter.gradient.num_bytes());
-    }
-    return bytes;
-}
-
-void check_same(const Bytes& found, const Bytes& expected, const std::string& what)
-{
-    BOOST_REQUIRE_EQUAL(found.size(), expected.size());
-    for (std::size_t i = 0; i < found.size(); ++i)
-        BOOST_CHECK_MESSAGE(found[i] == expected[i], what << ": parameter " << i << " differs");
-}
-
-struct Run {
-    std::vector<double> losses;
-    Bytes gradients;
-};
 
 /// Micro-batches one after another through one chunk.
 Run run_whole(const ModelSpec& spec, Backend backend, int num_microbatches,
@@ -46,78 +23,7 @@ Run run_whole(const ModelSpec& spec, Backend backend, int num_microbatches,
 {
     ModelChunkOptions options = testing::whole_model(spec, backend);
     options.micro_batch = micro_batch;
-    ModelChunk chunk(options);
-    testing::fill_parameters(chunk);
-    Run run;
-    for (int m = 0; m < num_microbatches; ++m) {
-        testing::fill_micro_batch(chunk, 0, m);
-        chunk.forward(0, alphas);
-        chunk.backward(0, 0, alphas, loss_scale);
-        run.losses.push_back(chunk.loss_sum(0));
-    }
-    run.gradients = gradients_of(chunk);
-    return run;
-}
-
-void copy(const TensorView& from, const TensorView& to, Backend backend)
-{
-    kernels::launch(Stream{backend, {}, nullptr}, kernels::Copy{.from = from, .to = to});
-}
-
-/// The same through two chunks, cut in front of layer `cut`.
-Run run_cut(const ModelSpec& spec, Backend backend, std::int64_t cut, int num_microbatches,
-            const std::vector<double>& alphas)
-{
-    ModelChunkOptions options = testing::whole_model(spec, backend);
-    options.range = {.begin = 0, .end = cut, .embedding = true, .head = false};
-    ModelChunk front(options);
-    options.range = {.begin = cut, .end = spec.num_layers, .embedding = false, .head = true};
-    ModelChunk back(options);
-    testing::fill_parameters(front);
-    testing::fill_parameters(back);
-    const auto gates = std::span(alphas);
-    const auto front_gates = gates.first(static_cast<std::size_t>(cut));
-    const auto back_gates = gates.subspan(static_cast<std::size_t>(cut));
-    Run run;
-    for (int m = 0; m < num_microbatches; ++m) {
-        testing::fill_micro_batch(front, 0, m);
-        testing::fill_micro_batch(back, 0, m);
-        front.forward(0, front_gates);
-        copy(front.output(0), back.input(0), backend);
-        back.forward(0, back_gates);
-        back.backward(0, 0, back_gates, loss_scale);
-        copy(back.input_gradient(0), front.output_gradient(0), backend);
-        front.backward(0, 0, front_gates, loss_scale);
-        run.losses.push_back(back.loss_sum(0));
-    }
-    run.gradients = gradients_of(front);
-    for (auto& bytes : gradients_of(back))
-        run.gradients.push_back(std::move(bytes));
-    return run;
-}
-
-/// Three micro-batches in flight, their weight gradients only at the end.
-Run run_delayed(const ModelSpec& spec, Backend backend, const std::vector<double>& alphas)
-{
-    ModelChunkOptions options = testing::whole_model(spec, backend);
-    options.split = BackwardSplit::split;
-    options.num_slots = 3;
-    options.num_gradient_slots = 3;
-    ModelChunk chunk(options);
-    testing::fill_parameters(chunk);
-    Run run;
-    for (int m = 0; m < 3; ++m) {
-        testing::fill_micro_batch(chunk, m, m);
-        chunk.forward(m, alphas);
-    }
-    for (int m = 0; m < 3; ++m) {
-        chunk.backward_input(m, m, alphas, loss_scale);
-        run.losses.push_back(chunk.loss_sum(m));
-    }
-    for (int m = 0; m < 3; ++m)
-        chunk.backward_weight(m, m, alphas);
-    run.gradients = gradients_of(chunk);
-    return run;
+    return testing::run_whole(options, num_microbatches, alphas, loss_scale);
 }
 
 BOOST_AUTO_TEST_SUITE(model_chunk, *boost::unit_test::fixture<testing::OneThread>())
@@ -129,6 +35,7 @@ BOOST_AUTO_TEST_CASE(loss_and_residual_stream_are_those_of_the_plain_equations)
             ModelChunk chunk(testing::whole_model(testing::small_model(variant)));
             testing::fill_parameters(chunk);
             testing::fill_micro_batch(chunk, 0, 0);
+            chunk.set_activation_norms(ActivationNorms::measured);
             chunk.forward(0, alphas);
             chunk.evaluate(0);
             const testing::NaiveResult naive = testing::naive_forward(chunk, alphas);
@@ -140,7 +47,7 @@ BOOST_AUTO_TEST_CASE(loss_and_residual_stream_are_those_of_the_plain_equations)
                                         naive.streams.back()[static_cast<std::size_t>(i)],
                                     1e-11);
             std::vector<double> rms(4);
-            chunk.activation_norms(0, rms);
+            chunk.activation_norms(rms);
             for (std::size_t layer = 0; layer < rms.size(); ++layer) {
                 double sum = 0.0;
                 for (const double v : naive.streams[layer])
@@ -170,30 +77,24 @@ BOOST_AUTO_TEST_CASE(with_all_gates_closed_pre_norm_is_the_identity_behind_the_e
         }
 }
 
-BOOST_AUTO_TEST_CASE(delayed_weight_gradients_have_the_same_bits)
+BOOST_AUTO_TEST_CASE(measured_norms_outlive_the_slot)
 {
-    for (const Variant& variant : testing::all_variants)
-        for (const Backend backend : {Backend::reference, Backend::cpu}) {
-            const ModelSpec spec = testing::small_model(variant);
-            const Run fused = run_whole(spec, backend, 3, mixed_gates);
-            const Run delayed = run_delayed(spec, backend, mixed_gates);
-            BOOST_TEST(delayed.losses == fused.losses, boost::test_tools::per_element());
-            check_same(delayed.gradients, fused.gradients, variant.name());
-        }
-}
-
-BOOST_AUTO_TEST_CASE(cut_in_two_the_model_has_the_same_bits)
-{
-    for (const Variant& variant : testing::all_variants)
-        for (const Backend backend : {Backend::reference, Backend::cpu}) {
-            const ModelSpec spec = testing::small_model(variant);
-            const Run whole = run_whole(spec, backend, 2, mixed_gates);
-            for (const std::int64_t cut : {1, 2, 3}) {
-                const Run chained = run_cut(spec, backend, cut, 2, mixed_gates);
-                BOOST_TEST(chained.losses == whole.losses, boost::test_tools::per_element());
-                check_same(chained.gradients, whole.gradients, variant.name());
-            }
-        }
+    ModelChunk chunk(testing::whole_model(testing::small_model({Arrangement::pre})));
+    testing::fill_parameters(chunk);
+    testing::fill_micro_batch(chunk, 0, 0);
+    std::vector<double> rms(4), later(4);
+    chunk.activation_norms(rms);
+    BOOST_TEST(rms == std::vector<double>(4, 0.0), boost::test_tools::per_element());
+    chunk.set_activation_norms(ActivationNorms::measured);
+    chunk.forward(0, mixed_gates);
+    chunk.activation_norms(rms);
+    BOOST_CHECK_GT(rms[0], 0.0);
+    chunk.set_activation_norms(ActivationNorms::ignored);
+    chunk.backward(0, 0, mixed_gates, loss_scale);
+    testing::fill_micro_batch(chunk, 0, 1);
+    chunk.forward(0, mixed_gates);
+    chunk.activation_norms(later);
+    BOOST_TEST(later == rms, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(any_number_of_threads_gives_the_same_bits)
@@ -206,8 +107,7 @@ BOOST_AUTO_TEST_CASE(any_number_of_threads_gives_the_same_bits)
         set_num_threads(3);
         const Run three = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 70});
         set_num_threads(threads);
-        BOOST_TEST(three.losses == one.losses, boost::test_tools::per_element());
-        check_same(three.gradients, one.gradients, std::string(name_of(arrangement)));
+        check_same(three, one, std::string(name_of(arrangement)));
     }
 }
 

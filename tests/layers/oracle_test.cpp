@@ -172,7 +172,7 @@ void check_activation_norms(WorstErrors& errors, const OracleFixture& fixture,
     const ModelSpec& model = chunk.options().model;
     const std::int64_t count = chunk.options().micro_batch.num_tokens() * model.hidden_size;
     std::vector<double> found(static_cast<std::size_t>(model.num_layers)), expected;
-    chunk.activation_norms(0, found);
+    chunk.activation_norms(found);
     for (std::int64_t layer = 0; layer < model.num_layers; ++layer) {
         const std::vector<double> stream =
             fixture.numbers("single/activations/model/layers/" + std::to_string(layer));
@@ -194,6 +194,7 @@ void check_whole(const OracleFixture& fixture, Backend backend, WorstErrors& err
     ModelChunk chunk(
         chunk_options(fixture, whole_model(model_of(fixture)), backend, BackwardSplit::fused, 1));
     load_weights(chunk, fixture, "initial");
+    chunk.set_activation_norms(ActivationNorms::measured);
     const double loss_scale = 1.0 / static_cast<double>(tokens.targets_per_update());
     double loss = 0.0, evaluated = 0.0;
     for (std::int64_t m = 0; m < tokens.num_microbatches(); ++m) {

@@ -80,8 +80,8 @@ void run(Cpu, const RmsNormBackward& op)
 {
     const RowExtents extents = extents_of(op);
     const std::int64_t channels = extents.channels;
-    // First the weight's gradient, because dx may lie on dy. A thread owns channels, so that rows
-    // add in row order.
+    // First the weight's gradient, because dx may lie on dy or x. A thread owns channels, so that
+    // rows add in row order.
     constexpr std::int64_t channels_per_item = 64;
     parallel_for((channels + channels_per_item - 1) / channels_per_item, [&](std::int64_t item) {
         const std::int64_t begin = item * channels_per_item;
