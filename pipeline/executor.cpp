@@ -73,12 +73,17 @@ double Executor::run_evaluation(TokenSource& tokens)
 void Executor::run(const Action& action, TokenSource& tokens)
 {
     current_ = action;
+    if (recorder_ != nullptr)
+        recorder_->begin_action(
+            static_cast<std::int32_t>(&action - program_.actions[transport_.rank()].data()),
+            Activity::messages);
     StageChunk& chunk = stage_.chunk(action.chunk);
     switch (action.kind) {
     case ActionKind::forward: run_forward(chunk, action.microbatch, tokens); break;
     case ActionKind::backward:
     case ActionKind::backward_input: run_backward_input(chunk, action, tokens); break;
     case ActionKind::backward_weight:
+        mark(recorder_, Activity::compute);
         chunk.model->backward_weight(slots_.activation(action.chunk, action.microbatch),
                                      slots_.gradient(action.chunk, action.microbatch),
                                      chunk.warmup.alphas(), observer_of(action.microbatch));
@@ -89,6 +94,7 @@ void Executor::run(const Action& action, TokenSource& tokens)
     case ActionKind::send_gradient: post(chunk, action); break;
     case ActionKind::optimizer_step: SLUICE_CHECK(false, "optimizer step inside a run");
     }
+    mark(recorder_, Activity::messages);
     transport_.progress();
     if (exchange_ != nullptr)
         exchange_->progress();
@@ -105,8 +111,9 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
     ModelChunk& model = *chunk.model;
     const std::int32_t c = chunk.index;
     const std::int32_t slot = slots_.activation(c, microbatch);
-    transport_.wait(std::exchange(sent_activation_[slot], 0));
+    wait_for_buffer(sent_activation_[slot]);
     if (model.options().range.embedding) {
+        mark(recorder_, Activity::data);
         tokens.inputs(microbatch, model.input_tokens(slot));
     } else {
         TensorView from;
@@ -120,6 +127,7 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
         kernels::launch(Stream{model.options().backend},
                         kernels::Copy{.from = from, .to = model.input(slot)});
     }
+    mark(recorder_, Activity::compute);
     model.forward(slot, chunk.warmup.alphas());
     if (evaluating_ && model.options().range.head) {
         tokens.targets(microbatch, model.target_tokens(slot));
@@ -135,8 +143,9 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     const std::int32_t m = action.microbatch;
     const std::int32_t slot = slots_.activation(c, m);
     const std::int32_t gradient = slots_.gradient(c, m);
-    transport_.wait(std::exchange(sent_gradient_[gradient], 0));
+    wait_for_buffer(sent_gradient_[gradient]);
     if (model.options().range.head) {
+        mark(recorder_, Activity::data);
         tokens.targets(m, model.target_tokens(slot));
     } else if (stage_.owns(c + 1)) {
         kernels::launch(Stream{model.options().backend},
@@ -146,6 +155,7 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     } else {
         take(received_gradient_[gradient], model.output_gradient(gradient), c, m, true);
     }
+    mark(recorder_, Activity::compute);
     if (action.kind == ActionKind::backward)
         model.backward(slot, gradient, chunk.warmup.alphas(), loss_scale_, observer_of(m));
     else
@@ -184,7 +194,7 @@ void Executor::post(StageChunk& chunk, const Action& action)
     case ActionKind::receive_gradient: {
         // The slot may last have held another chunk's gradient, laid out in another way.
         const std::int32_t gradient = slots_.gradient(c, m);
-        transport_.wait(std::exchange(sent_gradient_[gradient], 0));
+        wait_for_buffer(sent_gradient_[gradient]);
         received_gradient_[gradient] =
             transport_.receive(model.output_gradient(gradient), rank_of(c + 1), {c, m, true});
         break;
@@ -203,7 +213,9 @@ void Executor::post(StageChunk& chunk, const Action& action)
 void Executor::take(MessageId& message, const TensorView& tensor, std::int32_t chunk,
                     std::int32_t microbatch, bool gradient)
 {
+    mark(recorder_, Activity::waiting_for_input);
     transport_.wait(std::exchange(message, 0));
+    mark(recorder_, Activity::messages);
     if (fault_.chunk == chunk && fault_.microbatch == microbatch && fault_.gradient == gradient) {
         static_cast<unsigned char*>(tensor.data)[tensor.num_bytes() / 2] ^= 0x10;
         fault_.chunk = -1;
@@ -223,8 +235,19 @@ void Executor::record(std::vector<double>& side, std::int32_t edge, bool gradien
     sum = static_cast<double>((old + weight * checksum64_of(bytes_of(tensor))) & mask52);
 }
 
+void Executor::wait_for_buffer(MessageId& message)
+{
+    if (message == 0)
+        return;
+    mark(recorder_, Activity::waiting_for_buffer);
+    transport_.wait(std::exchange(message, 0));
+    mark(recorder_, Activity::messages);
+}
+
 void Executor::wait_for_sends()
 {
+    if (recorder_ != nullptr)
+        recorder_->leave_actions(Activity::waiting_for_sends);
     for (std::vector<MessageId>* messages : {&sent_activation_, &sent_gradient_})
         for (MessageId& message : *messages)
             transport_.wait(std::exchange(message, 0));

@@ -3,6 +3,7 @@
 // Which buffers a micro-batch uses is settled before (schedule/slot_table.hpp).
 #pragma once
 
+#include "pipeline/action_recorder.hpp"
 #include "pipeline/schedule/schedule.hpp"
 #include "pipeline/stage.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -69,6 +70,8 @@ public:
     void exchange_through(GradientExchange& exchange) { exchange_ = &exchange; }
 
     void inject(const TransferFault& fault) { fault_ = fault; }
+    /// From now on; nullptr: nowhere.
+    void record_into(ActionRecorder* recorder) { recorder_ = recorder; }
 
 private:
     void run(const Action& action, TokenSource& tokens);
@@ -81,6 +84,7 @@ private:
               std::int32_t microbatch, bool gradient);
     void record(std::vector<double>& side, std::int32_t edge, bool gradient,
                 std::int32_t microbatch, const TensorView& tensor);
+    void wait_for_buffer(MessageId& message);
     void wait_for_sends();
 
     const Schedule& program_;
@@ -96,6 +100,7 @@ private:
     std::vector<MessageId> sent_gradient_;       ///< [gradient slot]
     TransferChecksums checksums_;
     TransferFault fault_;
+    ActionRecorder* recorder_ = nullptr;
     Action current_{};
     double loss_scale_ = 0.0;
     double loss_sum_ = 0.0;

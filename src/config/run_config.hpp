@@ -92,6 +92,10 @@ struct MetricsConfig {
     bool digest_every_update = false;       ///< also write the parameters' digest per update
 };
 
+struct TraceConfig {
+    std::string updates; ///< see update_ranges.hpp; empty: none
+};
+
 struct RunSection {
     std::int64_t updates = 0;
     std::uint64_t seed = 0;
@@ -112,6 +116,7 @@ struct RunConfig {
     CheckpointConfig checkpoint;
     EvalConfig eval;
     MetricsConfig metrics;
+    TraceConfig trace;
     RunSection run;
 };
 

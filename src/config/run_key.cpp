@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/config/presets.hpp"
+#include "src/config/update_ranges.hpp"
 
 #include <algorithm>
 #include <array>
@@ -130,6 +131,14 @@ void set_betas(RunConfig& config, const ConfigValue& value)
     };
     config.optimizer.beta1 = beta(0);
     config.optimizer.beta2 = beta(1);
+}
+
+void set_traced_updates(RunConfig& config, const ConfigValue& value)
+{
+    // One update may be given as a number.
+    const auto* number = std::get_if<std::int64_t>(&value.payload);
+    config.trace.updates = number != nullptr ? std::to_string(*number) : text_of(value);
+    parse_update_ranges(config.trace.updates, value.where);
 }
 
 std::vector<RunKey> model_keys()
@@ -289,6 +298,8 @@ std::vector<RunKey> running_keys()
         boolean_key(
             "metrics", "digest_every_update", layout,
             [](auto& c) -> auto& { return c.metrics.digest_every_update; }),
+        {"trace", "updates", layout, set_traced_updates,
+         [](const RunConfig& c) -> ConfigPayload { return c.trace.updates; }},
         integer_key(
             "run", "updates", result, [](auto& c) -> auto& { return c.run.updates; }, 1, many),
         integer_key(

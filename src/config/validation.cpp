@@ -4,6 +4,7 @@
 #include "src/config/layout.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
+#include "src/config/update_ranges.hpp"
 
 #include <limits>
 #include <numeric>
@@ -202,6 +203,17 @@ void check_pipeline(const RunConfig& config, const RunFile& file)
             where, "make them add up to " + text(config.model.num_layers) + ", or write \"auto\"");
 }
 
+void check_trace(const RunConfig& config, const RunFile& file)
+{
+    const std::string where = file.where({"trace.updates", "run.updates"});
+    const auto ranges = parse_update_ranges(config.trace.updates, where);
+    if (!ranges.empty() && ranges.back().last > config.run.updates)
+        throw usage_error(
+            "update " + text(ranges.back().last) + " is to be traced, and the run ends at update " +
+                text(config.run.updates),
+            where, "the last update that can be traced is " + text(config.run.updates));
+}
+
 } // namespace
 
 void settle_warmup_steps(RunConfig& config, const RunFile& file)
@@ -236,6 +248,7 @@ void validate(const RunConfig& config, const RunFile& file)
     check_batch(config, file);
     check_learning_rate(config, file);
     check_pipeline(config, file);
+    check_trace(config, file);
     if (config.eval.tokens < config.batch.seq_len)
         throw usage_error("an evaluation on " + text(config.eval.tokens) +
                               " tokens is shorter than one sequence of " +

@@ -1,4 +1,4 @@
-// The folder of a run: config.toml, metrics.jsonl, log.txt, checkpoints/, status.json.
+// The folder of a run: config.toml, metrics.jsonl, log.txt, checkpoints/, trace/, status.json.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,7 @@ public:
     std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
     std::filesystem::path log() const { return path_ / "log.txt"; }
     std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+    std::filesystem::path traces() const { return path_ / "trace"; }
     std::filesystem::path status() const { return path_ / "status.json"; }
 
 private:

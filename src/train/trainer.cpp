@@ -3,6 +3,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "src/config/run_key.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
@@ -54,6 +55,17 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
 {
     if (exchange_.active())
         executor_.exchange_through(exchange_);
+    auto traced = parse_update_ranges(config.trace.updates, "trace.updates");
+    if (!traced.empty())
+        tracer_ =
+            std::make_unique<RunTracer>(TracedRun{.program = plan_.program,
+                                                  .partition = plan_.partition,
+                                                  .planned = plan_.costs,
+                                                  .schedule_name = plan_.schedule_name,
+                                                  .micro_batch_size = config.batch.micro_batch_size,
+                                                  .seq_len = config.batch.seq_len,
+                                                  .num_replicas = replicas_.count()},
+                                        std::move(traced), folder_.traces());
 }
 
 std::string Trainer::where() const
@@ -151,12 +163,16 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
                                   : config_.run.updates;
     bool stopping = false;
     while (completed_updates_ < last && !stopping) {
+        if (tracer_)
+            begin_trace();
         stopping = run_update(fault).stop_requested;
         if (due(config_.eval.every_updates, completed_updates_) ||
             (completed_updates_ == config_.run.updates && config_.eval.every_updates > 0))
             evaluate();
         if (due(config_.checkpoint.every_updates, completed_updates_))
             save();
+        if (tracer_)
+            end_trace(stopping || completed_updates_ >= last);
     }
     if (saved_update_ != completed_updates_)
         save();
@@ -184,6 +200,37 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
             log_info("run the same command again to continue");
     }
     return finished ? ExitCode::finished : ExitCode::stopped;
+}
+
+void Trainer::begin_trace()
+{
+    tracer_->before_update(replicas_.world(), completed_updates_ + 1);
+    recorder_ = tracer_->recorder();
+    executor_.record_into(recorder_);
+}
+
+void Trainer::enter(Activity activity)
+{
+    if (recorder_ != nullptr)
+        recorder_->leave_actions(activity);
+}
+
+void Trainer::end_trace(bool last)
+{
+    const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
+    recorder_ = tracer_->recorder();
+    executor_.record_into(recorder_);
+    if (!written)
+        return;
+    metrics_->write("trace", std::vector<MetricField>{{"update", written->last_update},
+                                                      {"first_update", written->first_update},
+                                                      {"path", written->trace.string()},
+                                                      {"ledger", written->ledger.string()},
+                                                      {"seconds", written->seconds}});
+    progress_->note(fmt::format("traced updates {}-{} (ms per update): {}", written->first_update,
+                                written->last_update, written->trace.string()));
+    for (const std::string& line : written->table)
+        progress_->note(line);
 }
 
 void Trainer::inject(const FaultInjection& fault)
@@ -228,6 +275,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     const auto start = Clock::now();
     const std::int64_t update = completed_updates_ + 1;
     const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
+    if (recorder_ != nullptr)
+        recorder_->begin_update(update);
     stage_.zero_gradients();
     inject(fault);
     const bool measured =
@@ -237,22 +286,30 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
                                                    : ActivationNorms::ignored);
     executor_.run_update(tokens_->training(update, first_microbatch()),
                          1.0 / static_cast<double>(tokens_per_update));
+    enter(exchange_.active() ? Activity::replicas : Activity::optimizer);
     exchange_.finish();
+    enter(Activity::optimizer);
     const UpdateSummary summary = reduction_.reduce({.stage = stage_,
                                                      .executor = executor_,
                                                      .exchange = exchange_,
                                                      .completed_updates = completed_updates_,
-                                                     .stop_here = stop_requested()},
+                                                     .stop_here = stop_requested(),
+                                                     .recorder = recorder_},
                                                     tokens_per_update);
     const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
                                     completed_updates_);
     adamw_step(stage_, config_.optimizer, lr, summary.grad_norm, update);
+    if (exchange_.active())
+        enter(Activity::replicas);
     exchange_.gather_weights();
+    enter(Activity::other);
     for (std::int64_t layer = 0; layer < config_.model.num_layers; ++layer)
         all_alphas_[static_cast<std::size_t>(layer)] =
             residual_alpha(config_.prores.schedule, config_.prores.warmup_steps,
                            config_.model.num_layers, layer + 1, completed_updates_);
     stage_.advance_gates();
+    if (recorder_ != nullptr)
+        recorder_->end_update();
     published_updates_ = completed_updates_ = update;
     record_update(summary, lr, seconds_since(start));
     return summary;
@@ -327,6 +384,7 @@ void Trainer::evaluate()
 {
     if (!tokens_->has_validation())
         return;
+    enter(Activity::evaluation);
     const auto start = Clock::now();
     const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
     const double loss_sum = evaluation_loss_sum(num_microbatches);
@@ -356,6 +414,7 @@ CheckpointProgress Trainer::progress() const
 void Trainer::save()
 {
     const auto start = Clock::now();
+    enter(Activity::checkpoint);
     on_rank_zero(replicas_.world(), [&] { metrics_->sync(); });
     const std::string digest =
         save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);

@@ -7,6 +7,7 @@
 #include "pipeline/replicas.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/config/run_config.hpp"
+#include "src/trace/run_tracer.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_plan.hpp"
@@ -61,6 +62,9 @@ private:
     void restore(const std::filesystem::path& folder);
     void announce(const std::optional<std::filesystem::path>& resumed_from);
     UpdateSummary run_update(const FaultInjection& fault);
+    void begin_trace();
+    void end_trace(bool last);
+    void enter(Activity activity); ///< for the trace: what goes on outside the executor
     void inject(const FaultInjection& fault);
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();
@@ -82,6 +86,8 @@ private:
     GradientExchange exchange_;
     UpdateReduction reduction_;
     std::unique_ptr<TokenStream> tokens_;
+    std::unique_ptr<RunTracer> tracer_;          ///< where the run file asks for traces
+    ActionRecorder* recorder_ = nullptr;         ///< while an update is traced
     std::unique_ptr<MetricsFile> metrics_;       ///< rank 0
     std::unique_ptr<TrainingProgress> progress_; ///< rank 0
     std::vector<double> all_alphas_, norms_;     ///< [num_layers]

@@ -104,7 +104,9 @@ void UpdateReduction::fill(const UpdateOutcome& outcome)
 UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update)
 {
     fill(outcome);
+    mark(outcome.recorder, Activity::reduction);
     replicas_.world().sum(values_);
+    mark(outcome.recorder, Activity::optimizer);
     // Damage in transit comes first: it explains whatever else would be found.
     check_transfers();
     check_exchange();

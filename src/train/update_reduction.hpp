@@ -41,6 +41,7 @@ struct UpdateOutcome {
     const GradientExchange& exchange;   ///< finished
     std::int64_t completed_updates = 0; ///< what every gate counter must stand at
     bool stop_here = false;             ///< asked of this rank
+    ActionRecorder* recorder = nullptr; ///< told when the reduction itself begins and ends
 };
 
 class UpdateReduction {

@@ -23,8 +23,8 @@ std::string fields(const RunConfig& c)
         << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
         << c.checkpoint.keep_every << '|' << c.eval.every_updates << '|' << c.eval.tokens << '|'
         << c.metrics.activation_norm_every << '|' << c.metrics.digest_every_update << '|'
-        << c.run.updates << '|' << c.run.seed << '|' << c.run.device << '|'
-        << c.run.threads_per_rank;
+        << c.trace.updates << '|' << c.run.updates << '|' << c.run.seed << '|' << c.run.device
+        << '|' << c.run.threads_per_rank;
     return out.str();
 }
 
@@ -69,6 +69,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "eval.tokens=1234",
                                        "metrics.activation_norm_every=6",
                                        "metrics.digest_every_update=true",
+                                       "trace.updates=3-5",
                                        "run.updates=333",
                                        "run.seed=9223372036854775807",
                                        "run.device=cpu",
