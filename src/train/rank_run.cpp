@@ -46,6 +46,7 @@ int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64
 int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
                    const FaultInjection& fault)
 {
+    num_replicas_ = config.pipeline.replicas;
     watch_ = std::make_unique<PeerWatch>(
         transport_, [this](int rank, int process) { peer_died(rank, process); });
     on_rank_zero(transport_, [&] { folder_.create_and_lock(); });
@@ -62,6 +63,15 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     });
     trainer_->start(resume);
     return static_cast<int>(trainer_->run(stop_after, fault));
+}
+
+std::string RankRun::name_of(int rank) const
+{
+    const std::string name = "rank " + std::to_string(rank);
+    if (num_replicas_ == 1)
+        return name;
+    const int replica = rank / (transport_.num_ranks() / num_replicas_);
+    return "replica " + std::to_string(replica) + ", " + name;
 }
 
 void RankRun::write_failed_status(const std::string& why, ExitCode code)
@@ -108,8 +118,7 @@ void RankRun::peer_died(int rank, int process)
     if (transport_.rank() != speaker) {
         std::this_thread::sleep_for(std::chrono::seconds(1));
     } else if (status.find("\"failed\"") == std::string::npos) {
-        const std::string text = "rank " + std::to_string(rank) + " (process " +
-                                 std::to_string(process) +
+        const std::string text = name_of(rank) + " (process " + std::to_string(process) +
                                  ") died without a word: killed, or out of memory";
         std::fprintf(
             stderr,

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 
 namespace sluice {
 
@@ -30,8 +31,12 @@ private:
     [[noreturn]] void peer_died(int rank, int process);
     void write_failed_status(const std::string& why, ExitCode code);
 
+    /// "rank 3", with its replica where there are several.
+    std::string name_of(int rank) const;
+
     Transport& transport_;
     RunFolder folder_;
+    int num_replicas_ = 1;
     std::unique_ptr<Trainer> trainer_;
     std::unique_ptr<PeerWatch> watch_;
 };

@@ -1,11 +1,12 @@
 """Replicas: one result for any layout of a number of replicas, near to that of one; stop and resume
 across numbers of replicas; moments shared out; faults found whichever replica has them."""
 
+import json
 import shutil
 import unittest
 
 import h5py
-from harness import RunTest
+from harness import SLUICE, RunTest, call
 
 
 class Replicas(RunTest):
@@ -60,6 +61,15 @@ class OneResultPerNumber(Replicas):
                             overrides=("precision.compute=fp64", "run.updates=4"))
         for row, same in zip(self.metrics("fp64-2"), self.metrics("fp64-1")):
             self.assertAlmostEqual(row["loss"] / same["loss"], 1.0, delta=1e-13)
+
+    def test_an_evaluation_does_not_depend_on_who_runs_it(self):
+        # More replicas than micro-batches to evaluate on: some have nothing to do.
+        self.replicated(1, 6, "6")
+        for name in ("2", "3", "6"):
+            result = call(SLUICE, "eval", self.last_checkpoint(name), "--data",
+                          self.folder / "validation.h5", "--tokens", "256", "--json")
+            self.assertEqual(json.loads(result.stdout)["loss"],
+                             self.metrics(name, "eval")[-1]["loss"], result.stderr)
 
     def test_moments_are_shared_out(self):
         one, two, three = (self.metrics(name, "start")[0]["planned_bytes"] for name in "123")

@@ -105,7 +105,7 @@ class Stopping(Processes):
         self.assertEqual(process.returncode, 71)
         ours = [line for line in errors.splitlines() if line.startswith("sluice: ")]
         self.assertEqual(len(ours), 1, errors)
-        self.assertIn("rank 3", ours[0])
+        self.assertIn("replica 1, rank 3", ours[0])
 
     def test_two_runs_never_share_a_folder(self):
         process = self.start(1, "shared")
