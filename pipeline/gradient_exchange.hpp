@@ -55,6 +55,9 @@ public:
     /// others.
     void gather_weights();
 
+    /// For fault drills: flips one bit of the next piece that arrives.
+    void inject_flip() { flip_next_ = true; }
+
     /// Of the exchange that finish() ended last.
     const ExchangeChecksums& checksums() const { return checksums_; }
 
@@ -86,6 +89,7 @@ private:
     Transport& peers_;
     Stream stream_;
     VerifyTransfers verify_;
+    bool flip_next_ = false;
     Arena memory_;
     std::vector<Group> groups_;
     std::vector<Piece> pieces_;

@@ -43,11 +43,9 @@ FaultInjection fault_from(const std::string& text)
     if (text.empty())
         return {};
     static const std::vector<std::pair<std::string, Kind>> kinds{
-        {"nan-gradient", Kind::nan_gradient},
-        {"flip-activation", Kind::flip_activation},
-        {"flip-gradient", Kind::flip_gradient},
-        {"flip-weight", Kind::flip_weight},
-        {"advance-gate", Kind::advance_gate}};
+        {"nan-gradient", Kind::nan_gradient},   {"flip-activation", Kind::flip_activation},
+        {"flip-gradient", Kind::flip_gradient}, {"flip-weight", Kind::flip_weight},
+        {"flip-exchange", Kind::flip_exchange}, {"advance-gate", Kind::advance_gate}};
     FaultInjection fault;
     char name[32] = {};
     long long update = 0, layer = 0;
@@ -67,7 +65,7 @@ FaultInjection fault_from(const std::string& text)
         throw usage_error("'" + text + "' is not a fault", "--inject",
                           "write KIND@UPDATE:LAYER or KIND@UPDATE:LAYER:REPLICA, KIND one of "
                           "nan-gradient, flip-activation, flip-gradient, flip-weight, "
-                          "advance-gate");
+                          "flip-exchange, advance-gate");
     return fault;
 }
 

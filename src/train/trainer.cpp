@@ -252,6 +252,7 @@ void Trainer::inject(const FaultInjection& fault)
             executor_.inject({chunk.index, 0, false});
             break;
         case FaultInjection::Kind::flip_gradient: executor_.inject({chunk.index, 0, true}); break;
+        case FaultInjection::Kind::flip_exchange: exchange_.inject_flip(); break;
         case FaultInjection::Kind::flip_weight:
             for (const Parameter& parameter : chunk.model->parameters())
                 if (parameter.spec.layer == fault.layer)

@@ -31,6 +31,7 @@ struct FaultInjection {
         flip_activation,
         flip_gradient,
         flip_weight,
+        flip_exchange,
         advance_gate
     };
     Kind kind = Kind::none;

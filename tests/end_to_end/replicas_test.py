@@ -142,6 +142,10 @@ class Drills(Replicas):
         self.drill("activation", "flip-activation@4:4:1", "an activation changed",
                    "stage 1 (replica 1, rank 3)")
 
+    def test_a_bit_flipped_between_replicas(self):
+        self.drill("exchange", "flip-exchange@4:4:1", "gradients changed on their way",
+                   "to replica 1 (rank 3)")
+
     def test_a_gate_out_of_step(self):
         self.drill("gate", "advance-gate@3:1:1", "replica 1, rank 2, stage 0, layer 1")
 
