@@ -70,4 +70,11 @@ FAULTS = [
      "time.start + 0.25", "time.start"),
     ("the heaviest rank gets the next layer", "pipeline/partition.cpp",
      "return by_rank < 0.0;", "return by_rank > 0.0;"),
+    ("replicas added from the last to the first", "pipeline/gradient_exchange.cpp",
+     "for (std::size_t other = num_before; other < buffer.gradients.size(); ++other)",
+     "for (std::size_t other = buffer.gradients.size(); other-- > num_before;)"),
+    ("every replica trains on the first one's samples", "src/train/trainer.cpp",
+     "return replicas_.share_begin(config_.batch.num_microbatches());", "return 0;"),
+    ("moments of replica 0 missing in checkpoints", "src/train/moment_gather.cpp",
+     "if (!entry.owned[0].empty())", "if (false)"),
 ]
