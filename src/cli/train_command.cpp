@@ -130,8 +130,10 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         ->expected(1)
         ->allow_extra_args(false);
     command
-        ->add_option("--ranks,-n", options->num_ranks,
-                     "Start this many ranks with mpirun; Ctrl-C then saves and stops")
+        ->add_option(
+            "--ranks,-n", options->num_ranks,
+            "Start this many ranks with mpirun, those of all replicas together; Ctrl-C then "
+            "saves and stops")
         ->check(CLI::PositiveNumber);
     command->add_option("--run-dir", options->run_dir,
                         "Folder of the run [runs/<name of the run file>]");
