@@ -66,6 +66,7 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
             .num_slots = 1, // the stage's pool says how many
             .num_gradient_slots = 1,
             .split = split ? BackwardSplit::split : BackwardSplit::fused,
+            .recompute = options.recompute,
             .moments = options.moments,
             .backend = options.backend,
             .device = Device{}};

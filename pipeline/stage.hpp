@@ -21,6 +21,7 @@ struct StageOptions {
     WarmupSchedule warmup = WarmupSchedule::linear;
     std::int64_t warmup_steps = 1000; ///< T
     int rank = 0;
+    Recompute recompute = Recompute::none;
     MomentShard moments{}; ///< this replica's share of the optimizer's moments
 };
 

@@ -105,7 +105,7 @@ int plan(const PlanOptions& options)
     if (options.compare || automatic ||
         (options.against.empty() &&
          config.batch.num_microbatches() * options.num_stages <= always_compared))
-        candidates = price_all(asked, options.num_stages, costs);
+        candidates = price_all(asked, options.num_stages, costs, bytes_per_rank);
     choose_schedule(config, candidates, options, bytes_per_rank);
     const RunPlan plan = plan_run(config, options.num_stages);
     if (options.print_schedule) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layers/model_spec.hpp"
+#include "layers/recompute.hpp"
 #include "pipeline/residual_warmup.hpp"
 
 #include <cstdint>
@@ -65,8 +66,9 @@ struct PipelineConfig {
     std::int32_t replicas = 1; ///< whole pipelines, each on its share of the micro-batches
     std::int32_t extra_warmup = 0;
     std::filesystem::path schedule_file; ///< for custom
-    std::string partition = "auto";      ///< or layers per chunk, "7,5"
-    bool verify_transfers = true; ///< checksums of all activations and gradients on their way
+    Recompute recompute = Recompute::none;
+    std::string partition = "auto"; ///< or layers per chunk, "7,5"
+    bool verify_transfers = true;   ///< checksums of all activations and gradients on their way
 };
 
 struct DataConfig {

@@ -30,6 +30,7 @@ const Names learning_rate_names{"wsd", "cosine", "linear", "constant"};
 const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1b",
                                     "zb-h1",  "interleaved-zb", "zb-v",
                                     "v-half", "custom",         "auto"};
+const Names recompute_names{"none", "lean", "full"};
 const Names precision_names{"fp32", "fp64"};
 const Names device_names{"auto", "cpu"};
 
@@ -265,6 +266,9 @@ std::vector<RunKey> running_keys()
         path_key(
             "pipeline", "schedule_file", layout,
             [](auto& c) -> auto& { return c.pipeline.schedule_file; }),
+        choice_key(
+            "pipeline", "recompute", layout, [](auto& c) -> auto& { return c.pipeline.recompute; },
+            recompute_names),
         boolean_key(
             "pipeline", "verify_transfers", layout,
             [](auto& c) -> auto& { return c.pipeline.verify_transfers; }),
@@ -359,6 +363,11 @@ const RunKey* find_run_key(std::string_view section, std::string_view name)
 std::string_view name_of(LearningRateKind kind)
 {
     return learning_rate_names.at(static_cast<std::size_t>(kind));
+}
+
+std::string_view name_of(Recompute recompute)
+{
+    return recompute_names.at(static_cast<std::size_t>(recompute));
 }
 
 std::string_view name_of(PipelineScheduleKind kind)

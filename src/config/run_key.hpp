@@ -41,6 +41,7 @@ const RunKey* find_run_key(std::string_view section, std::string_view name);
 /// The names in run files, in the order of the enumerations.
 std::string_view name_of(LearningRateKind kind);
 std::string_view name_of(PipelineScheduleKind kind);
+std::string_view name_of(Recompute recompute);
 std::string_view name_of(ComputePrecision precision);
 
 } // namespace sluice

@@ -67,7 +67,7 @@ bool possible(const RunConfig& config, const PipelineConfig& layout, int num_ran
 /// The same schedule but for its warm-up, which makes no difference.
 bool same_figures(const Candidate& a, const Candidate& b)
 {
-    return a.layout.schedule == b.layout.schedule &&
+    return a.layout.schedule == b.layout.schedule && a.layout.recompute == b.layout.recompute &&
            a.layout.chunks_per_rank == b.layout.chunks_per_rank &&
            a.seconds_per_update == b.seconds_per_update && a.peak_bytes == b.peak_bytes;
 }
@@ -75,8 +75,8 @@ bool same_figures(const Candidate& a, const Candidate& b)
 /// Smaller is simpler.
 auto complexity(const PipelineConfig& layout)
 {
-    return std::tuple(layout.chunks_per_rank, layout.extra_warmup,
-                      static_cast<int>(layout.schedule));
+    return std::tuple(layout.chunks_per_rank, layout.recompute, layout.extra_warmup,
+                      layout.schedule);
 }
 
 } // namespace
@@ -97,7 +97,10 @@ std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& co
     const auto message_bytes = static_cast<std::size_t>(plan.stage.micro_batch.num_tokens() *
                                                         plan.stage.model.hidden_size) *
                                element;
-    return chunk_costs(costs, plan.partition, 0.0, message_bytes);
+    const double recompute = plan.stage.recompute == Recompute::full   ? costs.recompute.full
+                             : plan.stage.recompute == Recompute::lean ? costs.recompute.lean
+                                                                       : 0.0;
+    return chunk_costs(costs, plan.partition, recompute, message_bytes);
 }
 
 Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& costs)
@@ -162,21 +165,38 @@ std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ra
     return layouts;
 }
 
-std::vector<Candidate> price_all(const RunConfig& config, int num_ranks, const CostModel& costs)
+std::vector<Candidate> price_all(const RunConfig& config, int num_ranks, const CostModel& costs,
+                                 std::size_t bytes_per_rank)
 {
     std::vector<Candidate> candidates;
+    // Few micro-batches leave nothing for a deeper warm-up to do.
+    const auto is_new = [&](const Candidate& candidate) {
+        return candidate.layout.extra_warmup == 0 ||
+               std::none_of(candidates.begin(), candidates.end(),
+                            [&](const Candidate& each) { return same_figures(each, candidate); });
+    };
+    const bool automatic = config.pipeline.schedule == PipelineScheduleKind::automatic;
     for (const PipelineConfig& layout : possible_layouts(config, num_ranks)) {
         RunConfig with = config;
         with.pipeline = layout;
-        Candidate candidate = price(with, plan_run(with, num_ranks), costs);
-        // Few micro-batches leave nothing for a deeper warm-up to do.
-        const bool no_change = !candidates.empty() && layout.extra_warmup > 0 &&
-                               same_figures(candidate, candidates.back());
-        if (!no_change)
-            candidates.push_back(std::move(candidate));
+        RunPlan plan = plan_run(with, num_ranks); // the same program, whatever is computed again
+        const bool asked = !automatic && candidates.empty();
+        if (asked) {
+            candidates.push_back(price(with, plan, costs));
+            candidates.back().asked = true;
+        }
+        for (const Recompute recompute : {Recompute::none, Recompute::lean, Recompute::full}) {
+            with.pipeline.recompute = plan.stage.recompute = recompute;
+            Candidate candidate = asked && recompute == layout.recompute ? candidates.front()
+                                                                         : price(with, plan, costs);
+            const bool fits = candidate.fits(bytes_per_rank);
+            if (!(asked && recompute == layout.recompute) &&
+                (fits || recompute == Recompute::full) && is_new(candidate))
+                candidates.push_back(std::move(candidate));
+            if (fits)
+                break;
+        }
     }
-    if (config.pipeline.schedule != PipelineScheduleKind::automatic)
-        candidates.front().asked = true;
     return candidates;
 }
 
@@ -209,7 +229,8 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
     check_layout(config, num_ranks * config.pipeline.replicas);
     const auto candidates = price_all(
         config, num_ranks,
-        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}));
+        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}),
+        bytes_per_rank);
     SLUICE_CHECK(!candidates.empty(), "no layout for " << num_ranks << " ranks");
     RunConfig resolved = config;
     if (const Candidate* best = recommended(candidates, bytes_per_rank); best != nullptr) {
@@ -235,6 +256,7 @@ std::string as_overrides(const PipelineConfig& layout, const PipelineConfig& fro
     set(layout.schedule != from.schedule, "schedule", name_of(layout.schedule));
     set(layout.chunks_per_rank != from.chunks_per_rank, "chunks_per_rank", layout.chunks_per_rank);
     set(layout.extra_warmup != from.extra_warmup, "extra_warmup", layout.extra_warmup);
+    set(layout.recompute != from.recompute, "recompute", name_of(layout.recompute));
     set(!from.schedule_file.empty() && layout.schedule_file.empty(), "schedule_file", "\"\"");
     return text;
 }

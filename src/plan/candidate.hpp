@@ -48,8 +48,10 @@ Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& c
 /// is `auto`.
 std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ranks);
 
-/// All of possible_layouts(), priced.
-std::vector<Candidate> price_all(const RunConfig& config, int num_ranks, const CostModel& costs);
+/// All of possible_layouts(), priced, each with the least recomputation that fits (all of it where
+/// nothing does); first the layout in the run file as it is, unless it is `auto`.
+std::vector<Candidate> price_all(const RunConfig& config, int num_ranks, const CostModel& costs,
+                                 std::size_t bytes_per_rank);
 
 /// The fastest that fits; of those within 1% of it, the one with the least memory; of those within
 /// 1% of that, the simplest: fewer chunks per rank, less recomputation, shallower warm-up, earlier

@@ -56,7 +56,8 @@ void fill_with_tokens(const TensorView& tokens, std::int64_t vocab_size)
         ids[i] = static_cast<std::int32_t>(i * 7919 % vocab_size);
 }
 
-ModelChunkOptions options_of(const RunConfig& config, const LayerRange& range)
+ModelChunkOptions options_of(const RunConfig& config, const LayerRange& range,
+                             Recompute recompute = Recompute::none)
 {
     return {.model = config.model,
             .range = range,
@@ -64,6 +65,7 @@ ModelChunkOptions options_of(const RunConfig& config, const LayerRange& range)
             .num_slots = 1,
             .num_gradient_slots = 1,
             .split = BackwardSplit::split,
+            .recompute = recompute,
             .backend =
                 config.precision == ComputePrecision::fp64 ? Backend::reference : Backend::cpu,
             .device = Device{}};
@@ -76,9 +78,10 @@ void initialize_all(const RunConfig& config, ModelChunk& chunk)
 }
 
 /// One micro-batch through a chunk, several times over; gates open.
-PassSeconds measure_chunk(const RunConfig& config, const LayerRange& range)
+PassSeconds measure_chunk(const RunConfig& config, const LayerRange& range,
+                          Recompute recompute = Recompute::none)
 {
-    ModelChunk chunk(options_of(config, range));
+    ModelChunk chunk(options_of(config, range, recompute));
     initialize_all(config, chunk);
     const std::vector<double> alphas(static_cast<std::size_t>(range.num_layers()), 1.0);
     const double loss_scale = 1.0 / static_cast<double>(config.batch.tokens_per_update());
@@ -174,8 +177,13 @@ CostModel measure_costs(const RunConfig& config)
     costs.embedding = measure_chunk(config, {0, 0, true, false});
     const double head = measure_chunk(config, {last, last, false, true}).total() / 3.0;
     costs.head = {head, head, head};
-    costs.recompute = {.lean = 0.03 * costs.decoder_layer.forward,
-                       .full = costs.decoder_layer.forward};
+    // Less than nothing is noise.
+    const auto more = [&](Recompute recompute) {
+        const PassSeconds layers_again =
+            measure_chunk(config, {0, layers, false, false}, recompute);
+        return std::max(0.0, layers_again.total() / share - costs.decoder_layer.total());
+    };
+    costs.recompute = {.lean = more(Recompute::lean), .full = more(Recompute::full)};
     costs.optimizer_per_parameter = measure_optimizer_per_parameter(config, layers);
     costs.transfer_latency = assumed.transfer_latency;
     costs.transfer_bytes_per_second = measure_bytes_per_second(config);

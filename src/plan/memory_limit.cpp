@@ -37,17 +37,35 @@ std::optional<std::size_t> peak_if_possible(const RunConfig& config, int num_ran
     }
 }
 
-/// The schedule that needs least memory of those that fit, of as few chunks as possible.
+std::optional<FittingChange> more_recomputation(const RunConfig& config, int num_ranks,
+                                                std::size_t bytes_per_rank)
+{
+    RunConfig with = config;
+    for (const Recompute recompute : {Recompute::lean, Recompute::full}) {
+        with.pipeline.recompute = recompute;
+        const auto peak = peak_if_possible(with, num_ranks);
+        if (recompute > config.pipeline.recompute && peak && *peak <= bytes_per_rank)
+            return FittingChange{as_overrides(with.pipeline, config.pipeline), *peak, false};
+    }
+    return std::nullopt;
+}
+
+/// The schedule that needs least memory, if it fits; computing everything again only if it must.
 std::optional<FittingChange> another_schedule(const RunConfig& config, int num_ranks,
                                               std::size_t bytes_per_rank)
 {
     std::optional<FittingChange> best;
-    for (const PipelineConfig& layout : possible_layouts(config, num_ranks)) {
-        RunConfig with = config;
-        with.pipeline = layout;
-        const auto peak = peak_if_possible(with, num_ranks);
-        if (peak && *peak <= bytes_per_rank && (!best || *peak < best->peak_bytes))
-            best = {as_overrides(layout, config.pipeline), *peak, false};
+    for (const Recompute recompute : {config.pipeline.recompute, Recompute::full}) {
+        for (const PipelineConfig& layout : possible_layouts(config, num_ranks)) {
+            RunConfig with = config;
+            with.pipeline = layout;
+            with.pipeline.recompute = recompute;
+            const auto peak = peak_if_possible(with, num_ranks);
+            if (peak && *peak <= bytes_per_rank && (!best || *peak < best->peak_bytes))
+                best = {as_overrides(with.pipeline, config.pipeline), *peak, false};
+        }
+        if (best)
+            break;
     }
     return best;
 }
@@ -120,7 +138,8 @@ std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ran
                                             std::size_t bytes_per_rank)
 {
     std::vector<FittingChange> changes;
-    for (const auto& find : {another_schedule, smaller_micro_batches, more_stages})
+    for (const auto& find :
+         {more_recomputation, another_schedule, smaller_micro_batches, more_stages})
         if (const auto change = find(config, num_ranks, bytes_per_rank))
             changes.push_back(*change);
     return changes;

@@ -21,8 +21,8 @@ struct FittingChange {
     bool changes_result = false; ///< other micro-batches round differently
 };
 
-/// Smallest change first: another schedule, smaller micro-batches, more stages; each as small as
-/// fits, those that do not help left out.
+/// Smallest change first: more recomputation, another schedule, smaller micro-batches, more stages;
+/// each as small as fits, those that do not help left out.
 std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ranks,
                                             std::size_t bytes_per_rank);
 

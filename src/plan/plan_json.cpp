@@ -43,6 +43,7 @@ Json json_of(const Candidate& candidate, std::size_t bytes_per_rank)
     return {{"schedule", name_of(candidate.layout.schedule)},
             {"chunks_per_rank", candidate.layout.chunks_per_rank},
             {"extra_warmup", candidate.layout.extra_warmup},
+            {"recompute", name_of(candidate.layout.recompute)},
             {"asked", candidate.asked},
             {"fits", candidate.fits(bytes_per_rank)},
             {"seconds_per_update", candidate.seconds_per_update},

@@ -83,6 +83,8 @@ std::string layout_name(const PipelineConfig& layout)
         name += fmt::format(" x{}", layout.chunks_per_rank);
     if (layout.extra_warmup > 0)
         name += fmt::format(" +{}", layout.extra_warmup);
+    if (layout.recompute != Recompute::none)
+        name += fmt::format(" {}", name_of(layout.recompute));
     return name;
 }
 
@@ -167,7 +169,7 @@ std::string comparison_text(const std::vector<Candidate>& candidates, std::size_
         const bool fit_a = a->fits(bytes_per_rank), fit_b = b->fits(bytes_per_rank);
         return fit_a != fit_b ? fit_a : a->seconds_per_update < b->seconds_per_update;
     });
-    std::string text = fmt::format("{:<24}{:>9}{:>8}{:>9}{:>9}{:>9}{:>9}\n", "schedule", "update",
+    std::string text = fmt::format("{:<31}{:>8}{:>7}{:>7}{:>7}{:>9}{:>8}\n", "schedule", "update",
                                    "busy", "fill", "imbal.", "transfer", "memory");
     bool any_asked = false;
     for (const Candidate* candidate : order) {
@@ -175,7 +177,7 @@ std::string comparison_text(const std::vector<Candidate>& candidates, std::size_
         const double total = candidate->seconds_per_update;
         any_asked = any_asked || candidate->asked;
         text += fmt::format(
-            "{:<24}{:>9}{:>8}{:>9}{:>9}{:>9}{:>9}{}\n",
+            "{:<31}{:>8}{:>7}{:>7}{:>7}{:>9}{:>8}{}\n",
             layout_name(candidate->layout) + (candidate->asked ? " *" : ""),
             seconds_text(candidate->seconds_per_update), percent(candidate->busy_share(), 1.0),
             percent(positive_zero(idle.fill_drain), total),
@@ -183,7 +185,8 @@ std::string comparison_text(const std::vector<Candidate>& candidates, std::size_
             percent(positive_zero(idle.exposed_transfer), total), bytes_text(candidate->peak_bytes),
             candidate->fits(bytes_per_rank) ? "" : " no");
     }
-    text += "xN: chunks per rank; +N: extra warm-up; memory: fullest rank";
+    text += "xN: chunks per rank; +N: extra warm-up; lean, full: recomputation;\nmemory: of the "
+            "fullest rank";
     if (any_asked)
         text += "; *: the run file's";
     if (std::any_of(order.begin(), order.end(),

@@ -129,6 +129,7 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                   .warmup = config.prores.schedule,
                   .warmup_steps = config.prores.warmup_steps,
                   .rank = 0,
+                  .recompute = config.pipeline.recompute,
                   .moments = {0, config.pipeline.replicas}};
     return plan;
 }

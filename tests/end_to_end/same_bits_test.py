@@ -51,6 +51,8 @@ class SameBits(RunTest):
                 (2, "interleaved-zb", "chunks_per_rank=3"),
                 (1, "zb-v"), (2, "zb-v"), (3, "zb-v"), (2, "zb-v", "partition=1,2,3,0"),
                 (1, "v-half"), (2, "v-half"), (3, "v-half"),
+                (1, "1f1b", "recompute=lean"), (2, "1f1b", "recompute=full"),
+                (2, "zb-v", "recompute=lean"), (3, "zb-h1", "recompute=full"),
                 (2, "1f1b"), (3, "1f1b")):
             with self.subTest(ranks=ranks, schedule=schedule, others=others):
                 name = "-".join((str(ranks), schedule, *others)).replace(",", "_")

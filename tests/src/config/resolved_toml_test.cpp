@@ -18,13 +18,13 @@ std::string fields(const RunConfig& c)
         << c.batch.micro_batch_size << '|' << c.batch.seq_len << '|' << name_of(c.pipeline.schedule)
         << '|' << c.pipeline.chunks_per_rank << '|' << c.pipeline.replicas << '|'
         << c.pipeline.extra_warmup << '|' << c.pipeline.partition << '|' << c.pipeline.schedule_file
-        << '|' << c.pipeline.verify_transfers << '|' << c.data.train << '|' << c.data.train_checksum
-        << '|' << c.data.validation << '|' << name_of(c.precision) << '|'
-        << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
-        << c.checkpoint.keep_every << '|' << c.eval.every_updates << '|' << c.eval.tokens << '|'
-        << c.metrics.activation_norm_every << '|' << c.metrics.digest_every_update << '|'
-        << c.trace.updates << '|' << c.run.updates << '|' << c.run.seed << '|' << c.run.device
-        << '|' << c.run.threads_per_rank;
+        << '|' << name_of(c.pipeline.recompute) << '|' << c.pipeline.verify_transfers << '|'
+        << c.data.train << '|' << c.data.train_checksum << '|' << c.data.validation << '|'
+        << name_of(c.precision) << '|' << c.checkpoint.every_updates << '|'
+        << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|' << c.eval.every_updates
+        << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
+        << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
+        << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank;
     return out.str();
 }
 
@@ -38,6 +38,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "model.norm_eps=1.1e-6",
                                        "model.rope_base=500000",
                                        "model.max_seq_len=512",
+                                       "pipeline.recompute=lean",
                                        "prores.schedule=stagewise-sqrt-l",
                                        "prores.warmup_steps=17",
                                        "optimizer.lr=0.00123456789",

@@ -36,6 +36,8 @@ BOOST_AUTO_TEST_CASE(planned_memory_is_what_a_stage_takes)
         for (const PipelineConfig& layout : possible_layouts(config, num_ranks)) {
             RunConfig with = config;
             with.pipeline = layout;
+            with.pipeline.recompute =
+                layout.chunks_per_rank == 1 ? Recompute::lean : Recompute::full;
             const RunPlan plan = plan_run(with, num_ranks);
             const Candidate candidate = price(with, plan, flop_costs(config));
             std::size_t peak = 0;
@@ -55,7 +57,7 @@ BOOST_AUTO_TEST_CASE(times_are_those_of_the_simulation, *boost::unit_test::toler
 {
     const RunConfig config = test::small_run();
     const CostModel costs = flop_costs(config);
-    for (const Candidate& candidate : price_all(config, 3, costs)) {
+    for (const Candidate& candidate : price_all(config, 3, costs, unlimited_bytes)) {
         RunConfig with = config;
         with.pipeline = candidate.layout;
         const RunPlan plan = plan_run(with, 3);
@@ -83,6 +85,33 @@ BOOST_AUTO_TEST_CASE(replicas_share_micro_batches_and_moments)
     BOOST_TEST(shared.idle.mean().barrier > alone.idle.mean().barrier);
     BOOST_TEST(shared.memory[0].optimizer_bytes < alone.memory[0].optimizer_bytes);
     BOOST_TEST(possible_layouts(two, 3).size() == possible_layouts(one, 3).size());
+}
+
+// Every layout recomputes only as much as it must to fit.
+BOOST_AUTO_TEST_CASE(recomputation_only_where_memory_is_short)
+{
+    const RunConfig config = test::small_run();
+    const CostModel costs = flop_costs(config);
+    for (const Candidate& candidate : price_all(config, 2, costs, unlimited_bytes))
+        BOOST_TEST((candidate.layout.recompute == Recompute::none));
+
+    const auto with = [&](Recompute recompute) {
+        RunConfig changed = config;
+        changed.pipeline.recompute = recompute;
+        return price(changed, plan_run(changed, 2), costs);
+    };
+    const Candidate none = with(Recompute::none), lean = with(Recompute::lean),
+                    full = with(Recompute::full);
+    BOOST_TEST(none.peak_bytes > lean.peak_bytes);
+    BOOST_TEST(lean.peak_bytes > full.peak_bytes);
+    BOOST_TEST(none.seconds_per_update < lean.seconds_per_update);
+    BOOST_TEST(lean.seconds_per_update < full.seconds_per_update);
+    const auto short_of_memory = price_all(config, 2, costs, lean.peak_bytes);
+    BOOST_TEST(short_of_memory[0].asked);
+    BOOST_TEST(!short_of_memory[0].fits(lean.peak_bytes));
+    BOOST_TEST((short_of_memory[1].layout.schedule == config.pipeline.schedule));
+    BOOST_TEST((short_of_memory[1].layout.recompute == Recompute::lean));
+    BOOST_TEST(short_of_memory[1].seconds_per_update == lean.seconds_per_update);
 }
 
 BOOST_AUTO_TEST_CASE(layouts_that_the_layers_allow)
@@ -130,7 +159,7 @@ BOOST_AUTO_TEST_CASE(auto_becomes_what_is_recommended)
     const RunConfig automatic = test::small_run({"pipeline.schedule=auto"});
     const RunConfig resolved = resolve_auto(automatic, 3, unlimited_bytes);
     BOOST_TEST((resolved.pipeline.schedule != PipelineScheduleKind::automatic));
-    const auto candidates = price_all(automatic, 3, flop_costs(automatic));
+    const auto candidates = price_all(automatic, 3, flop_costs(automatic), unlimited_bytes);
     for (const Candidate& candidate : candidates)
         BOOST_TEST(!candidate.asked);
     const Candidate* best = recommended(candidates, unlimited_bytes);

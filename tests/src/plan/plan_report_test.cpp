@@ -21,7 +21,8 @@ struct Planned {
         : config(test::small_run(overrides)),
           costs(costs_from_flops(config.model,
                                  {config.batch.micro_batch_size, config.batch.seq_len})),
-          plan(plan_run(config, num_ranks)), candidates(price_all(config, num_ranks, costs))
+          plan(plan_run(config, num_ranks)),
+          candidates(price_all(config, num_ranks, costs, unlimited_bytes))
     {
     }
     PricedPlan priced() const { return {config, plan, costs, candidates.front()}; }
@@ -61,6 +62,8 @@ BOOST_AUTO_TEST_CASE(names_of_layouts)
     layout.schedule = PipelineScheduleKind::interleaved_zb;
     layout.chunks_per_rank = 4;
     BOOST_TEST(layout_name(layout) == "interleaved-zb x4 +2");
+    layout.recompute = Recompute::lean;
+    BOOST_TEST(layout_name(layout) == "interleaved-zb x4 +2 lean");
     layout = {};
     layout.schedule = PipelineScheduleKind::zb_v;
     layout.chunks_per_rank = 2; // as always
