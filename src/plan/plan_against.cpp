@@ -80,11 +80,11 @@ std::string parts_text(const std::vector<Part>& parts, double measured_update)
         update.replanned += part.replanned;
     }
     update.measured = measured_update;
-    std::string text = fmt::format("{:<16}{:>12}{:>24}{:>12}{:>16}\n", "mean rank", "plan",
+    std::string text = fmt::format("{:<16}{:>11}{:>22}{:>12}{:>18}\n", "mean rank", "plan",
                                    "with measured chunks", "measured", "plan off by");
     const auto line = [&](const Part& part) {
         text += fmt::format(
-            "{:<16}{:>12}{:>24}{:>12}{:>16}\n", part.name, seconds_text(part.planned),
+            "{:<16}{:>11}{:>22}{:>12}{:>18}\n", part.name, seconds_text(part.planned),
             seconds_text(part.replanned), seconds_text(part.measured),
             fmt::format("{:+.1f}% of update", 100.0 * part.difference() / measured_update));
     };
