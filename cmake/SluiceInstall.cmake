@@ -19,5 +19,6 @@ install(FILES cmake/sluiceConfig.cmake cmake/SluiceDependencies.cmake cmake/Find
         DESTINATION ${package_folder})
 
 install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/sluice/recipes USE_SOURCE_PERMISSIONS)
+install(DIRECTORY slurm/ DESTINATION ${CMAKE_INSTALL_DATADIR}/sluice/slurm USE_SOURCE_PERMISSIONS)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

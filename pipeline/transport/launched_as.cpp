@@ -33,20 +33,30 @@ std::optional<LaunchedAs> told_by(const char* rank_variable, const char* size_va
     return LaunchedAs{*rank, *size, true};
 }
 
+/// 0 outside a step of srun: a batch script's own shell has SLURM_PROCID, but no step's number.
+int tasks_of_step()
+{
+    return number_in("SLURM_STEP_ID") ? number_in("SLURM_STEP_NUM_TASKS").value_or(0) : 0;
+}
+
 } // namespace
 
 LaunchedAs launched_as()
 {
+    // mpirun inside a job starts its own helpers with srun: what those tell is not about ranks.
     if (const auto told = told_by("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
         return *told;
-    if (const auto told = told_by("PMI_RANK", "PMI_SIZE"))
-        return *told;
-    // srun sets SLURM_PROCID in the batch script's own shell too, where no MPI was launched: only
-    // a step with PMIx (srun --mpi=pmix) is one, and PMIx tells no size.
-    if (number_in("PMIX_RANK"))
-        if (const auto told = told_by("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"))
-            return *told;
-    return {};
+    const int num_tasks = tasks_of_step();
+    std::optional<LaunchedAs> told;
+    if (number_in("PMIX_RANK")) // PMIx tells no size
+        told = told_by("SLURM_PROCID", "SLURM_STEP_NUM_TASKS");
+    if (!told)
+        told = told_by("PMI_RANK", "PMI_SIZE");
+    if (!told && num_tasks > 0)
+        told = {number_in("SLURM_PROCID").value_or(0), 1, false};
+    LaunchedAs launched = told.value_or(LaunchedAs{});
+    launched.num_slurm_tasks = num_tasks;
+    return launched;
 }
 
 } // namespace sluice

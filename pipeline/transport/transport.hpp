@@ -77,6 +77,10 @@ struct LaunchedAs {
     int rank = 0;
     int num_ranks = 1;
     bool by_launcher = false;
+    /// Tasks of the srun step that started this process itself; 0: none did. More than one without
+    /// `by_launcher`: srun said nothing to MPI, and each task would be a world of its own, with
+    /// `rank` its number among them.
+    int num_slurm_tasks = 0;
 };
 LaunchedAs launched_as();
 

@@ -6,6 +6,7 @@
 #include "src/cli/command_line.hpp"
 #include "src/train/agreement.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -16,7 +17,7 @@ int main(int argc, char** argv)
 {
     using namespace sluice;
     const LaunchedAs launched = launched_as();
-    start_logging(launched.rank, launched.num_ranks);
+    start_logging(launched.rank, std::max(launched.num_ranks, launched.num_slurm_tasks));
     try {
         return run_command_line(argc, argv);
     } catch (const AgreedError& error) {

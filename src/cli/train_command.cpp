@@ -6,6 +6,7 @@
 #include "src/cli/commands.hpp"
 #include "src/cli/launcher.hpp"
 #include "src/config/nearest_name.hpp"
+#include "src/train/agreement.hpp"
 #include "src/train/rank_run.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/threads.hpp"
@@ -89,6 +90,20 @@ std::vector<std::string> without_ranks(const TrainOptions& options)
     return arguments;
 }
 
+/// Slurm's word against MPI's: with the wrong launcher every task trains a world of its own.
+void check_world(const LaunchedAs& launched, int num_ranks)
+{
+    if (launched.num_slurm_tasks == 0 || launched.num_slurm_tasks == num_ranks)
+        return;
+    throw AgreedError(ExitCode::usage,
+                      "srun started " + std::to_string(launched.num_slurm_tasks) +
+                          " tasks, but MPI sees " + std::to_string(num_ranks) +
+                          (num_ranks == 1 ? " rank" : " ranks") + " in this one's world",
+                      "launcher",
+                      "start the ranks with `srun --mpi=pmix` (`srun --mpi=list` shows whether "
+                      "this Slurm has it), or with mpirun");
+}
+
 int train(const TrainOptions& options)
 {
     if (options.num_ranks > 0) {
@@ -103,6 +118,8 @@ int train(const TrainOptions& options)
     RunConfig config = load_run_config(options.run_file, options.overrides);
     const FaultInjection fault = fault_from(options.inject);
     const LaunchedAs launched = launched_as();
+    if (!launched.by_launcher)
+        check_world(launched, 1);
     check_layout(config, launched.num_ranks);
     config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
     set_num_threads(config.run.threads_per_rank);
@@ -110,6 +127,7 @@ int train(const TrainOptions& options)
 
     const auto transport =
         launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
+    check_world(launched, transport->num_ranks());
     RankRun run(*transport, options.run_dir.empty() ? default_run_dir(options.run_file)
                                                     : std::filesystem::path(options.run_dir));
     return run.go(config, resume_request(options.resume), options.stop_after, fault);

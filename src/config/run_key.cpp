@@ -318,6 +318,9 @@ std::vector<RunKey> running_keys()
         integer_key(
             "run", "threads_per_rank", layout,
             [](auto& c) -> auto& { return c.run.threads_per_rank; }, 0, 4096),
+        integer_key(
+            "run", "time_limit_seconds", layout,
+            [](auto& c) -> auto& { return c.run.time_limit_seconds; }, 0, many),
     };
 }
 

@@ -6,6 +6,7 @@
 #include "src/plan/memory_limit.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/memory_budget.hpp"
+#include "src/train/rank_binding.hpp"
 
 #include <chrono>
 #include <cstdio>
@@ -62,6 +63,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, transport_);
     });
     trainer_->start(resume);
+    announce_binding();
     return static_cast<int>(trainer_->run(stop_after, fault));
 }
 
@@ -72,6 +74,18 @@ std::string RankRun::name_of(int rank) const
         return name;
     const int replica = rank / (transport_.num_ranks() / num_replicas_);
     return "replica " + std::to_string(replica) + ", " + name;
+}
+
+void RankRun::announce_binding()
+{
+    if (transport_.num_ranks() == 1)
+        return;
+    std::vector<RankBinding> of_rank;
+    for (const std::string& text : transport_.gather_text(to_text(binding_of_this_rank())))
+        of_rank.push_back(binding_from(text));
+    if (transport_.rank() == 0)
+        for (const std::string& line : binding_lines(of_rank))
+            log_info(line);
 }
 
 void RankRun::write_failed_status(const std::string& why, ExitCode code)

@@ -23,6 +23,8 @@ public:
 private:
     int train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
               const FaultInjection& fault);
+    /// Collective. Cores and GPUs of every rank, said by rank 0.
+    void announce_binding();
     /// Failures known to all: rank 0 keeps the reason.
     void record_failure(const std::string& why, ExitCode code);
     /// Ends all ranks from one that cannot go on.

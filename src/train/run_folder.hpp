@@ -27,6 +27,8 @@ public:
     std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
     std::filesystem::path traces() const { return path_ / "trace"; }
     std::filesystem::path status() const { return path_ / "status.json"; }
+    /// Put there by people who want the run to save and stop.
+    std::filesystem::path stop_file() const { return path_ / "STOP"; }
 
 private:
     std::filesystem::path path_;

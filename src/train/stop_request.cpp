@@ -3,6 +3,7 @@
 #include <atomic>
 #include <csignal>
 #include <ctime>
+#include <unistd.h>
 
 namespace sluice {
 
@@ -39,16 +40,46 @@ void watch_stop_signals()
         sigaction(signal, &action, nullptr);
 }
 
-bool stop_requested() { return received_signal.load() != 0; }
-
-std::string stop_reason()
+StopRequest::StopRequest(std::filesystem::path stop_file, TimeBudget budget)
+    : stop_file_(std::move(stop_file)), budget_(budget)
 {
+}
+
+double StopRequest::now() const
+{
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+bool StopRequest::is_there()
+{
+    // access() and not std::filesystem, which allocates.
+    if (!stop_file_.empty() && ::access(stop_file_.c_str(), F_OK) == 0)
+        file_found_ = true;
+    budget_.update_passed(now());
+    time_is_up_ = time_is_up_ || budget_.is_spent(now());
+    return file_found_ || time_is_up_ || received_signal.load() != 0;
+}
+
+std::string StopRequest::reason() const
+{
+    // A STOP file ends a chain of jobs, the others do not: it comes first.
+    if (file_found_)
+        return "a STOP file";
+    if (time_is_up_)
+        return "the time limit";
     switch (received_signal.load()) {
     case SIGINT: return "SIGINT";
     case SIGTERM: return "SIGTERM";
     case SIGUSR1: return "SIGUSR1";
     default: return "";
     }
+}
+
+void StopRequest::obeyed() const
+{
+    std::error_code gone_already;
+    if (file_found_)
+        std::filesystem::remove(stop_file_, gone_already);
 }
 
 } // namespace sluice

@@ -1,7 +1,11 @@
-// Requests to stop: Ctrl-C, TERM and USR1 set a flag that the trainer reads at the next update
-// boundary, where all ranks agree.
+// Requests to stop: Ctrl-C, TERM and USR1 on any rank; on rank 0 also a file STOP in the run folder
+// and the end of the job's time. The trainer asks in every update, and all ranks agree at its end.
 #pragma once
 
+#include "src/train/time_budget.hpp"
+
+#include <chrono>
+#include <filesystem>
 #include <string>
 
 namespace sluice {
@@ -9,8 +13,32 @@ namespace sluice {
 /// Installs the handlers. A second Ctrl-C more than a second after the first ends the process at
 /// once.
 void watch_stop_signals();
-bool stop_requested();
-/// "SIGTERM", or empty.
-std::string stop_reason();
+
+/// What this rank knows of requests to stop.
+class StopRequest {
+public:
+    /// Signals only.
+    StopRequest() = default;
+    /// Rank 0. A STOP file that is there already counts: somebody put it there for this run. The
+    /// clock of `budget` starts at 0 now.
+    StopRequest(std::filesystem::path stop_file, TimeBudget budget);
+
+    /// Once per update.
+    bool is_there();
+    void saved(double seconds) { budget_.saved(seconds); }
+
+    /// "a STOP file", "the time limit", "SIGTERM", or empty.
+    std::string reason() const;
+    /// After the save: a STOP file that was found is removed, so that the next start continues.
+    void obeyed() const;
+
+private:
+    double now() const;
+
+    std::filesystem::path stop_file_;
+    TimeBudget budget_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    bool file_found_ = false, time_is_up_ = false;
+};
 
 } // namespace sluice

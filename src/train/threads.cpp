@@ -3,6 +3,7 @@
 #include "src/train/memory_budget.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <sched.h>
 #include <thread>
 
@@ -16,6 +17,10 @@ int threads_for_this_rank(int requested)
     cpu_set_t mask;
     CPU_ZERO(&mask);
     const int allowed = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : machine;
+    // Slurm says what a rank was given, also where it binds nobody to cores.
+    const char* const given = std::getenv("SLURM_CPUS_PER_TASK");
+    if (const int cores = given != nullptr ? std::atoi(given) : 0; cores > 0)
+        return std::min(cores, allowed);
     // A mask smaller than the machine is this rank's own share already.
     return std::max(1, allowed < machine ? allowed : allowed / ranks_on_this_machine());
 }

@@ -8,7 +8,6 @@
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
 #include "src/train/process_memory.hpp"
-#include "src/train/stop_request.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -105,8 +104,21 @@ void Trainer::start(const ResumeRequest& resume)
         metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), completed_updates_);
         progress_ = std::make_unique<TrainingProgress>(config_);
         write_status(folder_.status(), "running", completed_updates_, "", 0);
+        stop_ = StopRequest(folder_.stop_file(), time_budget());
         announce(checkpoint);
     });
+}
+
+TimeBudget Trainer::time_budget() const
+{
+    // Until a save was measured: 100 MB/s, each rank's parameters and two moments.
+    double saved_bytes = 0.0;
+    for (int rank = 0; rank < plan_.program.num_ranks(); ++rank) {
+        const StageMemory memory = plan_.rank_memory(rank);
+        saved_bytes = std::max(
+            saved_bytes, static_cast<double>(memory.parameter_bytes + memory.optimizer_bytes));
+    }
+    return {seconds_until_end(config_.run.time_limit_seconds), saved_bytes * 1e-8};
 }
 
 void Trainer::restore(const std::filesystem::path& folder)
@@ -182,10 +194,10 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     peak[static_cast<std::size_t>(world.rank())] = static_cast<double>(peak_resident_bytes());
     world.sum(peak);
     if (speaks()) {
-        const std::string reason = finished                 ? "all updates done"
-                                   : !stop_reason().empty() ? "stopped by " + stop_reason()
-                                   : stopping               ? "stopped by a signal to another rank"
-                                                            : "stopped by --stop-after";
+        const std::string reason = finished                  ? "all updates done"
+                                   : !stop_.reason().empty() ? "stopped by " + stop_.reason()
+                                   : stopping                ? "stopped by a signal to another rank"
+                                                             : "stopped by --stop-after";
         progress_->finish();
         metrics_->write("stop", std::vector<MetricField>{{"update", completed_updates_},
                                                          {"reason", reason},
@@ -194,6 +206,7 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
         const ExitCode code = finished ? ExitCode::finished : ExitCode::stopped;
         write_status(folder_.status(), finished ? "finished" : "stopped", completed_updates_,
                      reason, static_cast<int>(code));
+        stop_.obeyed();
         log_info(fmt::format("{} at update {}: {}", finished ? "finished" : "stopped",
                              completed_updates_, reason));
         if (!finished)
@@ -294,7 +307,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
                                                      .executor = executor_,
                                                      .exchange = exchange_,
                                                      .completed_updates = completed_updates_,
-                                                     .stop_here = stop_requested(),
+                                                     .stop_here = stop_.is_there(),
                                                      .recorder = recorder_},
                                                     tokens_per_update);
     const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
@@ -420,6 +433,7 @@ void Trainer::save()
     const std::string digest =
         save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
     saved_update_ = completed_updates_;
+    stop_.saved(seconds_since(start));
     if (!speaks())
         return;
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(completed_updates_);

@@ -11,6 +11,7 @@
 #include "src/train/checkpointing.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_plan.hpp"
+#include "src/train/stop_request.hpp"
 #include "src/train/token_stream.hpp"
 #include "src/train/training_progress.hpp"
 #include "src/train/update_reduction.hpp"
@@ -60,6 +61,7 @@ public:
 
 private:
     void open_data();
+    TimeBudget time_budget() const;
     void restore(const std::filesystem::path& folder);
     void announce(const std::optional<std::filesystem::path>& resumed_from);
     UpdateSummary run_update(const FaultInjection& fault);
@@ -86,6 +88,7 @@ private:
     Executor executor_;
     GradientExchange exchange_;
     UpdateReduction reduction_;
+    StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
     std::unique_ptr<RunTracer> tracer_;          ///< where the run file asks for traces
     ActionRecorder* recorder_ = nullptr;         ///< while an update is traced

@@ -13,3 +13,5 @@ foreach(test ${tests})
     set_tests_properties(end_to_end/${name} PROPERTIES TIMEOUT 600 LABELS end_to_end PROCESSORS 2
         ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE}")
 endforeach()
+# Without Slurm, or where namespaces are forbidden, there is no cluster to be had.
+set_tests_properties(end_to_end/slurm PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: Slurm")

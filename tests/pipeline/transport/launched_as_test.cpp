@@ -16,8 +16,9 @@ class Environment {
 public:
     explicit Environment(const std::map<std::string, std::string>& variables)
     {
-        for (const char* name : {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK",
-                                 "PMI_SIZE", "PMIX_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"}) {
+        for (const char* name :
+             {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "PMIX_RANK",
+              "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID"}) {
             const char* old = std::getenv(name);
             old_[name] = old ? std::optional<std::string>(old) : std::nullopt;
             unsetenv(name);
@@ -45,6 +46,7 @@ void check(const std::map<std::string, std::string>& variables, const LaunchedAs
     BOOST_TEST(found.rank == wanted.rank);
     BOOST_TEST(found.num_ranks == wanted.num_ranks);
     BOOST_TEST(found.by_launcher == wanted.by_launcher);
+    BOOST_TEST(found.num_slurm_tasks == wanted.num_slurm_tasks);
 }
 
 } // namespace
@@ -66,6 +68,7 @@ BOOST_AUTO_TEST_CASE(the_launcher_nearest_to_the_process_counts)
     check({{"OMPI_COMM_WORLD_RANK", "1"},
            {"OMPI_COMM_WORLD_SIZE", "2"},
            {"PMIX_RANK", "1"},
+           {"SLURM_STEP_ID", "0"},
            {"SLURM_PROCID", "0"},
            {"SLURM_STEP_NUM_TASKS", "1"}},
           {1, 2, true});
@@ -73,7 +76,22 @@ BOOST_AUTO_TEST_CASE(the_launcher_nearest_to_the_process_counts)
 
 BOOST_AUTO_TEST_CASE(a_batch_script_is_no_launch)
 {
+    check({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}, {0, 1, false});
     check({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}}, {0, 1, false});
+}
+
+// As seen under Slurm 22.05 with --mpi=pmix, pmi2 and none.
+BOOST_AUTO_TEST_CASE(srun_says_how_many_tasks_it_started)
+{
+    const std::map<std::string, std::string> step{
+        {"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", "3"}};
+    auto pmix = step, pmi2 = step;
+    pmix["PMIX_RANK"] = "3";
+    pmi2["PMI_RANK"] = "3";
+    pmi2["PMI_SIZE"] = "4";
+    check(pmix, {3, 4, true, 4});
+    check(pmi2, {3, 4, true, 4});
+    check(step, {3, 1, false, 4});
 }
 
 BOOST_AUTO_TEST_CASE(nonsense_is_ignored)

@@ -25,6 +25,7 @@ std::string fields(const RunConfig& c)
         << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
         << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
         << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank;
+    out << '|' << c.run.time_limit_seconds;
     return out.str();
 }
 
@@ -74,7 +75,8 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "run.updates=333",
                                        "run.seed=9223372036854775807",
                                        "run.device=cpu",
-                                       "run.threads_per_rank=3"};
+                                       "run.threads_per_rank=3",
+                                       "run.time_limit_seconds=3600"};
 
 BOOST_AUTO_TEST_CASE(parsing_it_gives_the_same_run)
 {

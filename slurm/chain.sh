@@ -1,0 +1,143 @@
+# What a batch job does around `srun sluice train`: it starts the ranks, passes signals on, and when
+# they have ended decides whether the job goes back into the queue. The scripts beside this file
+# source it; `sluice submit` writes it into the script it submits.
+#
+#   train_and_continue RUN.toml [OPTIONS OF sluice train]
+#
+# Settings, from the environment or a file in sites/ (every one may be left out):
+#   SLUICE               the program [sluice]
+#   SLUICE_RUN_DIR       the run folder [runs/<name of the run file>]
+#   SLUICE_MODULES       modules to load
+#   SLUICE_SRUN_OPTIONS  more options for srun
+#   SLUICE_MAX_STALLED   starts in a row that may end without a new checkpoint [3]
+
+say() { printf '[job %s] %s\n' "${SLURM_JOB_ID:-?}" "$*"; }
+
+# The launcher keeps no exit code worth having (a rank that exits 7 comes back as 137 or 143); what
+# happened stands in status.json.
+status_text() { cat "$run_dir/status.json" 2>/dev/null; }
+status_of() { status_text | sed -n 's/^ *"'"$1"'": *"\{0,1\}\(.*[^",]\)"\{0,1\},\{0,1\}$/\1/p'; }
+
+# Progress is what survives: the newest checkpoint, not the update that was reached.
+newest_checkpoint() {
+    local newest
+    newest=$(printf '%s\n' "$run_dir"/checkpoints/update-* | sort | tail -n 1)
+    newest=${newest##*/update-}
+    [[ $newest =~ ^[0-9]+$ ]] && echo $((10#$newest)) || echo 0
+}
+
+# One chain is one submission: an array with its slices, or a job with its restarts.
+chain_id() { echo "${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}"; }
+chain_value() { sed -n "s/^$1=\([0-9]*\)$/\1/p" "$run_dir/slurm-chain" 2>/dev/null; }
+
+# Counts this start: `stalled` grows when there is no newer checkpoint than the chain had before.
+count_progress() {
+    local furthest stalled now
+    furthest=$newest_before stalled=0
+    if [[ $(chain_value chain) == "$(chain_id)" ]]; then
+        furthest=$(chain_value furthest) stalled=$(chain_value stalled)
+    fi
+    now=$(newest_checkpoint)
+    if ((now > furthest)); then stalled=0 furthest=$now; else ((++stalled)); fi
+    mkdir -p "$run_dir"
+    printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" \
+        >"$run_dir/slurm-chain"
+    ((stalled < ${SLUICE_MAX_STALLED:-3}))
+}
+
+# The trainer stops by itself before the job ends. Slurm 22.05 does not tell jobs when that is.
+tell_end_time() {
+    local end
+    [[ -z ${SLURM_JOB_END_TIME:-} && -n ${SLURM_JOB_ID:-} ]] || return 0
+    end=$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null) && end=$(date -d "$end" +%s 2>/dev/null) || return 0
+    export SLURM_JOB_END_TIME=$end
+}
+
+# Ends the chain: waiting slices of an array would only find the same.
+end_chain() {
+    if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
+        scancel --quiet --state=PENDING "$SLURM_ARRAY_JOB_ID" || true
+    fi
+    exit "$1"
+}
+
+give_up() {
+    local text
+    text="gave up after $(chain_value stalled) starts in a row without a new checkpoint: $2"
+    say "$text"
+    printf '%s\njob: %s\nlast exit code: %s\nnewest checkpoint: update %s\n' "$text" \
+        "${SLURM_JOB_ID:-?}" "$1" "$(newest_checkpoint)" >"$run_dir/slurm-stopped.txt"
+    end_chain "$1"
+}
+
+# Slurm holds a requeued job back for two minutes (cred_expire), counted from the end of its script,
+# unless it was told a start that is still to come by then.
+start_soon() { scontrol update JobId="$1" StartTime=now+10 2>/dev/null || true; }
+
+# Back into the queue, unless the job no longer runs: then somebody has decided already.
+requeue() {
+    local job=${SLURM_JOB_ID:?}
+    if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
+    if [[ $(squeue -h -j "$job" -o %T 2>/dev/null) == RUNNING ]]; then
+        say "back into the queue"
+        trap '' TERM USR1 # requeueing ends this script: first tell Slurm when to start
+        scontrol requeue "$job" || exit "$1"
+    else
+        say "cancelled, or requeued by Slurm"
+    fi
+    start_soon "$job"
+    exit "$1"
+}
+
+# What comes next. `$1`: srun's exit code.
+decide() {
+    local code=$1 state=none reason
+    if [[ $(status_text) != "$status_before" ]]; then
+        state=$(status_of state) code=$(status_of exit_code)
+    fi
+    reason=$(status_of reason)
+    case $state in
+    finished) say "finished"; end_chain 0 ;;
+    running | none) reason="the ranks ended without a word (srun: exit code $1)"; code=$1 ;;
+    esac
+    say "update $(status_of update), exit code $code: $reason"
+    case $code in
+    0) say "nothing to do"; end_chain 0 ;;
+    2 | 3) say "another start would meet the same; not requeued"; end_chain "$code" ;;
+    esac
+    if [[ $state == stopped && $reason == *"STOP file"* ]]; then
+        say "stopped for good: submit again to continue"
+        end_chain "$code"
+    fi
+    count_progress || give_up "$code" "$reason"
+    # The next slice of an array continues; a job alone starts again.
+    if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then exit "$code"; fi
+    requeue "$code"
+}
+
+# TERM and USR1 may reach this shell only (--signal=B:USR1@N, scancel --batch): ranks take both for
+# "save and stop". srun runs in the background, because a shell that waits runs no traps.
+train_and_continue() {
+    local run_file=$1 code=0 step options=()
+    shift
+    run_dir=${SLUICE_RUN_DIR:-runs/$(basename "$run_file" .toml)}
+    status_before=$(status_text)
+    newest_before=$(newest_checkpoint)
+    if [[ -n ${SLUICE_MODULES:-} ]]; then
+        # shellcheck disable=SC2086
+        module load $SLUICE_MODULES
+    fi
+    tell_end_time
+    [[ $(chain_value chain) == "$(chain_id)" ]] || rm -f "$run_dir/slurm-stopped.txt"
+    say "start ${SLURM_RESTART_COUNT:-0}${SLURM_ARRAY_TASK_ID:+, slice $SLURM_ARRAY_TASK_ID} on ${SLURM_JOB_NODELIST:-?}"
+    # srun does not inherit --cpus-per-task since Slurm 22.05.
+    if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK"); fi
+    # shellcheck disable=SC2086
+    srun --mpi=pmix --kill-on-bad-exit=1 "${options[@]}" ${SLUICE_SRUN_OPTIONS:-} \
+        "${SLUICE:-sluice}" train "$run_file" --run-dir "$run_dir" "$@" &
+    step=$!
+    trap 'kill -USR1 "$step" 2>/dev/null' USR1 TERM
+    while wait "$step"; code=$?; kill -0 "$step" 2>/dev/null; do :; done
+    trap - USR1 TERM
+    decide "$code"
+}

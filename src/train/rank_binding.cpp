@@ -1,0 +1,110 @@
+#include "src/train/rank_binding.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <sched.h>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace {
+
+/// {0, 1, 2, 5} as "0-2,5".
+std::string ranges_of(const std::vector<int>& numbers)
+{
+    std::string text;
+    for (std::size_t i = 0; i < numbers.size();) {
+        std::size_t end = i;
+        while (end + 1 < numbers.size() && numbers[end + 1] == numbers[end] + 1)
+            ++end;
+        text += (text.empty() ? "" : ",") + std::to_string(numbers[i]);
+        if (end > i)
+            text += "-" + std::to_string(numbers[end]);
+        i = end + 1;
+    }
+    return text;
+}
+
+std::string cores_of_this_process()
+{
+    constexpr int most_cores = 8192;
+    cpu_set_t* const set = CPU_ALLOC(most_cores);
+    if (set == nullptr)
+        return {};
+    const std::size_t bytes = CPU_ALLOC_SIZE(most_cores);
+    CPU_ZERO_S(bytes, set);
+    std::vector<int> cores;
+    if (sched_getaffinity(0, bytes, set) == 0)
+        for (int core = 0; core < most_cores; ++core)
+            if (CPU_ISSET_S(core, bytes, set))
+                cores.push_back(core);
+    CPU_FREE(set);
+    return ranges_of(cores);
+}
+
+bool same_share(const RankBinding& one, const RankBinding& other)
+{
+    return one.cores == other.cores && one.gpus == other.gpus;
+}
+
+std::string share_text(const std::vector<int>& ranks, const RankBinding& binding)
+{
+    const bool several = ranks.size() > 1;
+    std::string text = (several ? "ranks " : "rank ") + ranges_of(ranks);
+    text += (several ? " share cores " : " on cores ") + binding.cores;
+    return binding.gpus.empty() ? text : text + " and GPUs " + binding.gpus;
+}
+
+} // namespace
+
+RankBinding binding_of_this_rank()
+{
+    char name[256] = {};
+    gethostname(name, sizeof name - 1);
+    const char* const gpus = std::getenv("CUDA_VISIBLE_DEVICES");
+    return {name, cores_of_this_process(), gpus ? gpus : ""};
+}
+
+std::string to_text(const RankBinding& binding)
+{
+    return nlohmann::json{binding.node, binding.cores, binding.gpus}.dump(
+        -1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+RankBinding binding_from(const std::string& text)
+{
+    const auto json = nlohmann::json::parse(text);
+    return {json[0], json[1], json[2]};
+}
+
+std::vector<std::string> binding_lines(const std::vector<RankBinding>& of_rank)
+{
+    std::vector<std::string> nodes, lines;
+    for (const RankBinding& binding : of_rank)
+        if (std::find(nodes.begin(), nodes.end(), binding.node) == nodes.end())
+            nodes.push_back(binding.node);
+    for (const std::string& node : nodes) {
+        std::string line;
+        std::vector<int> alike;
+        const auto tell = [&] {
+            if (!alike.empty())
+                line += (line.empty() ? node + ": " : ", ") +
+                        share_text(alike, of_rank[static_cast<std::size_t>(alike.front())]);
+            alike.clear();
+        };
+        for (std::size_t rank = 0; rank < of_rank.size(); ++rank) {
+            if (of_rank[rank].node != node)
+                continue;
+            if (!alike.empty() &&
+                !same_share(of_rank[static_cast<std::size_t>(alike.front())], of_rank[rank]))
+                tell();
+            alike.push_back(static_cast<int>(rank));
+        }
+        tell();
+        lines.push_back(line);
+    }
+    return lines;
+}
+
+} // namespace sluice

@@ -1,0 +1,61 @@
+#include "src/train/stop_request.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
+
+using namespace sluice;
+
+namespace {
+
+struct StopFile {
+    std::filesystem::path path = std::filesystem::temp_directory_path() /
+                                 ("sluice-stop-request-" + std::to_string(getpid()));
+    StopFile() { std::filesystem::remove(path); }
+    ~StopFile() { std::filesystem::remove(path); }
+    void touch() const { std::ofstream(path) << ""; }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(stop_request)
+
+BOOST_AUTO_TEST_CASE(a_file_is_seen_and_removed_once_obeyed)
+{
+    const StopFile file;
+    StopRequest request(file.path, {});
+    BOOST_TEST(!request.is_there());
+    BOOST_TEST(request.reason() == "");
+    file.touch();
+    BOOST_TEST(request.is_there());
+    BOOST_TEST(request.reason() == "a STOP file");
+    BOOST_TEST(std::filesystem::exists(file.path));
+    request.obeyed();
+    BOOST_TEST(!std::filesystem::exists(file.path));
+    BOOST_TEST(!StopRequest(file.path, {}).is_there());
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_was_not_the_reason_stays)
+{
+    const StopFile file;
+    StopRequest request(file.path, {});
+    BOOST_TEST(!request.is_there());
+    file.touch();
+    request.obeyed();
+    BOOST_TEST(std::filesystem::exists(file.path));
+}
+
+BOOST_AUTO_TEST_CASE(the_end_of_the_time)
+{
+    StopRequest enough({}, TimeBudget(1000.0, 1.0));
+    BOOST_TEST(!enough.is_there());
+    StopRequest short_of_it({}, TimeBudget(10.0, 20.0));
+    BOOST_TEST(short_of_it.is_there());
+    BOOST_TEST(short_of_it.reason() == "the time limit");
+    short_of_it.saved(0.1);
+    BOOST_TEST(short_of_it.is_there()); // once said, it holds
+}
+
+BOOST_AUTO_TEST_SUITE_END()
