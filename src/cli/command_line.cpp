@@ -68,6 +68,7 @@ int run_command_line(int argc, char** argv)
     ChosenCommand chosen;
     add_data_command(app, chosen);
     add_train_command(app, chosen);
+    add_submit_command(app, chosen);
     add_eval_command(app, chosen);
     add_plan_command(app, chosen);
     add_inspect_command(app, chosen);

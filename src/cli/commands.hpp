@@ -14,6 +14,7 @@ using ChosenCommand = std::function<int()>;
 
 void add_data_command(CLI::App& app, ChosenCommand& chosen);
 void add_train_command(CLI::App& app, ChosenCommand& chosen);
+void add_submit_command(CLI::App& app, ChosenCommand& chosen);
 void add_eval_command(CLI::App& app, ChosenCommand& chosen);
 void add_plan_command(CLI::App& app, ChosenCommand& chosen);
 void add_inspect_command(CLI::App& app, ChosenCommand& chosen);

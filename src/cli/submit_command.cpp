@@ -1,0 +1,230 @@
+// sluice submit: one batch job for Slurm, after the plan has said that the run fits.
+
+#include "core/error.hpp"
+#include "src/cli/commands.hpp"
+#include "src/plan/candidate.hpp"
+#include "src/plan/memory_limit.hpp"
+#include "src/submit/batch_script.hpp"
+#include "src/submit/site_file.hpp"
+#include "src/train/run_plan.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fmt/format.h>
+#include <sys/wait.h>
+
+namespace sluice {
+
+namespace {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+struct SubmitOptions {
+    std::string run_file, run_dir, site, time, partition, account, qos, memory, name;
+    std::vector<std::string> overrides, sbatch;
+    int nodes = 1, tasks_per_node = 1, cpus_per_task = 0, gpus_per_node = 0, slices = 0;
+    bool dry_run = false;
+
+    int num_ranks() const { return nodes * tasks_per_node; }
+};
+
+void set(Settings& settings, const std::string& option, const std::string& value)
+{
+    for (auto& [name, old] : settings)
+        if (name == option) {
+            old = value;
+            return;
+        }
+    settings.emplace_back(option, value);
+}
+
+std::string value_of(const Settings& settings, const std::string& option)
+{
+    for (const auto& [name, value] : settings)
+        if (name == option)
+            return value;
+    return {};
+}
+
+/// What every job has, then the site's, then what the command line says.
+Settings sbatch_options(const SubmitOptions& options, const SiteSettings& site,
+                        const std::string& name)
+{
+    Settings settings{{"job-name", name},
+                      {"output", options.slices > 0 ? "%x-%A.out" : "%x-%j.out"},
+                      {"open-mode", "append"},
+                      {"requeue", ""},
+                      {"signal", "USR1@120"},
+                      {"nodes", std::to_string(options.nodes)},
+                      {"ntasks-per-node", std::to_string(options.tasks_per_node)}};
+    for (const auto& [option, value] : site.sbatch)
+        set(settings, option, value == option ? "" : value);
+    const auto given = [&](const char* option, const std::string& value) {
+        if (!value.empty() && value != "0")
+            set(settings, option, value);
+    };
+    given("cpus-per-task", std::to_string(options.cpus_per_task));
+    given("gpus-per-node", std::to_string(options.gpus_per_node));
+    given("time", options.time);
+    given("partition", options.partition);
+    given("account", options.account);
+    given("qos", options.qos);
+    given("mem", options.memory);
+    if (options.slices > 0)
+        set(settings, "array", fmt::format("1-{}%1", options.slices));
+    for (const std::string& text : options.sbatch) {
+        const std::size_t begin = std::min(text.find_first_not_of('-'), text.size());
+        const std::size_t equals = std::min(text.find('=', begin), text.size());
+        set(settings, text.substr(begin, equals - begin),
+            equals < text.size() ? text.substr(equals + 1) : "");
+    }
+    return settings;
+}
+
+/// sbatch's --mem: megabytes of 2^20 bytes, or K, M, G, T of 1024; "0" is a whole node.
+std::size_t node_bytes(const std::string& memory)
+{
+    if (memory.empty() || memory == "0")
+        return unlimited_bytes;
+    const bool unit = !std::isdigit(static_cast<unsigned char>(memory.back()));
+    return bytes_from(memory.substr(0, memory.size() - (unit ? 1 : 0)) +
+                          (unit ? std::string(1, memory.back()) : "M") + "iB",
+                      "--mem");
+}
+
+/// "4 stages, zb-v, up to 812 MB per rank". Throws UserError (usage) when it does not fit.
+std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
+{
+    const RunConfig asked = load_run_config(options.run_file, options.overrides);
+    check_layout(asked, options.num_ranks());
+    const std::size_t node = node_bytes(value_of(sbatch, "mem"));
+    const std::size_t per_rank =
+        node == unlimited_bytes ? node : node / static_cast<std::size_t>(options.tasks_per_node);
+    const int num_stages = options.num_ranks() / asked.pipeline.replicas;
+    const RunConfig config = resolve_auto(asked, num_stages, per_rank);
+    const RunPlan plan = plan_run(config, num_stages);
+    refuse_unless_it_fits(config, plan, per_rank);
+    std::size_t peak = 0;
+    for (int rank = 0; rank < num_stages; ++rank)
+        peak = std::max(peak, total_bytes(plan.rank_memory(rank)));
+    return fmt::format("{} stage(s), {} replica(s), {}, up to {} per rank", num_stages,
+                       config.pipeline.replicas, plan.schedule_name, bytes_text(peak));
+}
+
+BatchJob job_from(const SubmitOptions& options)
+{
+    const SiteSettings site = options.site.empty() ? SiteSettings{} : read_site_file(options.site);
+    const std::string stem = std::filesystem::path(options.run_file).stem().string();
+    const std::string run_dir = options.run_dir.empty() ? "runs/" + stem : options.run_dir;
+    BatchJob job{.comment = {},
+                 .sbatch =
+                     sbatch_options(options, site, options.name.empty() ? stem : options.name),
+                 .variables = {{"SLUICE", std::filesystem::read_symlink("/proc/self/exe").string()},
+                               {"SLUICE_RUN_DIR", run_dir}},
+                 .run_file = options.run_file,
+                 .train_options = {}};
+    for (const auto& [name, value] : site.variables)
+        set(job.variables, name, value);
+    for (const std::string& override : options.overrides)
+        job.train_options.insert(job.train_options.end(), {"--set", override});
+    job.comment = "Written by `sluice submit` " SLUICE_VERSION " for " + options.run_file + "\n" +
+                  plan_text(options, job.sbatch);
+    return job;
+}
+
+/// sbatch reads the script from its standard input and says the job's number.
+int hand_to_sbatch(const BatchJob& job, const std::string& script)
+{
+    // What stands in the script was chosen; the same in the environment would win over it.
+    for (const auto& [option, value] : job.sbatch)
+        if (const std::string_view name = variable_of_option(option); !name.empty())
+            unsetenv(std::string(name).c_str());
+    std::fflush(stdout);
+    std::FILE* const pipe = popen("sbatch", "w");
+    if (pipe == nullptr)
+        throw usage_error("cannot start a shell", "sbatch", "use --dry-run and submit by hand");
+    const bool written = std::fwrite(script.data(), 1, script.size(), pipe) == script.size();
+    const int status = pclose(pipe);
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (code == 127)
+        throw usage_error("there is no sbatch on this machine", "PATH",
+                          "submit from a login node, or try `./dev cluster up`");
+    if (code != 0 || !written)
+        throw usage_error("sbatch did not take the job; its reason is above", "sbatch",
+                          "`--dry-run` shows the script");
+    return 0;
+}
+
+int submit(const SubmitOptions& options)
+{
+    const BatchJob job = job_from(options);
+    const std::string script = batch_script(job);
+    if (options.dry_run) {
+        fmt::print("{}", script);
+        return 0;
+    }
+    fmt::print("{}\n", job.comment.substr(job.comment.find('\n') + 1));
+    return hand_to_sbatch(job, script);
+}
+
+void add_resources(CLI::App& command, SubmitOptions& options)
+{
+    command.add_option("--nodes,-N", options.nodes, "Nodes")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    command
+        .add_option("--ntasks-per-node", options.tasks_per_node,
+                    "Ranks on each node, one per pipeline stage and replica")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    command
+        .add_option("--cpus-per-task", options.cpus_per_task, "Cores, and threads, of each rank")
+        ->check(CLI::PositiveNumber);
+    command.add_option("--gpus-per-node", options.gpus_per_node, "GPUs of each node")
+        ->check(CLI::PositiveNumber);
+    command.add_option("--mem", options.memory,
+                       "Memory of each node as sbatch takes it (240G); the plan must fit into it");
+    command.add_option("--time", options.time, "Time limit of one job, as sbatch takes it");
+    command.add_option("--partition,-p", options.partition, "Partition");
+    command.add_option("--account,-A", options.account, "Account");
+    command.add_option("--qos", options.qos, "Quality of service");
+    command
+        .add_option("--slices", options.slices,
+                    "An array of so many jobs, one after another, instead of one that requeues "
+                    "itself")
+        ->check(CLI::PositiveNumber);
+    command
+        .add_option("--sbatch", options.sbatch,
+                    "Any other option of sbatch: --sbatch exclude=n3 (repeatable)")
+        ->take_all()
+        ->expected(1)
+        ->allow_extra_args(false);
+}
+
+} // namespace
+
+void add_submit_command(CLI::App& app, ChosenCommand& chosen)
+{
+    auto options = std::make_shared<SubmitOptions>();
+    CLI::App* command = app.add_subcommand(
+        "submit", "Submit a run to Slurm: saves, requeues itself and continues until finished");
+    command->add_option("RUN.toml", options->run_file, "Run file (docs/run-file.md)")->required();
+    add_resources(*command, *options);
+    command->add_option("--site", options->site, "Settings of the cluster (slurm/sites/README.md)");
+    command->add_option("--name", options->name, "Name of the job [the run file's]");
+    command->add_option("--run-dir", options->run_dir,
+                        "Folder of the run [runs/<name of the run file>]");
+    command
+        ->add_option("--set", options->overrides,
+                     "Override one key of the run file: section.key=value")
+        ->take_all()
+        ->expected(1)
+        ->allow_extra_args(false);
+    command->add_flag("--dry-run", options->dry_run, "Print the script instead of submitting it");
+    command->callback([&chosen, options] { chosen = [options] { return submit(*options); }; });
+}
+
+} // namespace sluice

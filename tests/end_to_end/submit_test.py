@@ -1,0 +1,56 @@
+"""`sluice submit` without a Slurm: the script it would hand over."""
+
+import subprocess
+import unittest
+
+from harness import RunTest, SLUICE, call
+
+SITE = """\
+SBATCH_PARTITION=standard
+SBATCH_EXCLUSIVE=exclusive
+SBATCH_SIGNAL=USR1@600
+OMPI_MCA_pml=ucx
+SLUICE_MODULES="gcc/12 openmpi/4.1"
+"""
+
+
+class Submit(RunTest):
+    def dry_run(self, *options, expect=0):
+        result = call(SLUICE, "submit", self.run_file, "--dry-run", *options, cwd=self.folder)
+        self.assertEqual(result.returncode, expect, result.stderr)
+        return result
+
+    def test_one_script_with_everything(self):
+        (self.folder / "site.env").write_text(SITE)
+        script = self.dry_run("--nodes", 2, "--ntasks-per-node", 3, "--time", "2:00:00", "--site",
+                              "site.env", "--partition", "special", "--sbatch", "exclude=n3",
+                              "--set", "run.seed=8").stdout
+        for line in ("#SBATCH --nodes=2", "#SBATCH --ntasks-per-node=3", "#SBATCH --time=2:00:00",
+                     "#SBATCH --partition=special", "#SBATCH --signal=USR1@600", "#SBATCH --requeue",
+                     "#SBATCH --exclusive", "#SBATCH --exclude=n3", "#SBATCH --open-mode=append",
+                     "export OMPI_MCA_pml=ucx", "export SLUICE_MODULES='gcc/12 openmpi/4.1'",
+                     f"train_and_continue {self.run_file} --set run.seed=8"):
+            self.assertIn(line, script.splitlines())
+        self.assertFalse([line for line in script.splitlines() if line.startswith("source ")])
+        self.assertRegex(script, "# 6 stage.* per rank")
+        checked = subprocess.run(["bash", "-n"], input=script, text=True, stderr=subprocess.PIPE)
+        self.assertEqual(checked.stderr, "")
+
+    def test_slices(self):
+        script = self.dry_run("--slices", 20).stdout
+        self.assertIn("#SBATCH --array=1-20%1\n", script)
+        self.assertIn("#SBATCH --output=%x-%A.out\n", script)
+
+    def test_what_does_not_fit_is_not_submitted(self):
+        self.assert_one_clear_message(self.dry_run("--nodes", 7, expect=2), "more stages than layers")
+        self.assert_one_clear_message(self.dry_run("--mem", "32M", expect=2), "rank 0", "MB")
+
+    def test_without_slurm(self):
+        result = call("env", "PATH=/bin-that-is-not-there", SLUICE, "submit", self.run_file,
+                      cwd=self.folder)
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("there is no sbatch", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
