@@ -40,7 +40,7 @@ def join(results):
     """The rounds of one case: medians, and the ranges over all."""
     joined = dict(results[0])
     for key in ("seconds", "bound_seconds", "share_of_bound", "tokens_per_second",
-                "predicted_seconds_from_flops"):
+                "planned_units"):
         joined[key] = statistics.median(one[key] for one in results)
     joined["share_of_bound_range"] = [min(one["share_of_bound"] for one in results),
                                       max(one["share_of_bound"] for one in results)]
@@ -77,10 +77,11 @@ def main():
             print(f"{row['schedule']:<17} {row['seconds']:>9.3f} {row['bound_seconds']:>7.3f} "
                   f"{row['share_of_bound']:>8.1%} {f'{low:.0%}..{high:.0%}':>12} "
                   f"{max(row['planned_activation_bytes']) / 2**20:>9.1f} {1 / worst:>9.3f}")
-        predicted = sorted(rows, key=lambda one: one["predicted_seconds_from_flops"])
-        print("order by the plan:  " + " < ".join(row["schedule"] for row in predicted))
-    print("\nof bound: time the simulator gives for the measured costs with free transfers, over the "
-          "measured time.\nplan/real: planned bytes over peak resident bytes of the worst rank.")
+        predicted = sorted(rows, key=lambda one: one["planned_units"])
+        print("order by the plan: " + ", ".join(
+            f"{row['schedule']} {row['planned_units']:.1f}" for row in predicted))
+    print("\nof bound: time the simulator gives for the costs measured in these updates with free "
+          "transfers,\nover the measured time. Order by the plan: decoder layers' times, from FLOPs.\nplan/real: planned bytes over peak resident bytes of the worst rank.")
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(everything, file, indent=1)

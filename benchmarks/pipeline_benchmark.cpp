@@ -5,11 +5,11 @@
 //
 // Prints one line of JSON from rank 0. benchmarks/pipeline.py runs the cases and prints the table.
 //
-// Each rank first times its own chunks' forward, input gradient and weight gradient while the other
-// ranks do the same, so that shared caches and memory count as in the run. The bound is the time
-// that the simulator gives for these costs with free transfers: fill, drain and imbalance, nothing
-// else. With more ranks than cores, chunks are timed by as many ranks at a time as there are cores,
-// and the bound is at least all work divided by the cores.
+// Every action is stamped. The bound is the time that the simulator gives when each chunk's
+// forward, input gradient and weight gradient take what they took in these very updates, with free
+// transfers: fill, drain and imbalance, nothing else. What is missing to it went into messages,
+// waiting for them, and unevenness. With more ranks than cores the bound is at least all work
+// divided by the cores.
 
 #include "benchmarks/rank_under_test.hpp"
 #include "core/parallel.hpp"
@@ -52,14 +52,6 @@ seed = 1
 threads_per_rank = 1
 )";
 
-void randomize(const TensorView& tensor, std::uint64_t seed)
-{
-    const RandomStream random(seed, "benchmark");
-    std::uint64_t index = 0;
-    for (float& value : tensor.elements<float>())
-        value = static_cast<float>(random.uniform(index++) - 0.5);
-}
-
 class Case {
 public:
     Case(const RunConfig& config, Transport& transport)
@@ -70,78 +62,80 @@ public:
 
     nlohmann::json run(int repeat)
     {
-        const std::vector<ChunkCosts> costs = measure_costs(repeat);
+        rank_.update(1); // warms up
+        ActionRecorder recorder(20 * program().actions[this_rank()].size());
         std::vector<double> seconds;
-        for (int i = 0; i <= repeat; ++i) { // the first one warms up
-            const double one = rank_.update(i + 1).forward_backward;
-            if (i > 0)
-                seconds.push_back(one);
+        std::vector<double> time(3 * num_chunks(), 0.0), count(time);
+        for (int i = 0; i < repeat; ++i) {
+            recorder.start();
+            rank_.executor().record_into(&recorder);
+            seconds.push_back(rank_.update(i + 2).forward_backward);
+            rank_.executor().record_into(nullptr);
+            recorder.stop();
+            add_up(recorder, time, count);
         }
+        transport_.sum(time);
+        transport_.sum(count);
         std::vector<double> resident(static_cast<std::size_t>(transport_.num_ranks()), 0.0);
-        resident[static_cast<std::size_t>(transport_.rank())] =
-            static_cast<double>(peak_resident_bytes());
+        resident[this_rank()] = static_cast<double>(peak_resident_bytes());
         transport_.sum(resident);
-        return report(costs, seconds, resident);
+        return report(costs_from(time, count), seconds, resident);
     }
 
 private:
-    /// Medians, the same on every rank.
-    std::vector<ChunkCosts> measure_costs(int repeat)
+    enum Part : std::size_t { forward, input, weight };
+
+    std::size_t this_rank() const { return static_cast<std::size_t>(transport_.rank()); }
+    const Schedule& program() const { return plan().program; }
+    std::size_t num_chunks() const { return static_cast<std::size_t>(program().num_chunks); }
+
+    /// Seconds of computing and numbers of actions, [3 * chunk + part]. A whole backward pass
+    /// counts half as either gradient; only its sum matters.
+    void add_up(const ActionRecorder& recorder, std::vector<double>& time,
+                std::vector<double>& count) const
     {
-        std::vector<double> flat(static_cast<std::size_t>(3 * plan().program.num_chunks), 0.0);
-        // Fewer repetitions would catch ranks that have not started yet.
-        const int rounds = std::max(5, 2 * repeat);
-        const int waves = (transport_.num_ranks() + num_cores_ - 1) / num_cores_;
-        for (int wave = 0; wave < waves; ++wave) {
-            transport_.barrier();
-            if (transport_.rank() / num_cores_ == wave)
-                for (StageChunk& chunk : rank_.stage().chunks())
-                    measure(chunk, rounds, std::span(flat).subspan(3 * chunk.index, 3));
-            transport_.barrier();
-        }
-        transport_.sum(flat);
-        std::vector<ChunkCosts> costs;
-        for (std::size_t i = 0; i < flat.size(); i += 3)
-            costs.push_back({flat[i], flat[i + 1], flat[i + 2], 0.0});
-        return costs;
+        const auto& actions = program().actions[this_rank()];
+        const auto add = [&](const Action& action, Part part, double seconds, double actions_done) {
+            const std::size_t at = 3 * static_cast<std::size_t>(action.chunk) + part;
+            time[at] += seconds;
+            count[at] += actions_done;
+        };
+        const auto each = [&](const Action& action, double seconds, double done) {
+            switch (action.kind) {
+            case ActionKind::forward: add(action, forward, seconds, done); break;
+            case ActionKind::backward_input: add(action, input, seconds, done); break;
+            case ActionKind::backward_weight: add(action, weight, seconds, done); break;
+            case ActionKind::backward:
+                add(action, input, seconds / 2.0, done);
+                add(action, weight, seconds / 2.0, done);
+                break;
+            default: break;
+            }
+        };
+        const auto& spans = recorder.spans();
+        for (std::size_t i = 0; i + 1 < spans.size(); ++i)
+            if (spans[i].activity == Activity::compute && spans[i].action >= 0)
+                each(actions[static_cast<std::size_t>(spans[i].action)],
+                     1e-9 * static_cast<double>(spans[i + 1].begin_ns - spans[i].begin_ns), 0.0);
+        for (const Action& action : actions)
+            each(action, 0.0, 1.0);
     }
 
-    void measure(StageChunk& chunk, int rounds, std::span<double> into)
+    static std::vector<ChunkCosts> costs_from(const std::vector<double>& time,
+                                              const std::vector<double>& count)
     {
-        ModelChunk& model = *chunk.model;
-        const LayerRange& range = model.options().range;
-        const bool split = model.options().split == BackwardSplit::split;
-        const auto alphas = chunk.warmup.alphas();
-        std::vector<double> forward, input, weight;
-        for (int i = 0; i < rounds; ++i) {
-            if (range.embedding)
-                rank_.tokens().inputs(i, model.input_tokens(0));
-            else
-                randomize(model.input(0), 7);
-            if (range.head)
-                rank_.tokens().targets(i, model.target_tokens(0));
-            else
-                randomize(model.output_gradient(0), 8);
-            forward.push_back(seconds_of([&] { model.forward(0, alphas); }));
-            if (split) {
-                input.push_back(
-                    seconds_of([&] { model.backward_input(0, 0, alphas, rank_.loss_scale()); }));
-                weight.push_back(seconds_of([&] { model.backward_weight(0, 0, alphas); }));
-            } else {
-                input.push_back(
-                    seconds_of([&] { model.backward(0, 0, alphas, rank_.loss_scale()); }));
-                weight.push_back(0.0);
-            }
-        }
-        into[0] = median(forward);
-        into[1] = median(input);
-        into[2] = median(weight);
+        std::vector<ChunkCosts> costs;
+        for (std::size_t i = 0; i < time.size(); i += 3)
+            costs.push_back({time[i + forward] / count[i + forward],
+                             time[i + input] / count[i + input],
+                             time[i + weight] / count[i + weight], 0.0});
+        return costs;
     }
 
     nlohmann::json report(const std::vector<ChunkCosts>& costs, std::vector<double> seconds,
                           const std::vector<double>& resident) const
     {
-        const Simulation simulation = simulate(plan().program, costs);
+        const Simulation simulation = simulate(program(), costs);
         const int num_ranks = transport_.num_ranks();
         double work = 0.0, heaviest = 0.0;
         for (const double busy : simulation.busy) {
@@ -160,8 +154,8 @@ private:
         return {{"schedule", plan().schedule_name},
                 {"num_ranks", num_ranks},
                 {"num_cores", num_cores_},
-                {"num_chunks", plan().program.num_chunks},
-                {"num_microbatches", plan().program.num_microbatches},
+                {"num_chunks", program().num_chunks},
+                {"num_microbatches", program().num_microbatches},
                 {"seconds", typical},
                 {"seconds_range", {seconds.front(), seconds.back()}},
                 {"tokens_per_second",
@@ -171,22 +165,16 @@ private:
                 {"share_of_bound_range", {bound / seconds.back(), bound / seconds.front()}},
                 {"idle_bound", heaviest / simulation.total},
                 {"partition_bound", work / (heaviest * num_ranks)},
-                {"predicted_seconds_from_flops", predicted_from_flops(work)},
+                {"planned_units", planned_units()},
                 {"planned_bytes", memory},
                 {"resident_bytes", resident},
                 {"planned_activation_bytes", activations}};
     }
 
-    /// What the plan alone says, scaled to the measured total of work.
-    double predicted_from_flops(double work) const
+    /// What the plan alone says, from FLOPs, in decoder layers.
+    double planned_units() const
     {
-        const Simulation simulation =
-            simulate(plan().program, unit_costs(plan().partition, plan().costs));
-        double units = 0.0;
-        for (const double busy : simulation.busy)
-            units += busy;
-        const double by_cores = units / std::min(transport_.num_ranks(), num_cores_);
-        return std::max(simulation.total, by_cores) * work / units;
+        return simulate(program(), unit_costs(plan().partition, plan().costs)).total;
     }
 
     const RunPlan& plan() const { return rank_.plan(); }

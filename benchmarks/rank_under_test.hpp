@@ -88,6 +88,7 @@ public:
     const RunConfig& config() const { return config_; }
     const RunPlan& plan() const { return plan_; }
     Stage& stage() { return stage_; }
+    Executor& executor() { return executor_; }
     RandomTokens& tokens() { return tokens_; }
 
 private:
