@@ -41,7 +41,7 @@ class DeskCluster(RunTest):
         cls.state = cls.folder / "desk"
         cls.variables = {**environment(), **settings_of("desk.env"),
                          "SLUICE_CLUSTER_DIR": str(cls.state), "SLUICE_CLUSTER_CPUS": "16",
-                         "SLUICE_CLUSTER_GRACE": "20", "SLUICE_CLUSTER_KILL_WAIT": "10",
+                         "SLUICE_CLUSTER_GRACE": "40", "SLUICE_CLUSTER_KILL_WAIT": "30",
                          "SLURM_CONF": str(cls.state / "etc/slurm.conf"),
                          "SLUICE": SLUICE, "SLUICE_SLURM": str(SOURCE / "slurm")}
         del cls.variables["SBATCH_TIMELIMIT"]
@@ -83,7 +83,7 @@ class DeskCluster(RunTest):
         shown = self.slurm("scontrol", "show", "job", job).stdout
         return re.search(r"JobState=(\w+)", shown).group(1)
 
-    def wait_for(self, what, condition, seconds=90):
+    def wait_for(self, what, condition, seconds=240):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found = condition()
@@ -182,7 +182,7 @@ class Events(DeskCluster):
     def check_bits(self, *names):
         """Against one undisturbed run of one rank: every update's numbers, every last weight."""
         last = max(self.status(name)["update"] for name in names)
-        self.train(1, "whole", "--stop-after", last, expect=75,
+        self.train(1, "whole", "--stop-after", last, expect=75, timeout=300,
                    overrides=("metrics.digest_every_update=true",))
         keys = ("update", "loss", "grad_norm", "lr", "alpha")
         whole = self.metrics("whole")
