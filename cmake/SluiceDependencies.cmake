@@ -4,6 +4,7 @@ find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(MPI REQUIRED COMPONENTS C)                 # libopenmpi-dev
 find_package(ZLIB REQUIRED)                             # zlib1g-dev
+find_package(Boost 1.74 REQUIRED)                       # libboost-dev (Asio: headers only)
 find_package(spdlog REQUIRED)                           # libspdlog-dev
 find_package(nlohmann_json REQUIRED)                    # nlohmann-json3-dev
 find_package(simdjson REQUIRED)                         # libsimdjson-dev

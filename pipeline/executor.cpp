@@ -70,9 +70,18 @@ double Executor::run_evaluation(TokenSource& tokens)
     return loss_sum_;
 }
 
+void Executor::turn_to(Activity activity)
+{
+    mark(recorder_, activity);
+    if (RankActivity* published = transport_.activity())
+        published->turn_to(activity);
+}
+
 void Executor::run(const Action& action, TokenSource& tokens)
 {
     current_ = action;
+    if (RankActivity* activity = transport_.activity())
+        activity->begin_action(action);
     if (recorder_ != nullptr)
         recorder_->begin_action(
             static_cast<std::int32_t>(&action - program_.actions[transport_.rank()].data()),
@@ -83,7 +92,7 @@ void Executor::run(const Action& action, TokenSource& tokens)
     case ActionKind::backward:
     case ActionKind::backward_input: run_backward_input(chunk, action, tokens); break;
     case ActionKind::backward_weight:
-        mark(recorder_, Activity::compute);
+        turn_to(Activity::compute);
         chunk.model->backward_weight(slots_.activation(action.chunk, action.microbatch),
                                      slots_.gradient(action.chunk, action.microbatch),
                                      chunk.warmup.alphas(), observer_of(action.microbatch));
@@ -94,7 +103,7 @@ void Executor::run(const Action& action, TokenSource& tokens)
     case ActionKind::send_gradient: post(chunk, action); break;
     case ActionKind::optimizer_step: SLUICE_CHECK(false, "optimizer step inside a run");
     }
-    mark(recorder_, Activity::messages);
+    turn_to(Activity::messages);
     transport_.progress();
     if (exchange_ != nullptr)
         exchange_->progress();
@@ -113,7 +122,7 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
     const std::int32_t slot = slots_.activation(c, microbatch);
     wait_for_buffer(sent_activation_[slot]);
     if (model.options().range.embedding) {
-        mark(recorder_, Activity::data);
+        turn_to(Activity::data);
         tokens.inputs(microbatch, model.input_tokens(slot));
     } else {
         TensorView from;
@@ -127,7 +136,7 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
         kernels::launch(Stream{model.options().backend},
                         kernels::Copy{.from = from, .to = model.input(slot)});
     }
-    mark(recorder_, Activity::compute);
+    turn_to(Activity::compute);
     model.forward(slot, chunk.warmup.alphas());
     if (evaluating_ && model.options().range.head) {
         tokens.targets(microbatch, model.target_tokens(slot));
@@ -145,7 +154,7 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     const std::int32_t gradient = slots_.gradient(c, m);
     wait_for_buffer(sent_gradient_[gradient]);
     if (model.options().range.head) {
-        mark(recorder_, Activity::data);
+        turn_to(Activity::data);
         tokens.targets(m, model.target_tokens(slot));
     } else if (stage_.owns(c + 1)) {
         kernels::launch(Stream{model.options().backend},
@@ -155,7 +164,7 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     } else {
         take(received_gradient_[gradient], model.output_gradient(gradient), c, m, true);
     }
-    mark(recorder_, Activity::compute);
+    turn_to(Activity::compute);
     if (action.kind == ActionKind::backward)
         model.backward(slot, gradient, chunk.warmup.alphas(), loss_scale_, observer_of(m));
     else
@@ -213,9 +222,9 @@ void Executor::post(StageChunk& chunk, const Action& action)
 void Executor::take(MessageId& message, const TensorView& tensor, std::int32_t chunk,
                     std::int32_t microbatch, bool gradient)
 {
-    mark(recorder_, Activity::waiting_for_input);
+    turn_to(Activity::waiting_for_input);
     transport_.wait(std::exchange(message, 0));
-    mark(recorder_, Activity::messages);
+    turn_to(Activity::messages);
     if (fault_.chunk == chunk && fault_.microbatch == microbatch && fault_.gradient == gradient) {
         static_cast<unsigned char*>(tensor.data)[tensor.num_bytes() / 2] ^= 0x10;
         fault_.chunk = -1;
@@ -239,15 +248,17 @@ void Executor::wait_for_buffer(MessageId& message)
 {
     if (message == 0)
         return;
-    mark(recorder_, Activity::waiting_for_buffer);
+    turn_to(Activity::waiting_for_buffer);
     transport_.wait(std::exchange(message, 0));
-    mark(recorder_, Activity::messages);
+    turn_to(Activity::messages);
 }
 
 void Executor::wait_for_sends()
 {
     if (recorder_ != nullptr)
         recorder_->leave_actions(Activity::waiting_for_sends);
+    if (RankActivity* activity = transport_.activity())
+        activity->leave_actions(Activity::waiting_for_sends);
     for (std::vector<MessageId>* messages : {&sent_activation_, &sent_gradient_})
         for (MessageId& message : *messages)
             transport_.wait(std::exchange(message, 0));

@@ -74,6 +74,7 @@ public:
     void record_into(ActionRecorder* recorder) { recorder_ = recorder; }
 
 private:
+    void turn_to(Activity activity); ///< for the trace, and for whoever watches
     void run(const Action& action, TokenSource& tokens);
     void run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
     void run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens);

@@ -81,8 +81,9 @@ private:
 class MpiTransport final : public Transport {
 public:
     /// Takes `messages`, a communicator of its own. The group of all ranks keeps the session.
-    explicit MpiTransport(MPI_Comm messages, std::unique_ptr<MpiSession> session = nullptr)
-        : session_(std::move(session)), messages_(messages)
+    explicit MpiTransport(MPI_Comm messages, std::unique_ptr<MpiSession> session = nullptr,
+                          std::uint32_t number = 1)
+        : session_(std::move(session)), messages_(messages), number_(number)
     {
         check_mpi(MPI_Comm_dup(messages_, &collectives_), "MPI_Comm_dup");
         for (const MPI_Comm communicator : {messages_, collectives_})
@@ -95,6 +96,10 @@ public:
         check_mpi(
             MPI_Allgather(&world_rank, 1, MPI_INT, world_ranks_.data(), 1, MPI_INT, collectives_),
             "MPI_Allgather");
+        collective_ = {.first = world_ranks_.front(),
+                       .stride = num_ranks_ > 1 ? world_ranks_[1] - world_ranks_[0] : 1,
+                       .count = num_ranks_,
+                       .communicator = number_};
         divide_tags();
         pending_.reserve(expected_messages);
         free_.reserve(expected_messages);
@@ -124,8 +129,13 @@ public:
     std::unique_ptr<Transport> split(int color, int key) override
     {
         MPI_Comm group = MPI_COMM_NULL;
-        check_collective(MPI_Comm_split(collectives_, color, key, &group), "MPI_Comm_split");
-        return std::make_unique<MpiTransport>(group);
+        check_collective([&] { return MPI_Comm_split(collectives_, color, key, &group); },
+                         "MPI_Comm_split");
+        // Every rank splits the same communicators in the same order, so the numbers agree.
+        auto transport =
+            std::make_unique<MpiTransport>(group, nullptr, 16 * number_ + ++num_splits_);
+        transport->publish_into(activity());
+        return transport;
     }
 
     MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
@@ -156,8 +166,13 @@ public:
             return;
         const std::size_t index = index_of(id);
         Pending& one = pending_[index];
+        if (activity() != nullptr)
+            activity()->wait_for(one.receiving ? WaitKind::receiving : WaitKind::sending,
+                                 world_ranks_[static_cast<std::size_t>(one.peer)]);
         MPI_Status status;
         const int code = MPI_Wait(&one.request, &status);
+        if (activity() != nullptr)
+            activity()->go_on();
         one.active = false;
         free_.push_back(index);
         if (code != MPI_SUCCESS)
@@ -207,9 +222,12 @@ public:
         SLUICE_CHECK(root >= 0 && root < num_ranks_, "root " << root << " of " << num_ranks_);
         for (std::size_t begin = 0; begin < bytes.size(); begin += largest_piece) {
             const auto piece = bytes.subspan(begin, std::min(largest_piece, bytes.size() - begin));
-            check_collective(MPI_Bcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root,
-                                       collectives_),
-                             "a broadcast from rank " + std::to_string(root));
+            check_collective(
+                [&] {
+                    return MPI_Bcast(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, root,
+                                     collectives_);
+                },
+                "a broadcast");
         }
     }
 
@@ -219,17 +237,23 @@ public:
         std::vector<std::int64_t> lengths(ranks);
         const auto length = static_cast<std::int64_t>(text.size());
         check_collective(
-            MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T, collectives_),
+            [&] {
+                return MPI_Allgather(&length, 1, MPI_INT64_T, lengths.data(), 1, MPI_INT64_T,
+                                     collectives_);
+            },
             "gathering text");
         const auto total = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
         SLUICE_CHECK(total <= 0x7fffffff, total << " bytes of text");
         std::vector<int> counts(lengths.begin(), lengths.end()), offsets(ranks, 0);
         std::partial_sum(counts.begin(), counts.end() - 1, offsets.begin() + 1);
         std::string all(static_cast<std::size_t>(total), '\0');
-        check_collective(MPI_Allgatherv(text.data(), static_cast<int>(text.size()), MPI_CHAR,
-                                        all.data(), counts.data(), offsets.data(), MPI_CHAR,
-                                        collectives_),
-                         "gathering text");
+        check_collective(
+            [&] {
+                return MPI_Allgatherv(text.data(), static_cast<int>(text.size()), MPI_CHAR,
+                                      all.data(), counts.data(), offsets.data(), MPI_CHAR,
+                                      collectives_);
+            },
+            "gathering text");
         std::vector<std::string> texts;
         for (std::size_t i = 0; i < ranks; ++i)
             texts.push_back(all.substr(static_cast<std::size_t>(offsets[i]),
@@ -237,7 +261,10 @@ public:
         return texts;
     }
 
-    void barrier() override { check_collective(MPI_Barrier(collectives_), "a barrier"); }
+    void barrier() override
+    {
+        check_collective([&] { return MPI_Barrier(collectives_); }, "a barrier");
+    }
 
     [[noreturn]] void abort(int exit_code) override
     {
@@ -334,8 +361,12 @@ private:
                         name_of(one.label) + ": " + why);
     }
 
-    void check_collective(int code, const std::string& what) const
+    template <typename Call>
+    void check_collective(Call call, const char* what)
     {
+        collective_.number += 1;
+        const InCollective waiting(activity(), collective_);
+        const int code = call();
         if (code != MPI_SUCCESS)
             throw PeerError("rank " + std::to_string(world_rank()) + " in " + what + ": " +
                             error_text(code));
@@ -346,10 +377,12 @@ private:
         for (std::size_t begin = 0; begin < values.size(); begin += largest_piece) {
             const auto piece =
                 values.subspan(begin, std::min(largest_piece, values.size() - begin));
-            check_collective(MPI_Allreduce(MPI_IN_PLACE, piece.data(),
-                                           static_cast<int>(piece.size()), MPI_DOUBLE, operation,
-                                           collectives_),
-                             what);
+            check_collective(
+                [&] {
+                    return MPI_Allreduce(MPI_IN_PLACE, piece.data(), static_cast<int>(piece.size()),
+                                         MPI_DOUBLE, operation, collectives_);
+                },
+                what);
         }
     }
 
@@ -357,6 +390,8 @@ private:
     MPI_Comm messages_ = MPI_COMM_NULL, collectives_ = MPI_COMM_NULL;
     int rank_ = 0, num_ranks_ = 1;
     std::vector<int> world_ranks_; ///< [rank]: in MPI_COMM_WORLD
+    std::uint32_t number_, num_splits_ = 0;
+    CollectiveCall collective_; ///< the last
     int chunk_bits_ = 0, microbatch_bits_ = 0;
     std::vector<Pending> pending_;
     std::vector<std::size_t> free_; ///< entries of pending_ not in use

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/tensor_view.hpp"
+#include "pipeline/rank_activity.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -63,6 +64,14 @@ public:
 
     /// Ends the job of all ranks now. Does not return.
     [[noreturn]] virtual void abort(int exit_code) = 0;
+
+    /// From now on says in `activity` (not owned; nullptr: nowhere) whom this rank waits for, as do
+    /// groups split from here afterwards.
+    void publish_into(RankActivity* activity) { activity_ = activity; }
+    RankActivity* activity() const { return activity_; }
+
+private:
+    RankActivity* activity_ = nullptr;
 };
 
 /// One rank, no MPI.

@@ -44,9 +44,13 @@ FaultInjection fault_from(const std::string& text)
     if (text.empty())
         return {};
     static const std::vector<std::pair<std::string, Kind>> kinds{
-        {"nan-gradient", Kind::nan_gradient},   {"flip-activation", Kind::flip_activation},
-        {"flip-gradient", Kind::flip_gradient}, {"flip-weight", Kind::flip_weight},
-        {"flip-exchange", Kind::flip_exchange}, {"advance-gate", Kind::advance_gate}};
+        {"nan-gradient", Kind::nan_gradient},
+        {"flip-activation", Kind::flip_activation},
+        {"flip-gradient", Kind::flip_gradient},
+        {"flip-weight", Kind::flip_weight},
+        {"flip-exchange", Kind::flip_exchange},
+        {"advance-gate", Kind::advance_gate},
+        {"hang", Kind::hang}};
     FaultInjection fault;
     char name[32] = {};
     long long update = 0, layer = 0;
@@ -66,7 +70,7 @@ FaultInjection fault_from(const std::string& text)
         throw usage_error("'" + text + "' is not a fault", "--inject",
                           "write KIND@UPDATE:LAYER or KIND@UPDATE:LAYER:REPLICA, KIND one of "
                           "nan-gradient, flip-activation, flip-gradient, flip-weight, "
-                          "flip-exchange, advance-gate");
+                          "flip-exchange, advance-gate, hang");
     return fault;
 }
 
@@ -167,7 +171,7 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
     command->add_option(
         "--inject", options->inject,
         "Fault drill: KIND@UPDATE:LAYER[:REPLICA] breaks something on purpose, to see the run "
-        "stop before weights change");
+        "stop before weights change (hang: to see it noticed)");
     command->callback([&chosen, options] { chosen = [options] { return train(*options); }; });
 }
 

@@ -104,6 +104,7 @@ struct RunSection {
     std::string device = "auto";         ///< auto cpu
     std::int32_t threads_per_rank = 0;   ///< 0: cores / ranks on this machine
     std::int64_t time_limit_seconds = 0; ///< stop in time by itself; 0: no limit but Slurm's
+    double hang_seconds = 0.0; ///< that a rank may stand still; 0: see src/watch/hang_bounds.hpp
 };
 
 struct RunConfig {

@@ -321,6 +321,9 @@ std::vector<RunKey> running_keys()
         integer_key(
             "run", "time_limit_seconds", layout,
             [](auto& c) -> auto& { return c.run.time_limit_seconds; }, 0, many),
+        real_key(
+            "run", "hang_seconds", layout, [](auto& c) -> auto& { return c.run.hang_seconds; },
+            not_negative),
     };
 }
 

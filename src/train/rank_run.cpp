@@ -9,6 +9,7 @@
 #include "src/train/rank_binding.hpp"
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -19,6 +20,13 @@ namespace sluice {
 RankRun::RankRun(Transport& transport, std::filesystem::path run_dir)
     : transport_(transport), folder_(std::move(run_dir))
 {
+    transport_.publish_into(&activity_);
+}
+
+RankRun::~RankRun()
+{
+    watch_.reset();
+    transport_.publish_into(nullptr);
 }
 
 int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
@@ -48,8 +56,8 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
                    const FaultInjection& fault)
 {
     num_replicas_ = config.pipeline.replicas;
-    watch_ = std::make_unique<PeerWatch>(
-        transport_, [this](int rank, int process) { peer_died(rank, process); });
+    status_before_ = status();
+    watch(config);
     on_rank_zero(transport_, [&] { folder_.create_and_lock(); });
     // The smallest over all ranks, so that all choose and refuse alike.
     double bytes = -static_cast<double>(memory_per_rank());
@@ -65,6 +73,21 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     trainer_->start(resume);
     announce_binding();
     return static_cast<int>(trainer_->run(stop_after, fault));
+}
+
+void RankRun::watch(const RunConfig& config)
+{
+    Watchdog::Options options{.hang_seconds = config.run.hang_seconds,
+                              .on_alarm = [this](const Alarm& alarm) { end_by(alarm); }};
+    for (int rank = 0; rank < transport_.num_ranks(); ++rank)
+        options.rank_name.push_back(name_of(rank));
+    watch_ = std::make_unique<Watchdog>(transport_, activity_, std::move(options));
+    const std::vector<int>& unwatched = watch_->unwatched();
+    if (transport_.rank() == 0 && !unwatched.empty())
+        log_warning(std::to_string(unwatched.size()) + " rank(s), the first of them " +
+                    name_of(unwatched.front()) +
+                    ", cannot open a TCP connection to the ranks that watch: nobody would "
+                    "notice if they hang");
 }
 
 std::string RankRun::name_of(int rank) const
@@ -118,30 +141,41 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     std::abort(); // never reached; not every compiler knows that of a virtual function
 }
 
-void RankRun::peer_died(int rank, int process)
+std::string RankRun::status() const
 {
-    // A rank that gave up has said why in status.json; then there is nothing to add. One survivor
-    // speaks, the others leave it the time.
-    const int speaker = rank == 0 ? 1 : 0;
-    std::string status;
     try {
-        status = read_file(folder_.status());
+        return read_file(folder_.status());
     } catch (const UserError&) {
-        // No trainer had started: the message below still tells what happened.
+        return ""; // no trainer has started
     }
-    if (transport_.rank() != speaker) {
-        std::this_thread::sleep_for(std::chrono::seconds(1));
-    } else if (status.find("\"failed\"") == std::string::npos) {
-        const std::string text = name_of(rank) + " (process " + std::to_string(process) +
-                                 ") died without a word: killed, or out of memory";
-        std::fprintf(
-            stderr,
-            "\nsluice: %s\n  what to do: run the same command again; it continues from the "
-            "newest checkpoint\n",
-            text.c_str());
-        write_failed_status(text, ExitCode::peer);
+}
+
+void RankRun::end_by(const Alarm& alarm)
+{
+    if (alarm.kind == Alarm::Kind::told) {
+        // The launcher ends all ranks as soon as the one that speaks has ended.
+        std::this_thread::sleep_for(std::chrono::seconds(5));
+        for (const pid_t process : alarm.stopped_here)
+            kill(process, SIGKILL);
+        _exit(static_cast<int>(ExitCode::peer));
     }
-    // The main thread may be stuck in a message to the dead rank: nothing orderly is left to do.
+    // A rank that gave up has said why in status.json; then there is nothing to add to its end.
+    const std::string last_words = status();
+    const bool explained = alarm.kind == Alarm::Kind::died && last_words != status_before_ &&
+                           last_words.find("\"failed\"") != std::string::npos;
+    if (!explained) {
+        std::string text, reason;
+        for (const std::string& line : alarm.lines) {
+            text += (text.empty() ? "\nsluice: " : "  ") + line + "\n";
+            reason += (reason.empty() ? "" : "; ") + line;
+        }
+        std::fprintf(stderr,
+                     "%s  what to do: run the same command again; it continues from the newest "
+                     "checkpoint\n",
+                     text.c_str());
+        write_failed_status(reason, ExitCode::peer);
+    }
+    // The main thread may be stuck in a message to that rank: nothing orderly is left to do.
     _exit(static_cast<int>(ExitCode::peer));
 }
 

@@ -2,8 +2,9 @@
 // messages, status.json and exit codes.
 #pragma once
 
-#include "src/train/peer_watch.hpp"
+#include "pipeline/rank_activity.hpp"
 #include "src/train/trainer.hpp"
+#include "src/watch/watchdog.hpp"
 
 #include <filesystem>
 #include <memory>
@@ -14,6 +15,9 @@ namespace sluice {
 class RankRun {
 public:
     RankRun(Transport& transport, std::filesystem::path run_dir);
+    ~RankRun();
+    RankRun(const RankRun&) = delete;
+    RankRun& operator=(const RankRun&) = delete;
 
     /// Collective. Trains and returns the exit code. Mistakes that all ranks know of leave as
     /// AgreedError; any other failure ends the job of all ranks from here.
@@ -29,8 +33,11 @@ private:
     void record_failure(const std::string& why, ExitCode code);
     /// Ends all ranks from one that cannot go on.
     [[noreturn]] void abandon(const std::string& why, ExitCode code);
-    /// On the watching thread: another rank of this machine is gone.
-    [[noreturn]] void peer_died(int rank, int process);
+    /// Collective.
+    void watch(const RunConfig& config);
+    /// On the watching thread: a rank is gone or hangs.
+    [[noreturn]] void end_by(const Alarm& alarm);
+    std::string status() const; ///< as it stands in the folder, or nothing
     void write_failed_status(const std::string& why, ExitCode code);
 
     /// "rank 3", with its replica where there are several.
@@ -40,7 +47,9 @@ private:
     RunFolder folder_;
     int num_replicas_ = 1;
     std::unique_ptr<Trainer> trainer_;
-    std::unique_ptr<PeerWatch> watch_;
+    RankActivity activity_;
+    std::string status_before_; ///< of an earlier run in the folder
+    std::unique_ptr<Watchdog> watch_;
 };
 
 } // namespace sluice

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <limits>
 #include <numeric>
+#include <thread>
 
 namespace sluice {
 
@@ -86,6 +87,12 @@ void Trainer::open_data()
                              "use the file the run was started with, or remove the key");
         config_.data.train_checksum = found;
     });
+}
+
+void Trainer::enter(RankPhase phase)
+{
+    if (RankActivity* activity = replicas_.world().activity())
+        activity->enter(phase);
 }
 
 void Trainer::start(const ResumeRequest& resume)
@@ -188,6 +195,7 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     }
     if (saved_update_ != completed_updates_)
         save();
+    enter(RankPhase::ending);
     const bool finished = completed_updates_ >= config_.run.updates;
     Transport& world = replicas_.world();
     std::vector<double> peak(static_cast<std::size_t>(world.num_ranks()), 0.0);
@@ -226,6 +234,8 @@ void Trainer::enter(Activity activity)
 {
     if (recorder_ != nullptr)
         recorder_->leave_actions(activity);
+    if (RankActivity* published = replicas_.world().activity())
+        published->leave_actions(activity);
 }
 
 void Trainer::end_trace(bool last)
@@ -274,6 +284,9 @@ void Trainer::inject(const FaultInjection& fault)
         case FaultInjection::Kind::advance_gate:
             chunk.warmup.advance_layer_out_of_step(fault.layer - range.begin);
             break;
+        case FaultInjection::Kind::hang:
+            for (;;)
+                std::this_thread::sleep_for(std::chrono::seconds(1));
         case FaultInjection::Kind::none: break;
         }
     }
@@ -289,6 +302,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     const auto start = Clock::now();
     const std::int64_t update = completed_updates_ + 1;
     const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
+    if (RankActivity* activity = replicas_.world().activity())
+        activity->begin_update(update);
     if (recorder_ != nullptr)
         recorder_->begin_update(update);
     stage_.zero_gradients();
@@ -325,6 +340,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     if (recorder_ != nullptr)
         recorder_->end_update();
     published_updates_ = completed_updates_ = update;
+    if (RankActivity* activity = replicas_.world().activity())
+        activity->finish_update(seconds_since(start));
     record_update(summary, lr, seconds_since(start));
     return summary;
 }
@@ -398,6 +415,7 @@ void Trainer::evaluate()
 {
     if (!tokens_->has_validation())
         return;
+    enter(RankPhase::evaluating);
     enter(Activity::evaluation);
     const auto start = Clock::now();
     const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
@@ -428,6 +446,7 @@ CheckpointProgress Trainer::progress() const
 void Trainer::save()
 {
     const auto start = Clock::now();
+    enter(RankPhase::saving);
     enter(Activity::checkpoint);
     on_rank_zero(replicas_.world(), [&] { metrics_->sync(); });
     const std::string digest =

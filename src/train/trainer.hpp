@@ -33,7 +33,8 @@ struct FaultInjection {
         flip_gradient,
         flip_weight,
         flip_exchange,
-        advance_gate
+        advance_gate,
+        hang ///< the rank with the layer goes on no further
     };
     Kind kind = Kind::none;
     std::int64_t update = 0; ///< counted from 1
@@ -67,7 +68,8 @@ private:
     UpdateSummary run_update(const FaultInjection& fault);
     void begin_trace();
     void end_trace(bool last);
-    void enter(Activity activity); ///< for the trace: what goes on outside the executor
+    void enter(Activity activity); ///< for the trace and the watch: outside the executor
+    void enter(RankPhase phase);   ///< for the watch
     void inject(const FaultInjection& fault);
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();

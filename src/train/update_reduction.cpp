@@ -105,8 +105,12 @@ UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t
 {
     fill(outcome);
     mark(outcome.recorder, Activity::reduction);
+    if (RankActivity* activity = replicas_.world().activity())
+        activity->leave_actions(Activity::reduction);
     replicas_.world().sum(values_);
     mark(outcome.recorder, Activity::optimizer);
+    if (RankActivity* activity = replicas_.world().activity())
+        activity->leave_actions(Activity::optimizer);
     // Damage in transit comes first: it explains whatever else would be found.
     check_transfers();
     check_exchange();

@@ -24,7 +24,8 @@ std::string fields(const RunConfig& c)
         << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|' << c.eval.every_updates
         << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
         << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
-        << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank;
+        << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
+        << c.run.hang_seconds;
     out << '|' << c.run.time_limit_seconds;
     return out.str();
 }
@@ -76,6 +77,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "run.seed=9223372036854775807",
                                        "run.device=cpu",
                                        "run.threads_per_rank=3",
+                                       "run.hang_seconds=7",
                                        "run.time_limit_seconds=3600"};
 
 BOOST_AUTO_TEST_CASE(parsing_it_gives_the_same_run)

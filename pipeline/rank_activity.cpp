@@ -1,0 +1,20 @@
+#include "pipeline/rank_activity.hpp"
+
+namespace sluice {
+
+RankState RankActivity::state() const
+{
+    RankState state;
+    state.changes = changes_.load(std::memory_order_acquire);
+    state.update = update_;
+    state.phase = phase_;
+    state.activity = activity_;
+    state.in_action = in_action_;
+    state.action = {kind_, chunk_, microbatch_};
+    state.wait = wait_;
+    state.partner = partner_;
+    state.collective = {first_, stride_, count_, communicator_, number_};
+    return state;
+}
+
+} // namespace sluice

@@ -1,0 +1,153 @@
+// What a rank's main thread is doing, for other threads to read while it is stuck: published at
+// every change with a few stores, no lock and no look at a clock.
+//
+// How long a state has lasted is found out by the reader, who sees when `changes` last changed.
+#pragma once
+
+#include "pipeline/action_recorder.hpp"
+#include "pipeline/schedule/schedule.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace sluice {
+
+/// Ranks go through these together, and each has its own bound (src/watch/hang_bounds.hpp).
+enum class RankPhase : std::uint8_t { starting, training, evaluating, saving, ending };
+
+enum class WaitKind : std::uint8_t { none, receiving, sending, collective };
+
+/// The ranks first, first + stride, ... of the job, as many as `count`, and which of their
+/// communicator's collectives they are in.
+struct CollectiveCall {
+    std::int32_t first = 0, stride = 1, count = 0;
+    std::uint32_t communicator = 0; ///< the same number on all its ranks
+    std::uint32_t number = 0;       ///< counts the communicator's collectives
+    bool operator==(const CollectiveCall&) const = default;
+};
+
+/// One reading. Fields may be of neighbouring instants while the rank goes on; a state that lasts
+/// is read whole.
+struct RankState {
+    std::uint64_t changes = 0;
+    std::int64_t update = 0; ///< the one in work, counted from 1; 0: none yet
+    RankPhase phase = RankPhase::starting;
+    Activity activity = Activity::other;
+    bool in_action = false; ///< `action` runs
+    Action action;
+    WaitKind wait = WaitKind::none;
+    std::int32_t partner = 0;  ///< rank of the job, where receiving or sending
+    CollectiveCall collective; ///< where in a collective
+};
+
+/// Written by one thread, read by any.
+class RankActivity {
+public:
+    void enter(RankPhase phase)
+    {
+        put(phase_, phase);
+        leave_actions(Activity::other);
+    }
+    void begin_update(std::int64_t update)
+    {
+        put(update_, update);
+        enter(RankPhase::training);
+    }
+    void finish_update(double seconds)
+    {
+        put(update_seconds_, seconds);
+        put(finished_updates_, finished_updates_.load(std::memory_order_relaxed) + 1);
+        changed();
+    }
+    void begin_action(const Action& action)
+    {
+        put(kind_, action.kind);
+        put(chunk_, action.chunk);
+        put(microbatch_, action.microbatch);
+        put(in_action_, true);
+        turn_to(Activity::messages);
+    }
+    void leave_actions(Activity activity)
+    {
+        put(in_action_, false);
+        turn_to(activity);
+    }
+    void turn_to(Activity activity)
+    {
+        put(activity_, activity);
+        changed();
+    }
+
+    void wait_for(WaitKind kind, std::int32_t rank)
+    {
+        put(partner_, rank);
+        put(wait_, kind);
+        changed();
+    }
+    void wait_in(const CollectiveCall& call)
+    {
+        put(first_, call.first);
+        put(stride_, call.stride);
+        put(count_, call.count);
+        put(communicator_, call.communicator);
+        put(number_, call.number);
+        put(wait_, WaitKind::collective);
+        changed();
+    }
+    void go_on()
+    {
+        put(wait_, WaitKind::none);
+        changed();
+    }
+
+    RankState state() const;
+    /// Updates completed by this process, and how long the last took.
+    std::int64_t finished_updates() const { return finished_updates_; }
+    double last_update_seconds() const { return update_seconds_; }
+
+private:
+    template <typename Value, typename Given>
+    static void put(std::atomic<Value>& to, Given value)
+    {
+        to.store(value, std::memory_order_relaxed);
+    }
+    /// One writer: no locked addition is needed.
+    void changed()
+    {
+        changes_.store(changes_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+
+    std::atomic<std::uint64_t> changes_{0};
+    std::atomic<std::int64_t> update_{0}, finished_updates_{0};
+    std::atomic<double> update_seconds_{0.0};
+    std::atomic<RankPhase> phase_{RankPhase::starting};
+    std::atomic<Activity> activity_{Activity::other};
+    std::atomic<bool> in_action_{false};
+    std::atomic<ActionKind> kind_{ActionKind::forward};
+    std::atomic<std::int32_t> chunk_{0}, microbatch_{0};
+    std::atomic<WaitKind> wait_{WaitKind::none};
+    std::atomic<std::int32_t> partner_{0}, first_{0}, stride_{1}, count_{0};
+    std::atomic<std::uint32_t> communicator_{0}, number_{0};
+};
+
+/// Publishes a collective for as long as it lasts; nothing where there is nobody to publish to.
+class InCollective {
+public:
+    InCollective(RankActivity* activity, const CollectiveCall& call) : activity_(activity)
+    {
+        if (activity_ != nullptr)
+            activity_->wait_in(call);
+    }
+    ~InCollective()
+    {
+        if (activity_ != nullptr)
+            activity_->go_on();
+    }
+    InCollective(const InCollective&) = delete;
+    InCollective& operator=(const InCollective&) = delete;
+
+private:
+    RankActivity* activity_;
+};
+
+} // namespace sluice

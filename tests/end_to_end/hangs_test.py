@@ -1,0 +1,150 @@
+"""Ranks that hang without a word: found, named and ended, in whatever phase they are."""
+
+import os
+import signal
+import time
+import unittest
+
+import stopping_test
+from harness import SLUICE, call, words
+
+HANG_SECONDS = 4
+
+
+class Hangs(stopping_test.Processes):
+    updates = 100000
+    own_launcher = True
+
+    def begin(self, name, *options, ranks=3, overrides=()):
+        return self.start(ranks, name, *options,
+                          overrides=(f"run.hang_seconds={HANG_SECONDS}", *overrides))
+
+    def check_end(self, process, name, culprit, *parts, seconds=10):
+        """All ranks end within `seconds`, one of them names the culprit, nothing is left."""
+        start = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+        took = time.monotonic() - start
+        self.assertEqual(process.returncode, 71, errors)
+        self.assertLess(took, seconds, errors)
+        ours = [line for line in errors.splitlines() if line.startswith("sluice: ")]
+        self.assertEqual(len(ours), 1, errors)
+        for part in (culprit, *parts):
+            self.assertIn(part, ours[0])
+        status = self.status(name)
+        self.assertEqual((status["state"], status["exit_code"]), ("failed", 71))
+        self.assertIn(culprit, status["reason"])
+        self.assertEqual(self.ranks_of(self.folder / name), {})
+        return errors
+
+    def stop_rank(self, name, rank):
+        pid = self.ranks_of(self.folder / name)[rank]
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def check_stopped_in_an_update(self, rank, waiting):
+        name = f"update-{rank}"
+        process = self.begin(name)
+        self.wait_for_update(name, 5)
+        pid = self.stop_rank(name, rank)
+        errors = self.check_end(process, name, f"rank {rank} hangs", "heartbeat stopped",
+                                "update ", f"process {pid}")
+        self.assertRegex(errors, waiting)
+
+    def test_rank_0_stopped_in_an_update(self):
+        self.check_stopped_in_an_update(0, r"rank 1 waits \D*rank 0 for \d+ s: update \d+")
+
+    def test_rank_1_stopped_in_an_update(self):
+        self.check_stopped_in_an_update(1, r"rank 0 waits \D*rank 1 for \d+ s: update \d+")
+
+    def test_rank_2_stopped_in_an_update(self):
+        self.check_stopped_in_an_update(2, r"rank 1 waits \D*rank 2 for \d+ s: update \d+")
+
+    def test_a_rank_stopped_at_the_start(self):
+        name = "start"
+        process = self.begin(name)
+        deadline = time.monotonic() + 30
+        while not (self.folder / name / ".lock").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.stop_rank(name, 1)
+        self.check_end(process, name, "rank 1 hangs", "heartbeat stopped")
+
+    def test_a_rank_stopped_in_a_checkpoint(self):
+        name = "saving"
+        process = self.begin(name, overrides=("checkpoint.every_updates=1", "eval.every_updates=0"))
+        self.wait_for_update(name, 3)
+        temporary = self.folder / name / "checkpoints"
+        deadline = time.monotonic() + 30
+        pids = self.ranks_of(self.folder / name)
+        while time.monotonic() < deadline:
+            # A checkpoint without its manifest is one that is being written.
+            if any(not (entry / "manifest.json").exists() for entry in temporary.iterdir()):
+                break
+        os.kill(pids[2], signal.SIGSTOP)
+        self.check_end(process, name, "rank 2 hangs", "heartbeat stopped")
+
+    def test_a_main_thread_that_goes_on_no_further(self):
+        process = self.begin("loop", "--inject", "hang@6:2")
+        errors = self.check_end(process, "loop", "rank 1 hangs", "waiting for nobody", "update 6",
+                                seconds=20)
+        self.assertRegex(errors, r"rank 0 waits for rank 1 for \d+ s: update 6, stage 0, "
+                                 r"micro-batch 0, action 0B0")
+        self.assertRegex(errors, r"rank 2 waits for rank 1 for \d+ s: update 6, stage 2, "
+                                 r"micro-batch 0, action 2F0")
+
+    def test_a_rank_of_a_replica_is_named_with_it(self):
+        name = "replica"
+        process = self.begin(name, ranks=4, overrides=("batch.global_batch_size=8",
+                                                       "pipeline.replicas=2"))
+        self.wait_for_update(name, 5)
+        self.stop_rank(name, 3)
+        self.check_end(process, name, "replica 1, rank 3 hangs")
+
+    def test_alone(self):
+        process = self.begin("alone", "--inject", "hang@6:2", ranks=1)
+        self.check_end(process, "alone", "rank 0 hangs", "update 6", seconds=20)
+
+    def test_under_mpirun_itself(self):
+        self.own_launcher = False
+        process = self.begin("mpirun")
+        self.wait_for_update("mpirun", 5)
+        self.stop_rank("mpirun", 1)
+        self.check_end(process, "mpirun", "rank 1 hangs")
+
+
+class NoFalseAlarms(stopping_test.Processes):
+    updates = 100000
+    own_launcher = True
+
+    def test_a_long_evaluation(self):
+        """Many times longer than even the bound for one spot in it."""
+        text = self.folder / "long.txt"
+        text.write_text(words(60000, 1))
+        result = call(SLUICE, "data", "prepare", "--input", text, "--tokenizer", "bytes", "--out",
+                      "long.h5", cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        process = self.start(2, "evaluation", overrides=(
+            "run.hang_seconds=0.3", "run.updates=4", "eval.every_updates=4",
+            "data.validation=long.h5", "eval.tokens=2000000"))
+        _, errors = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 0, errors)
+        self.assertGreater(self.metrics("evaluation", "eval")[0]["seconds"], 1.5)
+
+    def test_a_job_that_was_stopped_as_a_whole(self):
+        """As with `scontrol suspend`: longer than the bound, then it goes on."""
+        process = self.start(3, "suspended", overrides=("run.hang_seconds=1.5",))
+        self.wait_for_update("suspended", 5)
+        pids = self.ranks_of(self.folder / "suspended").values()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        done = len(self.metrics("suspended"))
+        self.wait_for_update("suspended", done + 20)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, errors)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,106 @@
+#include "src/watch/heartbeat_links.hpp"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+
+using namespace sluice;
+namespace asio = boost::asio;
+
+namespace {
+
+/// Ranks of one process, served by one event loop.
+struct Job {
+    explicit Job(int num_ranks)
+    {
+        for (int rank = 0; rank < num_ranks; ++rank) {
+            links.push_back(std::make_unique<HeartbeatLinks>(io));
+            addresses.push_back(address_of_this_rank(links.back()->listen()));
+        }
+        const auto centres = choose_centres(addresses);
+        heard.resize(links.size());
+        closed.resize(links.size());
+        for (int rank = 0; rank < num_ranks; ++rank) {
+            auto& from = heard[static_cast<std::size_t>(rank)];
+            auto& gone = closed[static_cast<std::size_t>(rank)];
+            const auto not_reached = links[static_cast<std::size_t>(rank)]->connect(
+                addresses, centres, rank,
+                {.heard = [&from](const Heartbeat& beat) { from.push_back(beat.from); },
+                 .closed = [&gone](int other) { gone.push_back(other); }});
+            BOOST_TEST(not_reached.empty());
+        }
+    }
+    /// Until `done` holds, or for 5 s.
+    template <typename Done>
+    void run_until(Done done)
+    {
+        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+        while (!done() && io.run_one_until(until) > 0) {
+        }
+    }
+
+    asio::io_context io;
+    std::vector<std::unique_ptr<HeartbeatLinks>> links;
+    std::vector<RankAddress> addresses;
+    std::vector<std::vector<int>> heard, closed; ///< [rank]: which others
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(heartbeat_links)
+
+BOOST_AUTO_TEST_CASE(every_rank_is_heard_by_both_centres_and_answered)
+{
+    Job job(4);
+    for (int rank = 3; rank > 0; --rank)
+        job.links[static_cast<std::size_t>(rank)]->send({});
+    job.run_until([&] { return job.heard[0].size() >= 3 && job.heard[1].size() >= 2; });
+    std::sort(job.heard[0].begin(), job.heard[0].end());
+    BOOST_TEST(job.heard[0] == (std::vector<int>{1, 2, 3}), boost::test_tools::per_element());
+    std::sort(job.heard[1].begin(), job.heard[1].end());
+    BOOST_TEST(job.heard[1] == (std::vector<int>{2, 3}), boost::test_tools::per_element());
+    job.links[0]->send({});
+    job.run_until([&] { return job.heard[3].size() == 1 && job.heard[1].size() == 3; });
+    BOOST_TEST(job.heard[3] == std::vector<int>{0}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_that_ends_is_noticed)
+{
+    Job job(3);
+    job.links[2]->send({});
+    job.run_until([&] { return !job.heard[0].empty() && !job.heard[1].empty(); });
+    job.links[2].reset();
+    job.run_until([&] { return !job.closed[0].empty() && !job.closed[1].empty(); });
+    BOOST_TEST(job.closed[0] == std::vector<int>{2}, boost::test_tools::per_element());
+    BOOST_TEST(job.closed[1] == std::vector<int>{2}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(strangers_are_not_listened_to)
+{
+    Job job(2);
+    asio::io_context outside;
+    asio::ip::tcp::socket stranger(outside);
+    stranger.connect({asio::ip::make_address("127.0.0.1"), job.addresses[0].port});
+    Heartbeat forged;
+    forged.token = job.addresses[0].token + 1;
+    forged.from = 1;
+    asio::write(stranger, asio::buffer(&forged, sizeof forged));
+    job.links[1]->send({});
+    job.run_until([&] { return !job.heard[0].empty(); });
+    bool hung_up = false;
+    char byte = 0;
+    stranger.async_read_some(
+        asio::buffer(&byte, 1), [&](const boost::system::error_code& error, std::size_t) {
+            hung_up = error == asio::error::eof || error == asio::error::connection_reset;
+        });
+    job.run_until([&] {
+        outside.poll();
+        job.links[1]->send({}); // something to do for the loop
+        return hung_up;
+    });
+    BOOST_TEST(hung_up);
+    BOOST_TEST(job.closed[0].empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
