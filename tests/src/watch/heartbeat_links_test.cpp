@@ -12,12 +12,15 @@ namespace {
 
 /// Ranks of one process, served by one event loop.
 struct Job {
-    explicit Job(int num_ranks)
+    /// `elsewhere`: the last rank is on another machine, reached by the addresses it tells.
+    explicit Job(int num_ranks, bool elsewhere = false)
     {
         for (int rank = 0; rank < num_ranks; ++rank) {
             links.push_back(std::make_unique<HeartbeatLinks>(io));
             addresses.push_back(address_of_this_rank(links.back()->listen()));
         }
+        if (elsewhere)
+            addresses.back().machine = "another";
         const auto centres = choose_centres(addresses);
         heard.resize(links.size());
         closed.resize(links.size());
@@ -63,6 +66,19 @@ BOOST_AUTO_TEST_CASE(every_rank_is_heard_by_both_centres_and_answered)
     job.links[0]->send({});
     job.run_until([&] { return job.heard[3].size() == 1 && job.heard[1].size() == 3; });
     BOOST_TEST(job.heard[3] == std::vector<int>{0}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(another_machine_is_reached_by_any_of_its_addresses)
+{
+    if (address_of_this_rank(0).addresses.empty())
+        return; // a machine without a network
+    Job job(3, true);
+    for (int rank = 2; rank > 0; --rank)
+        job.links[static_cast<std::size_t>(rank)]->send({});
+    job.run_until([&] { return job.heard[0].size() >= 2 && job.heard[2].size() >= 1; });
+    std::sort(job.heard[0].begin(), job.heard[0].end());
+    BOOST_TEST(job.heard[0] == (std::vector<int>{1, 2}), boost::test_tools::per_element());
+    BOOST_TEST(job.heard[2] == std::vector<int>{1}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_rank_that_ends_is_noticed)
