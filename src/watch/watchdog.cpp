@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <csignal>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 #include <unistd.h>
@@ -53,8 +54,12 @@ public:
                               {.heard = [this](const Heartbeat& beat) { heard(beat); },
                                .closed = [this](int other) { closed(other); }});
     }
-    void start()
+    /// From now on `others`, whose connections with this rank stand, are watched, even those that
+    /// never say a word.
+    void start(const std::vector<int>& others)
     {
+        for (const int other : others)
+            views_[static_cast<std::size_t>(other)].known = true;
         // Signals are for the main thread.
         sigset_t all, before;
         sigfillset(&all);
@@ -252,12 +257,23 @@ Watchdog::Watchdog(Transport& transport, RankActivity& activity, Options options
     std::vector<RankAddress> ranks;
     for (const std::string& text : transport.gather_text(to_text(address_of_this_rank(port))))
         ranks.push_back(rank_address_from(text));
-    const std::vector<int> not_reached = thread_->connect(std::move(ranks));
-    thread_->start();
-    const auto reached = transport.gather_text(not_reached.empty() ? "" : "not reached");
-    for (int rank = 0; rank < transport.num_ranks(); ++rank)
-        if (!reached[static_cast<std::size_t>(rank)].empty())
+    const std::vector<int> not_reached = thread_->connect(ranks);
+    const std::vector<int> centres = choose_centres(ranks);
+    std::vector<std::vector<int>> missed;
+    for (const std::string& text : transport.gather_text(nlohmann::json(not_reached).dump()))
+        missed.push_back(nlohmann::json::parse(text));
+    const auto connected = [&](int from, int to) {
+        return contains(centres, to) && (!contains(centres, from) || to < from) &&
+               !contains(missed[static_cast<std::size_t>(from)], to);
+    };
+    std::vector<int> linked;
+    for (int rank = 0; rank < transport.num_ranks(); ++rank) {
+        if (!missed[static_cast<std::size_t>(rank)].empty())
             unwatched_.push_back(rank);
+        if (connected(rank, transport.rank()) || connected(transport.rank(), rank))
+            linked.push_back(rank);
+    }
+    thread_->start(linked);
 }
 
 Watchdog::~Watchdog()

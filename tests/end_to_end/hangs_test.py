@@ -15,7 +15,12 @@ class Hangs(stopping_test.Processes):
     updates = 100000
     own_launcher = True
 
+    def end_all(self, name):
+        for pid in self.ranks_of(self.folder / name).values():
+            os.kill(pid, signal.SIGKILL)
+
     def begin(self, name, *options, ranks=3, overrides=()):
+        self.addCleanup(self.end_all, name)  # where the watchdog fails
         return self.start(ranks, name, *options,
                           overrides=(f"run.hang_seconds={HANG_SECONDS}", *overrides))
 
@@ -59,14 +64,21 @@ class Hangs(stopping_test.Processes):
     def test_rank_2_stopped_in_an_update(self):
         self.check_stopped_in_an_update(2, r"rank 1 waits \D*rank 2 for \d+ s: update \d+")
 
-    def test_a_rank_stopped_at_the_start(self):
-        name = "start"
+    def check_stopped_at_the_start(self, rank):
+        """Before it can have said a word."""
+        name = f"start-{rank}"
         process = self.begin(name)
         deadline = time.monotonic() + 30
         while not (self.folder / name / ".lock").exists() and time.monotonic() < deadline:
             time.sleep(0.001)
-        self.stop_rank(name, 1)
-        self.check_end(process, name, "rank 1 hangs", "heartbeat stopped")
+        self.stop_rank(name, rank)
+        self.check_end(process, name, f"rank {rank} hangs", "heartbeat stopped")
+
+    def test_rank_0_stopped_at_the_start(self):
+        self.check_stopped_at_the_start(0)
+
+    def test_rank_1_stopped_at_the_start(self):
+        self.check_stopped_at_the_start(1)
 
     def test_a_rank_stopped_in_a_checkpoint(self):
         name = "saving"
