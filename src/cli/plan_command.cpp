@@ -165,9 +165,12 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
     command->add_flag("--timeline", options->timeline, "Draw the timeline as text");
     command->add_flag("--print-schedule", options->print_schedule,
                       "Print every rank's actions instead, sends and receives included");
-    command->add_option("--against", options->against,
-                        "Lay the plan beside the trace in this run folder and say where they part");
     command->add_flag("--json", options->json, "Print everything as JSON");
+    CLI::Option* const against = command->add_option(
+        "--against", options->against,
+        "Lay the plan beside the trace in this run folder and say where they part");
+    for (const char* other : {"--json", "--svg", "--timeline", "--compare", "--print-schedule"})
+        against->excludes(other); // it prints one table, and nothing else
     command->callback([&chosen, options] { chosen = [options] { return plan(*options); }; });
 }
 

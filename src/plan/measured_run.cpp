@@ -3,6 +3,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,12 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view format_name = "sluice-ledger-1";
+
+[[noreturn]] void refuse(const std::string& problem, const std::filesystem::path& path)
+{
+    throw data_error("this is not a ledger: " + problem, path.string(),
+                     "trace the run again: sluice train RUN.toml --set trace.updates=10-12");
+}
 
 MeasuredRank rank_from(const Json& nanoseconds)
 {
@@ -59,6 +66,7 @@ MeasuredRun run_from(const Json& json, const std::filesystem::path& run_dir)
     run.where = fmt::format("updates {}-{} of {}", json.at("first_update").get<std::int64_t>(),
                             json.at("last_update").get<std::int64_t>(), run_dir.string());
     run.schedule = json.at("schedule").get<std::string>();
+    run.num_replicas = json.at("replicas").get<std::int32_t>();
     run.num_microbatches = json.at("num_microbatches").get<std::int32_t>();
     run.micro_batch_size = json.at("micro_batch_size").get<std::int64_t>();
     run.seq_len = json.at("seq_len").get<std::int64_t>();
@@ -68,6 +76,31 @@ MeasuredRun run_from(const Json& json, const std::filesystem::path& run_dir)
     for (const Json& rank : json.at("mean"))
         run.ranks.push_back(rank_from(rank.at("nanoseconds")));
     return run;
+}
+
+/// Causes of waiting are differences and may be negative; work may not.
+/// work.
+void check_times(const MeasuredRun& run, const std::filesystem::path& path)
+{
+    for (std::size_t rank = 0; rank < run.ranks.size(); ++rank) {
+        const MeasuredRank& each = run.ranks[rank];
+        if (!(each.update > 0.0))
+            refuse(fmt::format("the mean update of rank {} takes {:g} s", rank, each.update), path);
+        if (std::min({each.compute, each.data, each.optimizer, each.other}) < 0.0)
+            refuse(
+                fmt::format("a part of the mean update of rank {} takes less than no time", rank),
+                path);
+    }
+    for (std::size_t chunk = 0; chunk < run.chunks.size(); ++chunk) {
+        const MeasuredWork& each = run.chunks[chunk];
+        const ChunkCosts& replayed = each.replayed;
+        if (std::min({replayed.forward, replayed.backward_input, replayed.backward_weight,
+                      replayed.transfer, each.forward.value_or(0.0), each.backward.value_or(0.0),
+                      each.backward_input.value_or(0.0), each.backward_weight.value_or(0.0)}) < 0.0)
+            refuse(fmt::format("work of chunk {} takes less than no time", chunk), path);
+    }
+    if (run.barrier_seconds < 0.0)
+        refuse("the barrier takes less than no time", path);
 }
 
 } // namespace
@@ -84,10 +117,11 @@ MeasuredRun read_measured_run(const std::filesystem::path& run_dir)
             throw data_error("the format is '" + format + "', not '" + std::string(format_name) +
                                  "'",
                              path.string(), "trace the run again with this version");
-        return run_from(json, run_dir);
+        MeasuredRun run = run_from(json, run_dir);
+        check_times(run, path);
+        return run;
     } catch (const nlohmann::json::exception& error) {
-        throw data_error("this is not a ledger: " + std::string(error.what()), path.string(),
-                         "trace the run again: sluice train RUN.toml --set trace.updates=10-12");
+        refuse(error.what(), path);
     }
 }
 

@@ -30,15 +30,17 @@ struct MeasuredWork {
 struct MeasuredRun {
     std::string where; ///< "updates 100-102 of RUN_DIR"
     std::string schedule;
-    std::int32_t num_microbatches = 0;
+    std::int32_t num_replicas = 1;
+    std::int32_t num_microbatches = 0; ///< of one replica, as chunks are
     std::int64_t micro_batch_size = 0, seq_len = 0;
     double barrier_seconds = 0.0;
     std::vector<MeasuredWork> chunks;
-    std::vector<MeasuredRank> ranks;
+    std::vector<MeasuredRank> ranks; ///< those of all replicas
 };
 
 /// Reads RUN_DIR/trace/ledger.json. Throws UserError (data) when there is none, saying how to make
-/// one, or when it is not a ledger, naming the entry.
+/// one, or when it is not a ledger, naming the entry: one that is missing, an update that takes no
+/// time, work that takes less than none.
 MeasuredRun read_measured_run(const std::filesystem::path& run_dir);
 
 } // namespace sluice

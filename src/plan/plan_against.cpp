@@ -189,7 +189,11 @@ void check_same_layout(const PricedPlan& priced, const MeasuredRun& measured)
     };
     const Schedule& program = priced.plan.program;
     same("schedule", std::string(name_of(priced.candidate.layout.schedule)), measured.schedule);
-    same("ranks:", static_cast<std::size_t>(program.num_ranks()), measured.ranks.size());
+    const std::int32_t replicas = priced.candidate.layout.replicas;
+    same("replicas:", replicas, measured.num_replicas);
+    same("ranks:",
+         static_cast<std::size_t>(program.num_ranks()) * static_cast<std::size_t>(replicas),
+         measured.ranks.size());
     same("chunks:", static_cast<std::size_t>(program.num_chunks), measured.chunks.size());
     same("micro-batches:", program.num_microbatches, measured.num_microbatches);
     same("sequences per micro-batch:", priced.config.batch.micro_batch_size,

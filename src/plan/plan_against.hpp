@@ -12,8 +12,8 @@
 
 namespace sluice {
 
-/// Throws UserError (usage) naming what differs unless the run had the plan's schedule, ranks,
-/// chunks and micro-batches.
+/// Throws UserError (usage) naming what differs unless the run had the plan's schedule, replicas,
+/// ranks (those of all replicas), chunks and micro-batches.
 void check_same_layout(const PricedPlan& priced, const MeasuredRun& measured);
 
 /// 80 columns: the mean rank's update part by part, ranks, chunks, and in words where they part

@@ -96,6 +96,10 @@ class PlanTest(RunTest):
         self.assertIn("like 80GB or 512MiB", result.stderr)
         result = self.plan("--save-costs", "costs.json", expect=2)
         self.assertIn("--costs measure", result.stderr)
+        for other in (("--json",), ("--svg", "timeline.svg"), ("--timeline",), ("--compare",),
+                      ("--print-schedule",)):
+            result = self.plan("--against", "run", *other, expect=2)
+            self.assert_one_clear_message(result, "--against", "excludes", other[0])
 
 
 if __name__ == "__main__":

@@ -183,6 +183,10 @@ class Traces(RunTest):
         names = [event["args"]["name"] for event in trace["traceEvents"]
                  if event["name"] == "process_name"]
         self.assertIn("replica 1", names[2])
+        planned = call(SLUICE, "plan", self.folder / "replicas" / "config.toml", "--stages", 2,
+                       "--against", self.folder / "replicas", cwd=self.folder)
+        self.assertEqual(planned.returncode, 0, planned.stderr)
+        self.assertIn("plan against updates 2-3 of ", planned.stdout)
 
     def test_the_evaluation_inside_a_stretch_is_a_phase(self):
         self.train(2, "phases", overrides=("trace.updates=3-5",))

@@ -18,7 +18,13 @@ namespace {
 
 /// A run that takes exactly what its plan says, told in a ledger; tests then change the ledger.
 struct Traced {
-    RunConfig config = test::small_run();
+    explicit Traced(const std::vector<std::string>& overrides = {})
+        : config(test::small_run(overrides))
+    {
+        write_ledger();
+    }
+
+    RunConfig config;
     CostModel costs =
         costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}, 1e6);
     RunPlan plan = plan_run(config, 2);
@@ -27,14 +33,15 @@ struct Traced {
         std::filesystem::temp_directory_path() / ("sluice-against-" + std::to_string(getpid()));
     Json ledger;
 
-    Traced()
+    void write_ledger()
     {
         std::filesystem::create_directories(run_dir / "trace");
         ledger = {{"format", "sluice-ledger-1"},
                   {"first_update", 3},
                   {"last_update", 5},
                   {"schedule", "1f1b"},
-                  {"num_microbatches", 6},
+                  {"replicas", config.pipeline.replicas},
+                  {"num_microbatches", plan.program.num_microbatches},
                   {"micro_batch_size", 2},
                   {"seq_len", 8},
                   {"barrier_seconds", barrier_seconds(costs, 2)}};
@@ -53,9 +60,11 @@ struct Traced {
                    {"backward_input", chunks[i].backward_input},
                    {"backward_weight", chunks[i].backward_weight},
                    {"transfer", i == 0 ? Json(chunks[i].transfer) : Json()}}}});
-        for (std::size_t rank = 0; rank < 2; ++rank) {
+        const auto num_ranks = 2 * static_cast<std::size_t>(config.pipeline.replicas);
+        for (std::size_t world_rank = 0; world_rank < num_ranks; ++world_rank) {
+            const std::size_t rank = world_rank % 2;
             const IdleCauses& idle = candidate.idle.ranks[rank];
-            ledger["mean"].push_back({{"rank", rank},
+            ledger["mean"].push_back({{"rank", world_rank},
                                       {"nanoseconds",
                                        {{"update", candidate.seconds_per_update * 1e9},
                                         {"compute", candidate.idle.busy[rank] * 1e9},
@@ -104,6 +113,20 @@ BOOST_AUTO_TEST_CASE(a_run_as_planned_agrees)
             BOOST_TEST(line.size() <= 80u, line);
 }
 
+// A ledger has the ranks of all replicas; a plan those of one.
+BOOST_AUTO_TEST_CASE(replicas_are_compared_like_one)
+{
+    Traced replicated({"pipeline.replicas=2"});
+    BOOST_REQUIRE(replicated.ledger["mean"].size() == 4u);
+    const std::string said = replicated.text();
+    BOOST_TEST(said.find("plan and measurement agree") != std::string::npos, said);
+    replicated.ledger["replicas"] = 4;
+    BOOST_TEST(replicated.problem() == "the plan has replicas: 2, the traced run had 4");
+    replicated.ledger["replicas"] = 2;
+    replicated.ledger["mean"].erase(3);
+    BOOST_TEST(replicated.problem() == "the plan has ranks: 4, the traced run had 3");
+}
+
 BOOST_AUTO_TEST_CASE(a_slow_chunk_is_found)
 {
     auto& chunk = ledger["chunks"][1]["measured_seconds"];
@@ -147,6 +170,28 @@ BOOST_AUTO_TEST_CASE(faults_of_a_ledger_are_named)
     ledger["mean"][0]["nanoseconds"].erase("jitter");
     BOOST_TEST(problem().starts_with("this is not a ledger: "));
     BOOST_TEST(problem().find("'jitter'") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(times_that_cannot_be_are_refused)
+{
+    const Json whole = ledger;
+    ledger["mean"][1]["nanoseconds"]["update"] = 0;
+    BOOST_TEST(problem() == "this is not a ledger: the mean update of rank 1 takes 0 s");
+    ledger = whole;
+    ledger["mean"][0]["nanoseconds"]["compute"] = -1;
+    BOOST_TEST(problem() ==
+               "this is not a ledger: a part of the mean update of rank 0 takes less than no time");
+    for (const char* cost : {"forward", "backward_input", "backward_weight", "transfer"}) {
+        ledger = whole;
+        ledger["chunks"][1]["replayed_seconds"][cost] = -1e-3;
+        BOOST_TEST(problem() == "this is not a ledger: work of chunk 1 takes less than no time");
+    }
+    ledger = whole;
+    ledger["barrier_seconds"] = -1.0;
+    BOOST_CHECK_EXCEPTION(measured(), UserError, [](const UserError& error) {
+        return error.code() == ExitCode::data &&
+               error.problem() == "this is not a ledger: the barrier takes less than no time";
+    });
 }
 
 BOOST_AUTO_TEST_SUITE_END()
