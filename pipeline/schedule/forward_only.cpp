@@ -8,31 +8,33 @@ namespace sluice {
 
 namespace {
 
-/// Lets each rank run, step by step, the forward that is furthest along the pipeline.
+/// Lets each rank run, step by step, the forward that is furthest along the pipeline. Whatever a
+/// forward waits for, its input or its one slot, comes from an earlier step: so the program
+/// finishes for any placement.
 class ForwardWave {
 public:
     ForwardWave(const std::vector<std::int32_t>& rank_of_chunk, std::int32_t num_ranks,
                 std::int32_t num_microbatches)
-        : done_(rank_of_chunk.size(), 0), chunks_of_rank_(static_cast<std::size_t>(num_ranks))
+        : done_(rank_of_chunk.size(), 0), stepped_(static_cast<std::size_t>(num_ranks))
     {
         schedule_.num_chunks = static_cast<std::int32_t>(rank_of_chunk.size());
         schedule_.num_microbatches = num_microbatches;
         schedule_.rank_of_chunk = rank_of_chunk;
         schedule_.actions.resize(static_cast<std::size_t>(num_ranks));
-        for (std::int32_t c = schedule_.num_chunks; c-- > 0;)
-            chunks_of_rank_[static_cast<std::size_t>(rank_of_chunk[c])].push_back(c);
     }
 
     Schedule run()
     {
         while (done_.back() < schedule_.num_microbatches) {
             const std::vector<std::int32_t> before = done_;
-            for (std::size_t rank = 0; rank < chunks_of_rank_.size(); ++rank)
-                for (const std::int32_t c : chunks_of_rank_[rank])
-                    if (can_run(c, before)) {
-                        append(rank, c);
-                        break;
-                    }
+            stepped_.assign(stepped_.size(), false);
+            for (std::int32_t c = schedule_.num_chunks; c-- > 0;) {
+                const auto rank = static_cast<std::size_t>(schedule_.rank_of_chunk[c]);
+                if (stepped_[rank] || !can_run(c, before))
+                    continue;
+                append(rank, c);
+                stepped_[rank] = true;
+            }
         }
         return std::move(schedule_);
     }
@@ -47,8 +49,9 @@ private:
         const std::int32_t m = done_[c];
         if (m == schedule_.num_microbatches || (c > 0 && before[c - 1] <= m))
             return false;
-        // A chunk has one slot: the next chunk on this rank must have copied from it.
-        return c + 1 == schedule_.num_chunks || !same_rank(c) || done_[c + 1] == m;
+        // A chunk has one slot: the next chunk must have copied from it or, elsewhere, have posted
+        // its receive, which it does when it turns to that forward, in this step or before.
+        return c + 1 == schedule_.num_chunks || done_[c + 1] >= m;
     }
     void append(std::size_t rank, std::int32_t c)
     {
@@ -62,8 +65,8 @@ private:
     }
 
     Schedule schedule_;
-    std::vector<std::int32_t> done_;                        ///< [chunk] forwards
-    std::vector<std::vector<std::int32_t>> chunks_of_rank_; ///< last chunk first
+    std::vector<std::int32_t> done_; ///< [chunk] forwards
+    std::vector<bool> stepped_;      ///< [rank] in this step
 };
 
 } // namespace

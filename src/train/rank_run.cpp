@@ -63,11 +63,16 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     double bytes = -static_cast<double>(memory_per_rank());
     transport_.max({&bytes, 1});
     const auto bytes_per_rank = static_cast<std::size_t>(-bytes);
+    RunConfig settled = config;
+    RunPlan plan;
     agree(transport_, [&] {
         const int num_ranks = transport_.num_ranks() / config.pipeline.replicas;
-        const RunConfig settled = resolve_auto(config, num_ranks, bytes_per_rank);
-        RunPlan plan = plan_run(settled, num_ranks);
+        settled = resolve_auto(config, num_ranks, bytes_per_rank);
+        plan = plan_run(settled, num_ranks);
         refuse_unless_it_fits(settled, plan, bytes_per_rank);
+    });
+    // Apart, for the trainer is made by all ranks together: nobody may be missing.
+    agree(transport_, [&] {
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, transport_);
     });
     trainer_->start(resume);

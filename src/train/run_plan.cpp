@@ -64,6 +64,23 @@ std::vector<LayerRange> make_partition(const RunConfig& config,
                : together;
 }
 
+/// A family promises how many activations are alive at once; the program must keep it.
+void check_memory_claim(const PipelineConfig& pipeline, const RunPlan& plan)
+{
+    if (pipeline.schedule == PipelineScheduleKind::custom)
+        return; // promises nothing
+    const std::int32_t claimed =
+        claimed_live_activations({.family = family_of(pipeline.schedule),
+                                  .num_ranks = plan.program.num_ranks(),
+                                  .num_microbatches = plan.program.num_microbatches,
+                                  .chunks_per_rank = pipeline.chunks_per_rank,
+                                  .extra_warmup = pipeline.extra_warmup,
+                                  .costs = {}});
+    for (const std::int32_t slots : plan.slots.num_activation_slots)
+        SLUICE_CHECK(slots <= claimed, plan.schedule_name << " keeps " << slots
+                                                          << " activations alive, not " << claimed);
+}
+
 } // namespace
 
 StageMemory RunPlan::rank_memory(int rank) const
@@ -122,6 +139,7 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
     ScheduleReport report = check_schedule(plan.program);
     SLUICE_CHECK(report.good(), report.problems.front());
     plan.slots = std::move(report.slots);
+    check_memory_claim(config.pipeline, plan);
     plan.stage = {.model = config.model,
                   .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
                   .backend = config.precision == ComputePrecision::fp64 ? Backend::reference

@@ -395,4 +395,40 @@ BOOST_AUTO_TEST_CASE(forwards_only_need_one_slot_per_chunk)
         }
 }
 
+// As a custom schedule may place them.
+BOOST_AUTO_TEST_CASE(forwards_only_finish_in_any_placement)
+{
+    const RandomStream random(4, "test.placements");
+    std::uint64_t drawn = 0;
+    const auto draw = [&](std::uint64_t below) {
+        return static_cast<std::int32_t>(random.bits(drawn++) % below);
+    };
+    for (int repeat = 0; repeat < 2000; ++repeat) {
+        const std::int32_t ranks = draw(4) + 1;
+        std::vector<std::int32_t> rank_of_chunk(static_cast<std::size_t>(draw(8) + 1));
+        for (std::int32_t& rank : rank_of_chunk)
+            rank = draw(static_cast<std::uint64_t>(ranks));
+        const Schedule schedule = make_forward_only(rank_of_chunk, ranks, draw(7) + 1);
+        const SlotTable slots = forward_only_slots(schedule);
+        const std::string wrong =
+            Playground(schedule, slots, 5000000 + static_cast<std::uint64_t>(repeat),
+                       Reuse::at_once)
+                .run();
+        BOOST_REQUIRE_MESSAGE(wrong.empty(), wrong << " in\n" << text_of(schedule));
+    }
+}
+
+// One step a micro-batch once the pipeline is full: evaluation is a pipeline, too.
+BOOST_AUTO_TEST_CASE(forwards_only_fill_the_pipeline)
+{
+    const Schedule schedule = make_forward_only({0, 1, 2, 3}, 4, 20);
+    const std::vector<ChunkCosts> costs(4, ChunkCosts{1.0, 0.0, 0.0, 0.0});
+    double end = 0.0;
+    const auto stuck = run_timeline(
+        schedule, costs, SendRule::non_blocking,
+        [&](std::int32_t, std::size_t, ActionTime time) { end = std::max(end, time.end); });
+    BOOST_TEST(stuck.empty());
+    BOOST_TEST(end == 23.0);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
