@@ -170,7 +170,8 @@ public:
             activity()->wait_for(one.receiving ? WaitKind::receiving : WaitKind::sending,
                                  world_ranks_[static_cast<std::size_t>(one.peer)]);
         MPI_Status status;
-        const int code = MPI_Wait(&one.request, &status);
+        const int code =
+            patient_ ? wait_patiently(one.request, status) : MPI_Wait(&one.request, &status);
         if (activity() != nullptr)
             activity()->go_on();
         one.active = false;
@@ -393,6 +394,7 @@ private:
     std::uint32_t number_, num_splits_ = 0;
     CollectiveCall collective_; ///< the last
     int chunk_bits_ = 0, microbatch_bits_ = 0;
+    bool patient_ = ranks_outnumber_cores();
     std::vector<Pending> pending_;
     std::vector<std::size_t> free_; ///< entries of pending_ not in use
     std::size_t next_asked_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ctime>
 #include <sched.h>
 #include <unistd.h>
 
@@ -27,14 +28,34 @@ int cores_of(pid_t process)
 
 int cores_of_this_machine() { return std::max(cores_of(0), cores_of(getppid())); }
 
-void yield_when_cores_are_few()
+bool ranks_outnumber_cores()
 {
-    constexpr const char* setting = "OMPI_MCA_mpi_yield_when_idle";
     const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
     if (local_ranks == nullptr)
         local_ranks = std::getenv("SLURM_NTASKS_PER_NODE");
-    if (local_ranks != nullptr && std::atoi(local_ranks) > cores_of_this_machine())
-        setenv(setting, "1", 0);
+    return local_ranks != nullptr && std::atoi(local_ranks) > cores_of_this_machine();
+}
+
+void yield_when_cores_are_few()
+{
+    if (ranks_outnumber_cores())
+        setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+}
+
+int wait_patiently(MPI_Request& request, MPI_Status& status)
+{
+    constexpr int looks_before_sleep = 20;
+    constexpr timespec nap{0, 50'000};
+    for (int looks = 0;; ++looks) {
+        int complete = 0;
+        const int code = MPI_Test(&request, &complete, &status);
+        if (code != MPI_SUCCESS || complete != 0)
+            return code;
+        if (looks < looks_before_sleep)
+            sched_yield();
+        else
+            nanosleep(&nap, nullptr);
+    }
 }
 
 } // namespace sluice

@@ -2,11 +2,24 @@
 // is being waited for.
 #pragma once
 
+// The C interface only, as in mpi_message_type.hpp.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+#include <mpi.h>
+
 namespace sluice {
 
-/// Before MPI starts: when this machine runs more ranks of the job than this process may use
-/// cores, asks Open MPI to yield while waiting. A setting that is already there is left alone.
+/// Whether this machine runs more ranks of the job than they have cores, as far as the launcher
+/// tells.
+bool ranks_outnumber_cores();
+
+/// Before MPI starts: where ranks_outnumber_cores(), asks Open MPI to yield while waiting. A
+/// setting that is already there is left alone.
 void yield_when_cores_are_few();
+
+/// Waits like MPI_Wait, but sleeps between looks: a rank that only yields takes its turn from those
+/// that compute again and again. Costs up to about 0.1 ms of latency.
+int wait_patiently(MPI_Request& request, MPI_Status& status);
 
 /// Cores that the ranks of this machine share, as far as their affinity says. A launcher that
 /// pins each rank to a core of its own pins them more narrowly than itself, so the parent process
