@@ -19,6 +19,11 @@ constexpr std::string_view remedy =
     "docs/planner.md lists the entries; `sluice plan --costs measure --save-costs FILE` writes "
     "such a file";
 
+/// No machine leaves these; within them sums and ratios over any run stay numbers.
+constexpr double most_seconds = 1e6, least_layer_seconds = 1e-12;
+constexpr double most_bytes_per_second = 1e18;
+constexpr double most_count = 1e9;
+
 Json conditions_json(const CostConditions& conditions)
 {
     return {{"vocab_size", conditions.model.vocab_size},
@@ -39,13 +44,25 @@ public:
             fail("'" + path_ + "' is not an object");
     }
 
-    double number(const std::string& name)
+    double seconds(const std::string& name) { return number(name, "seconds", 0.0, most_seconds); }
+    /// In [least, most].
+    double number(const std::string& name, std::string_view what, double least, double most)
     {
         const Json& value = entry(name);
-        // A number that JSON cannot write is there as infinity.
-        if (!value.is_number() || !std::isfinite(value.get<double>()) || value.get<double>() < 0.0)
-            fail("'" + path_ + name + "' is " + value.dump() + ", not a number from 0 up");
-        return value.get<double>();
+        const double found = value.is_number() ? value.get<double>() : std::nan("");
+        if (!(found >= least && found <= most))
+            fail(fmt::format("'{}{}' is {}, not {} from {:g} to {:g}", path_, name, value.dump(),
+                             what, least, most));
+        return found;
+    }
+    std::int64_t count(const std::string& name)
+    {
+        const Json& value = entry(name);
+        if (!value.is_number_integer() || value.get<double>() < 1.0 ||
+            value.get<double>() > most_count)
+            fail(fmt::format("'{}{}' is {}, not a whole number from 1 to {:.0f}", path_, name,
+                             value.dump(), most_count));
+        return value.get<std::int64_t>();
     }
     std::string text(const std::string& name)
     {
@@ -61,8 +78,8 @@ public:
     PassSeconds passes(const std::string& name)
     {
         Entries passes = object(name);
-        const PassSeconds seconds{passes.number("forward"), passes.number("backward_input"),
-                                  passes.number("backward_weight")};
+        const PassSeconds seconds{passes.seconds("forward"), passes.seconds("backward_input"),
+                                  passes.seconds("backward_weight")};
         passes.end();
         return seconds;
     }
@@ -102,17 +119,15 @@ double scale_of(Entries conditions, const CostConditions& wanted, const std::str
 {
     const Json expected = conditions_json(wanted);
     for (const auto& [name, value] : expected.items()) {
-        const double found = conditions.number(name);
-        if (name != "micro_batch_size" && found != value.get<double>())
-            throw data_error(fmt::format("these costs are for {} = {:g}, the run has {}", name,
-                                         found, value.dump()),
+        const std::int64_t found = conditions.count(name);
+        if (name != "micro_batch_size" && found != value.get<std::int64_t>())
+            throw data_error(fmt::format("these costs are for {} = {}, the run has {}", name, found,
+                                         value.dump()),
                              file, "measure again: --costs measure --save-costs FILE");
-        if (name == "micro_batch_size" && found < 1.0)
-            conditions.fail("'conditions.micro_batch_size' must be at least 1");
     }
-    const double sequences = conditions.number("micro_batch_size");
+    const std::int64_t sequences = conditions.count("micro_batch_size");
     conditions.end();
-    return static_cast<double>(wanted.micro_batch.num_sequences) / sequences;
+    return static_cast<double>(wanted.micro_batch.num_sequences) / static_cast<double>(sequences);
 }
 
 void scale(PassSeconds& seconds, double factor)
@@ -152,16 +167,15 @@ CostModel read_cost_file(const std::filesystem::path& path, const CostConditions
     costs.embedding = seconds.passes("embedding");
     costs.decoder_layer = seconds.passes("decoder_layer");
     costs.head = seconds.passes("head");
-    costs.recompute = {seconds.number("recompute_lean"), seconds.number("recompute_full")};
-    costs.optimizer_per_parameter = seconds.number("optimizer_per_parameter");
-    costs.transfer_latency = seconds.number("transfer_latency");
+    costs.recompute = {seconds.seconds("recompute_lean"), seconds.seconds("recompute_full")};
+    costs.optimizer_per_parameter = seconds.seconds("optimizer_per_parameter");
+    costs.transfer_latency = seconds.seconds("transfer_latency");
     seconds.end();
-    costs.transfer_bytes_per_second = root.number("transfer_bytes_per_second");
+    costs.transfer_bytes_per_second =
+        root.number("transfer_bytes_per_second", "bytes per second", 1.0, most_bytes_per_second);
     root.end();
-    if (costs.decoder_layer.total() <= 0.0)
+    if (costs.decoder_layer.total() < least_layer_seconds)
         root.fail("'seconds.decoder_layer' takes no time at all");
-    if (costs.transfer_bytes_per_second <= 0.0)
-        root.fail("'transfer_bytes_per_second' is 0");
     for (PassSeconds* part : {&costs.embedding, &costs.decoder_layer, &costs.head})
         scale(*part, factor);
     costs.recompute.lean *= factor;

@@ -14,9 +14,10 @@ struct CostConditions {
     MicroBatchShape micro_batch;
 };
 
-/// Throws UserError (data) naming the file and the entry that is missing, negative or unknown, and
-/// what differs when the file is for other layers or another sequence length. Another number of
-/// layers is no difference; seconds scale with the sequences of a micro-batch.
+/// Throws UserError (data) naming the file and the entry that is missing, unknown or out of range
+/// (seconds: 0 to 10^6; bytes per second: 1 to 10^18; conditions: whole numbers), and what differs
+/// when the file is for other layers or another sequence length. Another number of layers is no
+/// difference; seconds scale with the sequences of a micro-batch.
 CostModel read_cost_file(const std::filesystem::path& path, const CostConditions& wanted);
 
 void write_cost_file(const std::filesystem::path& path, const CostModel& costs,

@@ -89,14 +89,35 @@ BOOST_AUTO_TEST_CASE(faults_are_named)
         "'seconds.transfer_latncy' is no entry of a costs file; did you mean "
         "'transfer_latency'?");
     BOOST_TEST(problem_with("\"transfer_latency\": ", "\"transfer_latency\": -") ==
-               "'seconds.transfer_latency' is -1e-05, not a number from 0 up");
+               "'seconds.transfer_latency' is -1e-05, not seconds from 0 to 1e+06");
     BOOST_TEST(problem_with("\"hidden_size\": 16", "\"hidden_size\": 32") ==
                "these costs are for hidden_size = 32, the run has 16");
     BOOST_TEST(problem_with("\"micro_batch_size\": 2", "\"micro_batch_size\": 0") ==
-               "'conditions.micro_batch_size' must be at least 1");
+               "'conditions.micro_batch_size' is 0, not a whole number from 1 to 1000000000");
     BOOST_TEST(problem_with("\"seconds\": {", "\"seconds\": 1, \"more\": {") ==
                "'seconds.' is not an object");
     BOOST_CHECK_THROW(read_cost_file(path / "missing.json", conditions), UserError);
+}
+
+// Numbers that JSON can write and no machine can take.
+BOOST_AUTO_TEST_CASE(absurd_numbers_are_refused)
+{
+    const std::string latency = "\"transfer_latency\": 1e-05";
+    for (const char* absurd : {"1e308", "1e7", "\"1\"", "null"})
+        BOOST_TEST(problem_with(latency, std::string("\"transfer_latency\": ") + absurd)
+                       .ends_with(", not seconds from 0 to 1e+06"));
+    const std::string rate = "\"transfer_bytes_per_second\": ";
+    for (const char* absurd : {"5e-324", "0", "-1", "1e19", "1e308"})
+        BOOST_TEST(problem_with(rate + "10000000000.0", rate + absurd)
+                       .ends_with(", not bytes per second from 1 to 1e+18"));
+    const std::string size = "\"micro_batch_size\": ";
+    for (const char* absurd : {"1.5", "2.0", "-2", "18446744073709551615", "\"2\""})
+        BOOST_TEST(problem_with(size + "2", size + absurd)
+                       .ends_with(", not a whole number from 1 to 1000000000"));
+    CostModel idle = costs_from_flops(conditions.model, conditions.micro_batch);
+    idle.decoder_layer = {5e-324, 0.0, 0.0};
+    write_cost_file(file(), idle, conditions);
+    BOOST_CHECK_THROW(read_cost_file(file(), conditions), UserError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
