@@ -93,7 +93,7 @@ int plan(const PlanOptions& options)
     const std::size_t bytes_per_rank =
         options.memory.empty() ? unlimited_bytes : bytes_from(options.memory, "--memory");
     const RunConfig asked = load_run_config(options.run_file, options.overrides);
-    check_layout(asked, options.num_stages * asked.pipeline.replicas);
+    check_layout(asked, std::int64_t{options.num_stages} * asked.pipeline.replicas);
     RunConfig config = asked;
     const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;
     if (options.print_schedule && !automatic) {
@@ -151,11 +151,15 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
     command
         ->add_option("--stages,-n", options->num_stages,
                      "Number of ranks of one replica of the pipeline")
-        ->check(CLI::PositiveNumber)
+        ->check(CLI::Range(std::int64_t{1}, most_ranks))
         ->capture_default_str();
-    command->add_option("--memory", options->memory,
-                        "Memory per rank, as in 80GB or 512MiB; a run that needs more is refused "
-                        "[no limit]");
+    command
+        ->add_option("--memory", options->memory,
+                     "Memory per rank, as in 80GB or 512MiB; a run that needs more is refused "
+                     "[no limit]")
+        ->check([](const std::string& text) {
+            return text.empty() ? "'' is not an amount of memory" : std::string();
+        });
     command->add_option("--costs", options->costs,
                         "What layers take: a costs file (docs/planner.md), or `measure` to run a "
                         "few here [from FLOPs]");

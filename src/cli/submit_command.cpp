@@ -28,7 +28,7 @@ struct SubmitOptions {
     int nodes = 1, tasks_per_node = 1, cpus_per_task = 0, gpus_per_node = 0, slices = 0;
     bool dry_run = false;
 
-    int num_ranks() const { return nodes * tasks_per_node; }
+    std::int64_t num_ranks() const { return std::int64_t{nodes} * tasks_per_node; }
 };
 
 void set(Settings& settings, const std::string& option, const std::string& value)
@@ -103,7 +103,7 @@ std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
     const std::size_t node = node_bytes(value_of(sbatch, "mem"));
     const std::size_t per_rank =
         node == unlimited_bytes ? node : node / static_cast<std::size_t>(options.tasks_per_node);
-    const int num_stages = options.num_ranks() / asked.pipeline.replicas;
+    const auto num_stages = static_cast<int>(options.num_ranks() / asked.pipeline.replicas);
     const RunConfig config = resolve_auto(asked, num_stages, per_rank);
     const RunPlan plan = plan_run(config, num_stages);
     refuse_unless_it_fits(config, plan, per_rank);
@@ -173,18 +173,18 @@ int submit(const SubmitOptions& options)
 void add_resources(CLI::App& command, SubmitOptions& options)
 {
     command.add_option("--nodes,-N", options.nodes, "Nodes")
-        ->check(CLI::PositiveNumber)
+        ->check(CLI::Range(std::int64_t{1}, most_ranks))
         ->capture_default_str();
     command
         .add_option("--ntasks-per-node", options.tasks_per_node,
                     "Ranks on each node, one per pipeline stage and replica")
-        ->check(CLI::PositiveNumber)
+        ->check(CLI::Range(std::int64_t{1}, most_ranks))
         ->capture_default_str();
     command
         .add_option("--cpus-per-task", options.cpus_per_task, "Cores, and threads, of each rank")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(std::int64_t{1}, most_ranks));
     command.add_option("--gpus-per-node", options.gpus_per_node, "GPUs of each node")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(std::int64_t{1}, most_ranks));
     command.add_option("--mem", options.memory,
                        "Memory of each node as sbatch takes it (240G); the plan must fit into it");
     command.add_option("--time", options.time, "Time limit of one job, as sbatch takes it");
@@ -195,7 +195,7 @@ void add_resources(CLI::App& command, SubmitOptions& options)
         .add_option("--slices", options.slices,
                     "An array of so many jobs, one after another, instead of one that requeues "
                     "itself")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(std::int64_t{1}, most_ranks));
     command
         .add_option("--sbatch", options.sbatch,
                     "Any other option of sbatch: --sbatch exclude=n3 (repeatable)")

@@ -156,7 +156,7 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
             "--ranks,-n", options->num_ranks,
             "Start this many ranks with mpirun, those of all replicas together; Ctrl-C then "
             "saves and stops")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(std::int64_t{1}, most_ranks));
     command->add_option("--run-dir", options->run_dir,
                         "Folder of the run [runs/<name of the run file>]");
     command

@@ -12,12 +12,13 @@ namespace {
 
 std::string text(std::int64_t number) { return std::to_string(number); }
 
-void check_replicas(const PipelineConfig& pipeline, int num_ranks, const std::string& where)
+void check_replicas(const PipelineConfig& pipeline, std::int64_t num_ranks,
+                    const std::string& where)
 {
     const std::int64_t replicas = pipeline.replicas;
     if (num_ranks % replicas == 0)
         return;
-    std::int64_t divisor = std::min<std::int64_t>(replicas, num_ranks);
+    std::int64_t divisor = std::min(replicas, num_ranks);
     while (num_ranks % divisor != 0)
         --divisor;
     const std::int64_t below = num_ranks / replicas * replicas;
@@ -66,16 +67,25 @@ std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks)
     return num_ranks * chunks_per_rank_of(family_of(pipeline.schedule), pipeline.chunks_per_rank);
 }
 
-void check_layout(const RunConfig& config, int num_ranks)
+std::string layout_of_ranks(std::int64_t num_ranks)
 {
-    const std::string where =
-        "layout of " + std::to_string(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
+    return "layout of " + text(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
+}
+
+void check_layout(const RunConfig& config, std::int64_t num_ranks)
+{
+    const std::string where = layout_of_ranks(num_ranks);
     if (num_ranks < 1)
         throw usage_error("a run needs at least one rank", where, "start at least one");
+    if (num_ranks > most_ranks)
+        throw usage_error("no machine has so many ranks", where,
+                          "start at most " + text(most_ranks) +
+                              ", those of all pipeline.replicas = " +
+                              text(config.pipeline.replicas) + " together");
     check_replicas(config.pipeline, num_ranks, where);
     const std::int64_t num_layers = config.model.num_layers;
     const std::int64_t replicas = config.pipeline.replicas;
-    const int num_stages = num_ranks / config.pipeline.replicas;
+    const int num_stages = static_cast<int>(num_ranks / replicas);
     if (num_stages > num_layers)
         throw usage_error("there are more stages than layers: " + text(num_ranks) + " ranks" +
                               (replicas == 1 ? "" : " in " + text(replicas) + " replicas") +

@@ -57,7 +57,7 @@ bool possible(const RunConfig& config, const PipelineConfig& layout, int num_ran
     RunConfig with = config;
     with.pipeline = layout;
     try {
-        check_layout(with, num_ranks * layout.replicas);
+        check_layout(with, std::int64_t{num_ranks} * layout.replicas);
         return true;
     } catch (const UserError&) {
         return false; // more chunks than layers, or another number than the partition's
@@ -226,7 +226,7 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
 {
     if (config.pipeline.schedule != PipelineScheduleKind::automatic)
         return config;
-    check_layout(config, num_ranks * config.pipeline.replicas);
+    check_layout(config, std::int64_t{num_ranks} * config.pipeline.replicas);
     const auto candidates = price_all(
         config, num_ranks,
         costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}),

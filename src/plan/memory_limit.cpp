@@ -118,7 +118,8 @@ std::size_t bytes_from(const std::string& text, const std::string& where)
         else if (suffix == "i" || suffix == "ib")
             factor = std::pow(1024.0, thousands);
     }
-    if (error != std::errc() || factor == 0.0 || !(number > 0.0) || number * factor > 1e18)
+    if (error != std::errc() || factor == 0.0 ||
+        !(number * factor >= 1.0 && number * factor <= 1e18))
         throw usage_error("'" + text + "' is not an amount of memory", where,
                           "write a number with its unit, like 80GB or 512MiB");
     return static_cast<std::size_t>(number * factor);

@@ -111,7 +111,10 @@ std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
 RunPlan plan_run(const RunConfig& config, int num_ranks)
 {
     const PipelineConfig& pipeline = config.pipeline;
-    check_layout(config, num_ranks * pipeline.replicas);
+    check_layout(config, std::int64_t{num_ranks} * pipeline.replicas);
+    SLUICE_CHECK(config.batch.num_microbatches() % pipeline.replicas == 0,
+                 config.batch.num_microbatches()
+                     << " micro-batches for " << pipeline.replicas << " replicas");
     const auto num_microbatches =
         static_cast<std::int32_t>(config.batch.num_microbatches() / pipeline.replicas);
     RunPlan plan;

@@ -94,6 +94,14 @@ class PlanTest(RunTest):
     def test_wrong_options_say_what_is_right(self):
         result = self.plan("--memory", "80 gigs", expect=2)
         self.assertIn("like 80GB or 512MiB", result.stderr)
+        self.assert_one_clear_message(self.plan("--memory", "", expect=2), "--memory",
+                                      "not an amount of memory")
+        for number in (0, 1000001):
+            result = self.plan("--stages", number, expect=2)
+            self.assert_one_clear_message(result, "--stages", "1 to 1000000")
+        result = self.plan("--stages", 3, "--set", "batch.global_batch_size=2000000", "--set",
+                           "pipeline.replicas=500000", expect=2)
+        self.assert_one_clear_message(result, "layout of 1500000 ranks", "at most 1000000")
         result = self.plan("--save-costs", "costs.json", expect=2)
         self.assertIn("--costs measure", result.stderr)
         for other in (("--json",), ("--svg", "timeline.svg"), ("--timeline",), ("--compare",),

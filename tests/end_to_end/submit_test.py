@@ -43,6 +43,10 @@ class Submit(RunTest):
 
     def test_what_does_not_fit_is_not_submitted(self):
         self.assert_one_clear_message(self.dry_run("--nodes", 7, expect=2), "more stages than layers")
+        # 2^32 ranks, which 32 bits would take for none.
+        self.assert_one_clear_message(
+            self.dry_run("--nodes", 65536, "--ntasks-per-node", 65536, expect=2),
+            "layout of 4294967296 ranks", "at most 1000000")
         self.assert_one_clear_message(self.dry_run("--mem", "32M", expect=2), "rank 0", "MB")
 
     def test_without_slurm(self):

@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(total_warmup_is_T_times_layers)
     BOOST_TEST(parsed(other, {"prores.warmup_steps=7"}).prores.warmup_steps == 7);
 }
 
-std::string layout_message(const RunConfig& config, int num_ranks)
+std::string layout_message(const RunConfig& config, std::int64_t num_ranks)
 {
     try {
         check_layout(config, num_ranks);
@@ -122,6 +122,8 @@ BOOST_AUTO_TEST_CASE(layouts_need_a_layer_per_stage)
         BOOST_TEST(layout_message(config, num_ranks).empty());
     check_mentions(layout_message(config, 7), {"7 ranks", "model.num_layers = 6", "mpirun -n 6"});
     BOOST_TEST(!layout_message(config, 0).empty());
+    check_mentions(layout_message(config, 4'294'967'298), // 2 in 32 bits
+                   {"layout of 4294967298 ranks", "at most 1000000"});
     const RunConfig by_hand = small({"pipeline.partition=4,2"});
     BOOST_TEST(layout_message(by_hand, 2).empty());
     check_mentions(layout_message(by_hand, 3), {"\"4,2\" names 2 chunks", "partition=auto"});

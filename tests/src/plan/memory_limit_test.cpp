@@ -21,7 +21,8 @@ BOOST_AUTO_TEST_CASE(amounts_people_write)
                                       {"3B", 3u},
                                       {"1TiB", 1'099'511'627'776u}})
         BOOST_TEST(bytes_from(text, "--memory") == bytes);
-    for (const char* text : {"", "GB", "80 gigs", "-1GB", "0", "80GBs", "1e30GB", "nan"})
+    for (const char* text :
+         {"", "GB", "80 gigs", "-1GB", "0", "0.5", "0.0001kB", "80GBs", "1e30GB", "nan"})
         BOOST_CHECK_EXCEPTION(bytes_from(text, "--memory"), UserError, [](const UserError& error) {
             return error.where() == "--memory" && error.code() == ExitCode::usage;
         });
