@@ -52,6 +52,9 @@ struct LearningRateConfig {
 /// rounded; cosine, linear: all after the warm-up; constant: 0.
 std::int64_t num_decay_updates(const LearningRateConfig& config, std::int64_t updates);
 
+/// In one update, of all replicas.
+inline constexpr std::int64_t most_microbatches = 1'000'000;
+
 struct BatchConfig {
     std::int64_t global_batch_size = 512; ///< sequences per update
     std::int64_t micro_batch_size = 1;    ///< sequences

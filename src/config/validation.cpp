@@ -81,10 +81,11 @@ void check_batch(const RunConfig& config, const RunFile& file)
             file.where({"batch.seq_len", "model.max_seq_len"}),
             "the longest possible is seq_len = " + text(config.model.max_seq_len) +
                 "; or raise model.max_seq_len");
-    if (batch.num_microbatches() > 1'000'000)
+    if (batch.num_microbatches() > most_microbatches)
         throw usage_error(text(batch.num_microbatches()) + " micro-batches per update are too many",
                           file.where({"batch.micro_batch_size", "batch.global_batch_size"}),
-                          "raise micro_batch_size; at most 1000000 fit into one update");
+                          "raise micro_batch_size; at most " + text(most_microbatches) +
+                              " fit into one update");
     if (config.run.updates > std::numeric_limits<std::int64_t>::max() / batch.tokens_per_update())
         throw usage_error(
             "the run would train on more tokens than 63 bits can count",
