@@ -76,6 +76,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, transport_);
     });
     trainer_->start(resume);
+    started_ = true;
     announce_binding();
     return static_cast<int>(trainer_->run(stop_after, fault));
 }
@@ -166,7 +167,9 @@ void RankRun::end_by(const Alarm& alarm)
     }
     // A rank that gave up has said why in status.json; then there is nothing to add to its end.
     const std::string last_words = status();
-    const bool explained = alarm.kind == Alarm::Kind::died && last_words != status_before_ &&
+    // Once started, what it says is this job's; before, the last job's may still stand there.
+    const bool explained = alarm.kind == Alarm::Kind::died &&
+                           (started_ || last_words != status_before_) &&
                            last_words.find("\"failed\"") != std::string::npos;
     if (!explained) {
         std::string text, reason;

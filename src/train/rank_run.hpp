@@ -6,6 +6,7 @@
 #include "src/train/trainer.hpp"
 #include "src/watch/watchdog.hpp"
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -48,7 +49,8 @@ private:
     int num_replicas_ = 1;
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
-    std::string status_before_; ///< of an earlier run in the folder
+    std::string status_before_;        ///< of an earlier run in the folder
+    std::atomic<bool> started_{false}; ///< status.json is this job's
     std::unique_ptr<Watchdog> watch_;
 };
 

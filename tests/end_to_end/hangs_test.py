@@ -50,6 +50,7 @@ class Hangs(stopping_test.Processes):
         name = f"update-{rank}"
         process = self.begin(name)
         self.wait_for_update(name, 5)
+        time.sleep(0.6)  # two heartbeats, which tell what the rank does
         pid = self.stop_rank(name, rank)
         errors = self.check_end(process, name, f"rank {rank} hangs", "heartbeat stopped",
                                 "update ", f"process {pid}")
@@ -130,13 +131,13 @@ class NoFalseAlarms(stopping_test.Processes):
     def test_a_long_evaluation(self):
         """Longer than an update may take: it moves on all the while."""
         text = self.folder / "long.txt"
-        text.write_text(words(120000, 1))
+        text.write_text(words(400000, 1))
         result = call(SLUICE, "data", "prepare", "--input", text, "--tokenizer", "bytes", "--out",
                       "long.h5", cwd=self.folder)
         self.assertEqual(result.returncode, 0, result.stderr)
         process = self.start(2, "evaluation", overrides=(
             "run.hang_seconds=1", "run.updates=4", "eval.every_updates=4",
-            "data.validation=long.h5", "eval.tokens=2000000"))
+            "data.validation=long.h5", "eval.tokens=4000000"))
         _, errors = process.communicate(timeout=120)
         self.assertEqual(process.returncode, 0, errors)
         self.assertGreater(self.metrics("evaluation", "eval")[0]["seconds"], 2.0)
