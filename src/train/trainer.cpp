@@ -2,7 +2,6 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
-#include "core/logging.hpp"
 #include "src/config/run_key.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
@@ -10,11 +9,7 @@
 #include "src/train/process_memory.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <fmt/format.h>
-#include <limits>
 #include <numeric>
-#include <thread>
 
 namespace sluice {
 
@@ -107,12 +102,9 @@ void Trainer::start(const ResumeRequest& resume)
                 initialize(config_.model, config_.run.seed, parameter);
     on_rank_zero(replicas_.world(), [&] {
         write_file_durably(folder_.config(), resolved_toml(config_));
-        log_to_file(folder_.log());
-        metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), completed_updates_);
-        progress_ = std::make_unique<TrainingProgress>(config_);
-        write_status(folder_.status(), "running", completed_updates_, "", 0);
+        journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget());
-        announce(checkpoint);
+        journal_->started(completed_updates_, plan_, replicas_, checkpoint, changed_rounding_);
     });
 }
 
@@ -139,42 +131,6 @@ void Trainer::restore(const std::filesystem::path& folder)
     });
 }
 
-void Trainer::announce(const std::optional<std::filesystem::path>& resumed_from)
-{
-    std::size_t peak_bytes = 0;
-    std::string layers;
-    for (int rank = 0; rank < replicas_.ranks_per_replica(); ++rank)
-        peak_bytes = std::max(peak_bytes, plan_.rank_bytes(rank));
-    for (const LayerRange& range : plan_.partition)
-        layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
-    log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}, {}",
-                         count_text(static_cast<double>(num_parameters(config_.model))),
-                         config_.model.num_layers, replicas_.ranks_per_replica(), layers,
-                         plan_.schedule_name));
-    log_info(fmt::format("{} micro-batches of {} x {} tokens per update, {} thread(s) per rank",
-                         config_.batch.num_microbatches(), config_.batch.micro_batch_size,
-                         config_.batch.seq_len, config_.run.threads_per_rank));
-    if (replicas_.count() > 1)
-        log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
-                             replicas_.count(), plan_.program.num_microbatches));
-    log_info(fmt::format("memory per rank: up to {} MiB, {} MiB of it tensors",
-                         (peak_bytes + program_bytes) >> 20, peak_bytes >> 20));
-    if (resumed_from)
-        log_info(fmt::format("resumed from {} at update {}", resumed_from->string(),
-                             completed_updates_));
-    for (const std::string& difference : changed_rounding_)
-        log_warning(difference + ": from here on sums are rounded in another order");
-    metrics_->write("start",
-                    std::vector<MetricField>{
-                        {"update", completed_updates_},
-                        {"num_ranks", std::int64_t{replicas_.world().num_ranks()}},
-                        {"replicas", std::int64_t{replicas_.count()}},
-                        {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
-                        {"layers_per_stage", layers},
-                        {"schedule", plan_.schedule_name},
-                        {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)}});
-}
-
 ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
 {
     const std::int64_t last = stop_after > 0
@@ -195,30 +151,26 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     }
     if (saved_update_ != completed_updates_)
         save();
+    return end(stopping);
+}
+
+ExitCode Trainer::end(bool stopping)
+{
     enter(RankPhase::ending);
     const bool finished = completed_updates_ >= config_.run.updates;
     Transport& world = replicas_.world();
     std::vector<double> peak(static_cast<std::size_t>(world.num_ranks()), 0.0);
     peak[static_cast<std::size_t>(world.rank())] = static_cast<double>(peak_resident_bytes());
     world.sum(peak);
-    if (speaks()) {
+    if (journal_) {
         const std::string reason = finished                  ? "all updates done"
                                    : !stop_.reason().empty() ? "stopped by " + stop_.reason()
                                    : stopping                ? "stopped by a signal to another rank"
                                                              : "stopped by --stop-after";
-        progress_->finish();
-        metrics_->write("stop", std::vector<MetricField>{{"update", completed_updates_},
-                                                         {"reason", reason},
-                                                         {"peak_resident_bytes", peak}});
-        metrics_->sync();
-        const ExitCode code = finished ? ExitCode::finished : ExitCode::stopped;
-        write_status(folder_.status(), finished ? "finished" : "stopped", completed_updates_,
-                     reason, static_cast<int>(code));
+        const RunJournal::End end{completed_updates_, finished, reason};
+        journal_->ended(end, peak);
         stop_.obeyed();
-        log_info(fmt::format("{} at update {}: {}", finished ? "finished" : "stopped",
-                             completed_updates_, reason));
-        if (!finished)
-            log_info("run the same command again to continue");
+        RunJournal::say_ended(end);
     }
     return finished ? ExitCode::finished : ExitCode::stopped;
 }
@@ -243,53 +195,8 @@ void Trainer::end_trace(bool last)
     const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
     recorder_ = tracer_->recorder();
     executor_.record_into(recorder_);
-    if (!written)
-        return;
-    metrics_->write("trace", std::vector<MetricField>{{"update", written->last_update},
-                                                      {"first_update", written->first_update},
-                                                      {"path", written->trace.string()},
-                                                      {"ledger", written->ledger.string()},
-                                                      {"seconds", written->seconds}});
-    progress_->note(fmt::format("traced updates {}-{} (ms per update): {}", written->first_update,
-                                written->last_update, written->trace.string()));
-    for (const std::string& line : written->table)
-        progress_->note(line);
-}
-
-void Trainer::inject(const FaultInjection& fault)
-{
-    if (fault.kind == FaultInjection::Kind::none || completed_updates_ + 1 != fault.update ||
-        fault.replica != replicas_.index())
-        return;
-    for (StageChunk& chunk : stage_.chunks()) {
-        const LayerRange& range = chunk.model->options().range;
-        if (fault.layer < range.begin || fault.layer >= range.end)
-            continue;
-        switch (fault.kind) {
-        case FaultInjection::Kind::nan_gradient:
-            for (const Parameter& parameter : chunk.model->parameters())
-                if (parameter.spec.layer == fault.layer && parameter.gradient.dtype == DType::f32)
-                    parameter.gradient.as<float>()[0] = std::numeric_limits<float>::quiet_NaN();
-            break;
-        case FaultInjection::Kind::flip_activation:
-            executor_.inject({chunk.index, 0, false});
-            break;
-        case FaultInjection::Kind::flip_gradient: executor_.inject({chunk.index, 0, true}); break;
-        case FaultInjection::Kind::flip_exchange: exchange_.inject_flip(); break;
-        case FaultInjection::Kind::flip_weight:
-            for (const Parameter& parameter : chunk.model->parameters())
-                if (parameter.spec.layer == fault.layer)
-                    static_cast<unsigned char*>(parameter.value.data)[0] ^= 0x10;
-            break;
-        case FaultInjection::Kind::advance_gate:
-            chunk.warmup.advance_layer_out_of_step(fault.layer - range.begin);
-            break;
-        case FaultInjection::Kind::hang:
-            for (;;)
-                std::this_thread::sleep_for(std::chrono::seconds(1));
-        case FaultInjection::Kind::none: break;
-        }
-    }
+    if (written)
+        journal_->traced(*written);
 }
 
 std::int64_t Trainer::first_microbatch() const
@@ -307,7 +214,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     if (recorder_ != nullptr)
         recorder_->begin_update(update);
     stage_.zero_gradients();
-    inject(fault);
+    if (fault.update == update && fault.replica == replicas_.index())
+        inject(fault, stage_, executor_, exchange_);
     const bool measured =
         due(config_.metrics.activation_norm_every, update) && ran_last_microbatch();
     for (StageChunk& chunk : stage_.chunks())
@@ -351,27 +259,13 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
     std::string digest;
     if (config_.metrics.digest_every_update && replicas_.index() == 0)
         digest = parameters_digest(stage_, replicas_.pipeline());
-    if (speaks()) {
-        const auto tokens = completed_updates_ * config_.batch.tokens_per_update();
-        std::vector<MetricField> fields{
-            {"update", completed_updates_},
-            {"loss", summary.loss},
-            {"grad_norm", summary.grad_norm},
-            {"lr", lr},
-            {"tokens", tokens},
-            {"seconds", seconds},
-            {"tokens_per_second", static_cast<double>(config_.batch.tokens_per_update()) / seconds},
-            {"alpha", all_alphas_}};
-        if (!digest.empty())
-            fields.push_back({"parameters_digest", digest});
-        metrics_->write("update", fields);
-        progress_->show({.update = completed_updates_,
-                         .loss = summary.loss,
-                         .grad_norm = summary.grad_norm,
-                         .lr = lr,
-                         .seconds = seconds,
-                         .alphas = all_alphas_});
-    }
+    if (journal_)
+        journal_->updated({.number = completed_updates_,
+                           .summary = summary,
+                           .lr = lr,
+                           .seconds = seconds,
+                           .alphas = all_alphas_,
+                           .parameters_digest = digest});
     if (due(config_.metrics.activation_norm_every, completed_updates_))
         record_activation_norms();
 }
@@ -387,9 +281,8 @@ void Trainer::record_activation_norms()
             static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.num_layers())));
     }
     replicas_.world().sum(norms_);
-    if (speaks())
-        metrics_->write("activation_norm",
-                        std::vector<MetricField>{{"update", completed_updates_}, {"rms", norms_}});
+    if (journal_)
+        journal_->measured_activation_norms(completed_updates_, norms_);
 }
 
 /// Each replica evaluates its share; the losses add up in the order of the micro-batches, to the
@@ -422,17 +315,9 @@ void Trainer::evaluate()
     const double loss_sum = evaluation_loss_sum(num_microbatches);
     const std::int64_t tokens =
         std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
-    const double loss = loss_sum / static_cast<double>(tokens);
-    if (!speaks())
-        return;
-    metrics_->write("eval", std::vector<MetricField>{{"update", completed_updates_},
-                                                     {"loss", loss},
-                                                     {"perplexity", std::exp(loss)},
-                                                     {"tokens", tokens},
-                                                     {"seconds", seconds_since(start)}});
-    progress_->note(fmt::format("update {}: validation loss {:.4f}, perplexity {:.2f} ({} tokens)",
-                                completed_updates_, loss, std::exp(loss),
-                                count_text(static_cast<double>(tokens))));
+    if (journal_)
+        journal_->evaluated(completed_updates_, loss_sum / static_cast<double>(tokens), tokens,
+                            seconds_since(start));
 }
 
 CheckpointProgress Trainer::progress() const
@@ -448,20 +333,13 @@ void Trainer::save()
     const auto start = Clock::now();
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
-    on_rank_zero(replicas_.world(), [&] { metrics_->sync(); });
+    on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
     const std::string digest =
         save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
     saved_update_ = completed_updates_;
     stop_.saved(seconds_since(start));
-    if (!speaks())
-        return;
-    const auto folder = folder_.checkpoints() / checkpoint_folder_name(completed_updates_);
-    metrics_->write("checkpoint", std::vector<MetricField>{{"update", completed_updates_},
-                                                           {"path", folder.string()},
-                                                           {"parameters_digest", digest},
-                                                           {"seconds", seconds_since(start)}});
-    write_status(folder_.status(), "running", completed_updates_, "", 0);
-    progress_->note(fmt::format("saved {} ({:.1f} s)", folder.string(), seconds_since(start)));
+    if (journal_)
+        journal_->saved(completed_updates_, digest, seconds_since(start));
 }
 
 } // namespace sluice

@@ -1,7 +1,6 @@
 // The training loop of one rank.
 #pragma once
 
-#include "io/metrics_file.hpp"
 #include "pipeline/executor.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
@@ -9,11 +8,12 @@
 #include "src/config/run_config.hpp"
 #include "src/trace/run_tracer.hpp"
 #include "src/train/checkpointing.hpp"
+#include "src/train/fault_injection.hpp"
 #include "src/train/run_folder.hpp"
+#include "src/train/run_journal.hpp"
 #include "src/train/run_plan.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/token_stream.hpp"
-#include "src/train/training_progress.hpp"
 #include "src/train/update_reduction.hpp"
 
 #include <atomic>
@@ -23,25 +23,6 @@
 #include <string>
 
 namespace sluice {
-
-/// Deliberate faults, to show that the run notices: `sluice train --inject`.
-struct FaultInjection {
-    enum class Kind : std::uint8_t {
-        none,
-        nan_gradient,
-        flip_activation,
-        flip_gradient,
-        flip_weight,
-        flip_exchange,
-        advance_gate,
-        hang ///< the rank with the layer goes on no further
-    };
-    Kind kind = Kind::none;
-    std::int64_t update = 0; ///< counted from 1
-    std::int64_t layer =
-        0; ///< counted from 0; flips hit the message that enters this layer's stage
-    int replica = 0;
-};
 
 class Trainer {
 public:
@@ -64,20 +45,18 @@ private:
     void open_data();
     TimeBudget time_budget() const;
     void restore(const std::filesystem::path& folder);
-    void announce(const std::optional<std::filesystem::path>& resumed_from);
     UpdateSummary run_update(const FaultInjection& fault);
+    ExitCode end(bool stopping);
     void begin_trace();
     void end_trace(bool last);
     void enter(Activity activity); ///< for the trace and the watch: outside the executor
     void enter(RankPhase phase);   ///< for the watch
-    void inject(const FaultInjection& fault);
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();
     void evaluate();
     double evaluation_loss_sum(std::int32_t num_microbatches);
     void save();
     CheckpointProgress progress() const;
-    bool speaks() const { return replicas_.world().rank() == 0; }
     std::int64_t first_microbatch() const;
     /// This rank's replica runs the last micro-batch of the global batch.
     bool ran_last_microbatch() const { return replicas_.index() == replicas_.count() - 1; }
@@ -92,12 +71,11 @@ private:
     UpdateReduction reduction_;
     StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
-    std::unique_ptr<RunTracer> tracer_;          ///< where the run file asks for traces
-    ActionRecorder* recorder_ = nullptr;         ///< while an update is traced
-    std::unique_ptr<MetricsFile> metrics_;       ///< rank 0
-    std::unique_ptr<TrainingProgress> progress_; ///< rank 0
-    std::vector<double> all_alphas_, norms_;     ///< [num_layers]
-    std::vector<std::string> changed_rounding_;  ///< by the resume, to be warned of
+    std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces
+    ActionRecorder* recorder_ = nullptr;        ///< while an update is traced
+    std::unique_ptr<RunJournal> journal_;       ///< rank 0
+    std::vector<double> all_alphas_, norms_;    ///< [num_layers]
+    std::vector<std::string> changed_rounding_; ///< by the resume, to be warned of
     std::int64_t completed_updates_ = 0;
     std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;

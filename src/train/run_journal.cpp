@@ -1,0 +1,170 @@
+#include "src/train/run_journal.hpp"
+
+#include "core/error.hpp"
+#include "core/logging.hpp"
+#include "io/checkpoint.hpp"
+#include "src/train/process_memory.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+namespace sluice {
+
+namespace {
+
+/// The log first, so that it tells of whatever else cannot be opened.
+const RunFolder& logged(const RunFolder& folder)
+{
+    log_to_file(folder.log());
+    return folder;
+}
+
+/// The most that any rank of a replica holds in tensors.
+std::size_t peak_tensor_bytes(const RunPlan& plan, int ranks_per_replica)
+{
+    std::size_t peak_bytes = 0;
+    for (int rank = 0; rank < ranks_per_replica; ++rank)
+        peak_bytes = std::max(peak_bytes, plan.rank_bytes(rank));
+    return peak_bytes;
+}
+
+/// "4+4+3".
+std::string layers_text(const std::vector<LayerRange>& partition)
+{
+    std::string layers;
+    for (const LayerRange& range : partition)
+        layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
+    return layers;
+}
+
+} // namespace
+
+RunJournal::RunJournal(const RunConfig& config, const RunFolder& folder,
+                       std::int64_t completed_updates)
+    : config_(config), folder_(logged(folder)), metrics_(folder.metrics(), completed_updates),
+      progress_(config)
+{
+    write_status(folder_.status(), "running", completed_updates, "", 0);
+}
+
+void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
+                         const Replicas& replicas,
+                         const std::optional<std::filesystem::path>& resumed_from,
+                         const std::vector<std::string>& changed_rounding)
+{
+    const std::size_t peak_bytes = peak_tensor_bytes(plan, replicas.ranks_per_replica());
+    const std::string layers = layers_text(plan.partition);
+    log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}, {}",
+                         count_text(static_cast<double>(num_parameters(config_.model))),
+                         config_.model.num_layers, replicas.ranks_per_replica(), layers,
+                         plan.schedule_name));
+    log_info(fmt::format("{} micro-batches of {} x {} tokens per update, {} thread(s) per rank",
+                         config_.batch.num_microbatches(), config_.batch.micro_batch_size,
+                         config_.batch.seq_len, config_.run.threads_per_rank));
+    if (replicas.count() > 1)
+        log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
+                             replicas.count(), plan.program.num_microbatches));
+    log_info(fmt::format("memory per rank: up to {} MiB, {} MiB of it tensors",
+                         (peak_bytes + program_bytes) >> 20, peak_bytes >> 20));
+    if (resumed_from)
+        log_info(
+            fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));
+    for (const std::string& difference : changed_rounding)
+        log_warning(difference + ": from here on sums are rounded in another order");
+    metrics_.write("start",
+                   std::vector<MetricField>{
+                       {"update", completed_updates},
+                       {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
+                       {"replicas", std::int64_t{replicas.count()}},
+                       {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
+                       {"layers_per_stage", layers},
+                       {"schedule", plan.schedule_name},
+                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)}});
+}
+
+void RunJournal::updated(const Update& update)
+{
+    const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
+    std::vector<MetricField> fields{
+        {"update", update.number},
+        {"loss", update.summary.loss},
+        {"grad_norm", update.summary.grad_norm},
+        {"lr", update.lr},
+        {"tokens", update.number * tokens_per_update},
+        {"seconds", update.seconds},
+        {"tokens_per_second", static_cast<double>(tokens_per_update) / update.seconds},
+        {"alpha", std::vector<double>(update.alphas.begin(), update.alphas.end())}};
+    if (!update.parameters_digest.empty())
+        fields.push_back({"parameters_digest", update.parameters_digest});
+    metrics_.write("update", fields);
+    progress_.show({.update = update.number,
+                    .loss = update.summary.loss,
+                    .grad_norm = update.summary.grad_norm,
+                    .lr = update.lr,
+                    .seconds = update.seconds,
+                    .alphas = update.alphas});
+}
+
+void RunJournal::measured_activation_norms(std::int64_t update, const std::vector<double>& rms)
+{
+    metrics_.write("activation_norm", std::vector<MetricField>{{"update", update}, {"rms", rms}});
+}
+
+void RunJournal::evaluated(std::int64_t update, double loss, std::int64_t tokens, double seconds)
+{
+    metrics_.write("eval", std::vector<MetricField>{{"update", update},
+                                                    {"loss", loss},
+                                                    {"perplexity", std::exp(loss)},
+                                                    {"tokens", tokens},
+                                                    {"seconds", seconds}});
+    progress_.note(fmt::format("update {}: validation loss {:.4f}, perplexity {:.2f} ({} tokens)",
+                               update, loss, std::exp(loss),
+                               count_text(static_cast<double>(tokens))));
+}
+
+void RunJournal::traced(const WrittenTrace& written)
+{
+    metrics_.write("trace", std::vector<MetricField>{{"update", written.last_update},
+                                                     {"first_update", written.first_update},
+                                                     {"path", written.trace.string()},
+                                                     {"ledger", written.ledger.string()},
+                                                     {"seconds", written.seconds}});
+    progress_.note(fmt::format("traced updates {}-{} (ms per update): {}", written.first_update,
+                               written.last_update, written.trace.string()));
+    for (const std::string& line : written.table)
+        progress_.note(line);
+}
+
+void RunJournal::saved(std::int64_t update, const std::string& parameters_digest, double seconds)
+{
+    const auto folder = folder_.checkpoints() / checkpoint_folder_name(update);
+    metrics_.write("checkpoint", std::vector<MetricField>{{"update", update},
+                                                          {"path", folder.string()},
+                                                          {"parameters_digest", parameters_digest},
+                                                          {"seconds", seconds}});
+    write_status(folder_.status(), "running", update, "", 0);
+    progress_.note(fmt::format("saved {} ({:.1f} s)", folder.string(), seconds));
+}
+
+void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_bytes)
+{
+    progress_.finish();
+    metrics_.write("stop", std::vector<MetricField>{{"update", end.update},
+                                                    {"reason", end.reason},
+                                                    {"peak_resident_bytes", peak_resident_bytes}});
+    metrics_.sync();
+    const ExitCode code = end.finished ? ExitCode::finished : ExitCode::stopped;
+    write_status(folder_.status(), end.finished ? "finished" : "stopped", end.update, end.reason,
+                 static_cast<int>(code));
+}
+
+void RunJournal::say_ended(const End& end)
+{
+    log_info(fmt::format("{} at update {}: {}", end.finished ? "finished" : "stopped", end.update,
+                         end.reason));
+    if (!end.finished)
+        log_info("run the same command again to continue");
+}
+
+} // namespace sluice

@@ -1,0 +1,72 @@
+// What a run writes and says of itself: metrics, log, status file and progress line. Rank 0 keeps
+// it.
+#pragma once
+
+#include "io/metrics_file.hpp"
+#include "pipeline/replicas.hpp"
+#include "src/config/run_config.hpp"
+#include "src/trace/run_tracer.hpp"
+#include "src/train/run_folder.hpp"
+#include "src/train/run_plan.hpp"
+#include "src/train/training_progress.hpp"
+#include "src/train/update_reduction.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+class RunJournal {
+public:
+    /// Opens the log and the metrics, which lose what they say beyond `completed_updates`, and sets
+    /// the status to running. `config` and `folder` outlive the journal. Throws UserError (data),
+    /// as everything here does when a file cannot be written.
+    RunJournal(const RunConfig& config, const RunFolder& folder, std::int64_t completed_updates);
+
+    /// `plan`: of one replica. `changed_rounding`: keys that make a resumed run round in another
+    /// order, to be warned of.
+    void started(std::int64_t completed_updates, const RunPlan& plan, const Replicas& replicas,
+                 const std::optional<std::filesystem::path>& resumed_from,
+                 const std::vector<std::string>& changed_rounding);
+
+    struct Update {
+        std::int64_t number = 0; ///< counted from 1
+        UpdateSummary summary;
+        double lr = 0.0;                ///< that the update used
+        double seconds = 0.0;           ///< it took
+        std::span<const double> alphas; ///< [num_layers], that the update used
+        std::string parameters_digest;  ///< after it; empty where none is asked for
+    };
+    void updated(const Update& update);
+    /// `rms`: [num_layers].
+    void measured_activation_norms(std::int64_t update, const std::vector<double>& rms);
+    /// `loss`: mean over `tokens`.
+    void evaluated(std::int64_t update, double loss, std::int64_t tokens, double seconds);
+    void traced(const WrittenTrace& written);
+    void saved(std::int64_t update, const std::string& parameters_digest, double seconds);
+
+    struct End {
+        std::int64_t update = 0; ///< completed
+        bool finished = false;   ///< or stopped
+        std::string reason;
+    };
+    /// Into metrics and status. `peak_resident_bytes`: [num_ranks].
+    void ended(const End& end, const std::vector<double>& peak_resident_bytes);
+    /// The last words to people, once the run's folder is ready for the next start.
+    static void say_ended(const End& end);
+
+    /// Puts the metrics on disk, before a checkpoint is declared complete.
+    void sync() { metrics_.sync(); }
+
+private:
+    const RunConfig& config_;
+    const RunFolder& folder_;
+    MetricsFile metrics_;
+    TrainingProgress progress_;
+};
+
+} // namespace sluice

@@ -1,0 +1,116 @@
+#include "src/train/run_journal.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+using namespace sluice;
+
+namespace {
+
+struct JournalFolder {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("sluice-run-journal-" + std::to_string(getpid()));
+    RunFolder folder{path};
+    RunConfig config;
+    JournalFolder()
+    {
+        std::filesystem::create_directories(path);
+        config.run.updates = 3;
+        config.batch.global_batch_size = 2;
+        config.batch.seq_len = 8;
+    }
+    ~JournalFolder() { std::filesystem::remove_all(path); }
+
+    std::vector<std::string> metrics() const
+    {
+        std::ifstream in(folder.metrics());
+        std::vector<std::string> lines;
+        for (std::string line; std::getline(in, line);)
+            lines.push_back(line);
+        return lines;
+    }
+    /// Without its time.
+    std::string status() const
+    {
+        auto status = nlohmann::ordered_json::parse(std::ifstream(folder.status()));
+        status.erase("time");
+        return status.dump();
+    }
+};
+
+const std::vector<double> alphas{1.0, 0.5};
+
+RunJournal::Update update_of(std::int64_t number, const std::string& digest)
+{
+    return {.number = number,
+            .summary = {.loss = 2.5, .grad_norm = 0.75},
+            .lr = 0.25,
+            .seconds = 0.5,
+            .alphas = alphas,
+            .parameters_digest = digest};
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(run_journal)
+
+BOOST_AUTO_TEST_CASE(an_update_is_one_line_and_has_a_digest_only_where_asked)
+{
+    const JournalFolder run;
+    RunJournal journal(run.config, run.folder, 0);
+    journal.updated(update_of(1, ""));
+    journal.updated(update_of(2, "abc"));
+    journal.measured_activation_norms(2, {1.5, 2.5});
+    const auto lines = run.metrics();
+    BOOST_TEST_REQUIRE(lines.size() == 3u);
+    const std::string rest = R"("loss":2.5,"grad_norm":0.75,"lr":0.25,)";
+    BOOST_TEST(lines[0] == R"({"event":"update","update":1,)" + rest +
+                               R"("tokens":16,"seconds":0.5,"tokens_per_second":32.0,)"
+                               R"("alpha":[1.0,0.5]})");
+    BOOST_TEST(lines[1] == R"({"event":"update","update":2,)" + rest +
+                               R"("tokens":32,"seconds":0.5,"tokens_per_second":32.0,)"
+                               R"("alpha":[1.0,0.5],"parameters_digest":"abc"})");
+    BOOST_TEST(lines[2] == R"({"event":"activation_norm","update":2,"rms":[1.5,2.5]})");
+}
+
+BOOST_AUTO_TEST_CASE(a_resumed_run_keeps_what_its_checkpoint_has_and_drops_the_rest)
+{
+    const JournalFolder run;
+    {
+        RunJournal journal(run.config, run.folder, 0);
+        journal.updated(update_of(1, ""));
+        journal.updated(update_of(2, ""));
+    }
+    const RunJournal journal(run.config, run.folder, 1);
+    BOOST_TEST(run.metrics().size() == 1u);
+    BOOST_TEST(run.status() == R"({"state":"running","update":1,"reason":"","exit_code":0})");
+}
+
+BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
+{
+    const JournalFolder run;
+    RunJournal journal(run.config, run.folder, 0);
+    journal.saved(2, "abc", 0.5);
+    BOOST_TEST(run.status() == R"({"state":"running","update":2,"reason":"","exit_code":0})");
+    journal.ended({2, false, "stopped by SIGTERM"}, {1.0, 2.0});
+    BOOST_TEST(run.status() ==
+               R"({"state":"stopped","update":2,"reason":"stopped by SIGTERM","exit_code":75})");
+    journal.ended({3, true, "all updates done"}, {1.0, 2.0});
+    BOOST_TEST(run.status() ==
+               R"({"state":"finished","update":3,"reason":"all updates done","exit_code":0})");
+    const auto lines = run.metrics();
+    BOOST_TEST_REQUIRE(lines.size() == 3u);
+    BOOST_TEST(lines[0] == R"({"event":"checkpoint","update":2,"path":")" +
+                               (run.folder.checkpoints() / "update-00000002").string() +
+                               R"(","parameters_digest":"abc","seconds":0.5})");
+    BOOST_TEST(lines[1] == R"({"event":"stop","update":2,"reason":"stopped by SIGTERM",)"
+                           R"("peak_resident_bytes":[1.0,2.0]})");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
