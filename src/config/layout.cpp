@@ -58,6 +58,9 @@ std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const s
 
 ScheduleFamily family_of(PipelineScheduleKind kind)
 {
+    static_assert(
+        static_cast<std::size_t>(PipelineScheduleKind::custom) == all_schedule_families.size() &&
+        static_cast<int>(PipelineScheduleKind::v_half) == static_cast<int>(ScheduleFamily::v_half));
     SLUICE_CHECK(kind < PipelineScheduleKind::custom, "no family");
     return static_cast<ScheduleFamily>(kind); // in the same order
 }
