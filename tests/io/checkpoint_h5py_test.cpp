@@ -1,5 +1,6 @@
 // h5py opens what we write; the questions are in checkpoint_h5py.py.
 #include "tests/io/checkpoint_fixture.hpp"
+#include "tests/source_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
@@ -29,8 +30,8 @@ BOOST_AUTO_TEST_CASE(the_index_shows_the_whole_model)
         ScratchFolder scratch;
         ExampleModel model;
         const auto folder = save(model, scratch.path(), num_stages);
-        const std::string command = "exec " + python() +
-                                    " '" SLUICE_SOURCE_DIR "/tests/io/checkpoint_h5py.py' '" +
+        const std::string command = "exec " + python() + " '" +
+                                    source_path("tests/io/checkpoint_h5py.py") + "' '" +
                                     folder.string() + "'";
         const int status = std::system(command.c_str());
         BOOST_REQUIRE(WIFEXITED(status));

@@ -2,13 +2,14 @@
 
 #include "core/checksum.hpp"
 #include "tests/io/text_fixture.hpp"
+#include "tests/source_folder.hpp"
 
 using namespace sluice;
 using namespace sluice::testing;
 
 namespace {
 
-const std::string model_file = SLUICE_SOURCE_DIR "/tests/io/data/tiny_sentencepiece.model";
+const std::string model_file = sluice::source_path("tests/io/data/tiny_sentencepiece.model");
 
 std::vector<std::uint32_t> encode(const Tokenizer& tokenizer, std::string_view text)
 {
@@ -78,7 +79,7 @@ BOOST_AUTO_TEST_CASE(refuses_what_is_not_a_tokenizer)
     const std::string empty = folder.write("empty.model", "");
     check_data_error([&] { make_tokenizer(empty); }, {"empty.model"});
     check_data_error(
-        [&] { make_tokenizer(SLUICE_SOURCE_DIR "/tests/io/data/no_end_sentencepiece.model"); },
+        [&] { make_tokenizer(source_path("tests/io/data/no_end_sentencepiece.model")); },
         {"no_end_sentencepiece.model", "end-of-sentence"});
 }
 

@@ -1,5 +1,7 @@
 #include "tests/oracle/oracle_fixture.hpp"
 
+#include "tests/source_folder.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <hdf5.h>
@@ -67,7 +69,7 @@ std::string read_text(hid_t file_type, const std::string& what, const Read& read
 
 OracleFixture::OracleFixture(const std::string& file_name) : file_name_(file_name)
 {
-    const std::string path = std::string(SLUICE_SOURCE_DIR "/tests/oracle/fixtures/") + file_name;
+    const std::string path = source_path("tests/oracle/fixtures/" + file_name);
     file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file_ < 0)
         throw std::runtime_error("cannot open " + path);

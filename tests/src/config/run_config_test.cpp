@@ -1,12 +1,13 @@
 // Defaults, files as a whole, and the recipes.
 #include "src/config/run_config.hpp"
+#include "tests/source_folder.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 
 using namespace sluice;
 
 BOOST_AUTO_TEST_SUITE(run_config)
 
-const std::filesystem::path recipes = SLUICE_SOURCE_DIR "/recipes";
+const std::filesystem::path recipes = sluice::source_path("recipes");
 
 BOOST_AUTO_TEST_CASE(defaults_are_the_papers)
 {

@@ -1,6 +1,7 @@
 // docs/run-file.md and the table of keys say the same.
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
+#include "tests/source_folder.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 
 #include <fstream>
@@ -34,7 +35,7 @@ std::string without_backticks(const std::string& cell)
 
 std::string document()
 {
-    std::ifstream stream(SLUICE_SOURCE_DIR "/docs/run-file.md");
+    std::ifstream stream(source_path("docs/run-file.md"));
     BOOST_REQUIRE(stream.is_open());
     return {std::istreambuf_iterator<char>(stream), {}};
 }

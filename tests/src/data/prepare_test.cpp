@@ -2,6 +2,7 @@
 
 #include "io/token_file.hpp"
 #include "tests/io/text_fixture.hpp"
+#include "tests/source_folder.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -13,7 +14,7 @@ using namespace sluice::testing;
 
 namespace {
 
-const std::string model_file = SLUICE_SOURCE_DIR "/tests/io/data/tiny_sentencepiece.model";
+const std::string model_file = sluice::source_path("tests/io/data/tiny_sentencepiece.model");
 
 /// 40 documents of very different lengths, plain and as gzipped JSON lines.
 void write_texts(const TextFolder& folder)

@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "tests/source_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -22,7 +23,7 @@ BOOST_AUTO_TEST_CASE(everything_in_one_file)
                                 "export A='it'\\''s'\nexport B=x/y\n"));
     BOOST_TEST(text.ends_with("\ntrain_and_continue 'my run.toml' --set run.seed=1\n"));
     BOOST_TEST(text.find(chain_script) != std::string::npos);
-    BOOST_TEST(chain_script == read_file(SLUICE_SOURCE_DIR "/slurm/chain.sh"));
+    BOOST_TEST(chain_script == read_file(source_path("slurm/chain.sh")));
 }
 
 BOOST_AUTO_TEST_CASE(words_of_a_shell)

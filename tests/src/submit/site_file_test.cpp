@@ -1,6 +1,7 @@
 #include "src/submit/site_file.hpp"
 
 #include "core/error.hpp"
+#include "tests/source_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -67,7 +68,7 @@ BOOST_AUTO_TEST_CASE(names_of_sbatch)
 BOOST_AUTO_TEST_CASE(the_examples)
 {
     int count = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(SLUICE_SOURCE_DIR "/slurm/sites"))
+    for (const auto& entry : std::filesystem::directory_iterator(source_path("slurm/sites")))
         if (entry.path().extension() == ".env") {
             const SiteSettings site = read_site_file(entry.path());
             BOOST_TEST(!site.sbatch.empty());
