@@ -9,6 +9,7 @@
 #include "src/train/agreement.hpp"
 #include "src/train/rank_run.hpp"
 #include "src/train/stop_request.hpp"
+#include "src/train/stop_signals.hpp"
 #include "src/train/threads.hpp"
 
 #include <CLI/CLI.hpp>
@@ -126,8 +127,8 @@ int train(const TrainOptions& options)
         check_world(launched, 1);
     check_layout(config, launched.num_ranks);
     config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
-    set_num_threads(config.run.threads_per_rank);
     watch_stop_signals();
+    set_num_threads(config.run.threads_per_rank);
 
     const auto transport =
         launched.by_launcher ? make_mpi_transport() : make_in_process_transport();

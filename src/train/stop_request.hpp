@@ -10,10 +10,6 @@
 
 namespace sluice {
 
-/// Installs the handlers. A second Ctrl-C more than a second after the first ends the process at
-/// once.
-void watch_stop_signals();
-
 /// What this rank knows of requests to stop.
 class StopRequest {
 public:
