@@ -8,12 +8,12 @@
 // Every action is stamped. The bound is the time that the simulator gives when each chunk's
 // forward, input gradient and weight gradient take what they took in these very updates, with free
 // transfers: fill, drain and imbalance, nothing else. What is missing to it went into messages,
-// waiting for them, and unevenness. With more ranks than cores actions count processor
-// time, and the bound is at least all work divided by the cores.
+// waiting for them, and unevenness. With more ranks than cores actions count processor time, and
+// the bound is that of ranks which take equal turns on the cores.
 
 #include "benchmarks/rank_under_test.hpp"
 #include "core/parallel.hpp"
-#include "pipeline/simulator.hpp"
+#include "pipeline/shared_cores.hpp"
 #include "src/train/process_memory.hpp"
 #include "src/train/threads.hpp"
 
@@ -154,8 +154,7 @@ private:
             work += busy;
             heaviest = std::max(heaviest, busy);
         }
-        const double bound =
-            std::max(simulation.total, work / static_cast<double>(std::min(num_ranks, num_cores_)));
+        const double bound = seconds_on_cores(program(), costs, num_cores_);
         std::sort(seconds.begin(), seconds.end());
         nlohmann::json memory = nlohmann::json::array(), activations = nlohmann::json::array();
         for (int rank = 0; rank < num_ranks; ++rank) {
