@@ -72,6 +72,8 @@ std::string value_text(const MetricField& field, Json& nonfinite)
     }
     if (const auto* integer = std::get_if<std::int64_t>(&field.value))
         return Json(*integer).dump();
+    if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&field.value))
+        return Json(*integers).dump();
     if (const auto* flag = std::get_if<bool>(&field.value))
         return Json(*flag).dump();
     return Json(std::get<std::string>(field.value))

@@ -15,7 +15,8 @@
 
 namespace sluice {
 
-using MetricValue = std::variant<std::int64_t, double, std::string, std::vector<double>, bool>;
+using MetricValue = std::variant<std::int64_t, double, std::string, std::vector<double>, bool,
+                                 std::vector<std::int64_t>>;
 
 struct MetricField {
     std::string_view key;

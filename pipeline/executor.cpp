@@ -5,6 +5,8 @@
 #include "pipeline/gradient_exchange.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace sluice {
@@ -48,6 +50,7 @@ void Executor::run_update(TokenSource& tokens, double loss_scale)
 {
     loss_scale_ = loss_scale;
     loss_sum_ = 0.0;
+    compute_ns_ = 0;
     evaluating_ = false;
     std::fill(checksums_.sent.begin(), checksums_.sent.end(), 0.0);
     std::fill(checksums_.received.begin(), checksums_.received.end(), 0.0);
@@ -62,6 +65,7 @@ void Executor::run_update(TokenSource& tokens, double loss_scale)
 double Executor::run_evaluation(TokenSource& tokens)
 {
     loss_sum_ = 0.0;
+    compute_ns_ = 0;
     evaluating_ = true;
     for (const Action& action : program_.actions[transport_.rank()])
         run(action, tokens);
@@ -70,8 +74,24 @@ double Executor::run_evaluation(TokenSource& tokens)
     return loss_sum_;
 }
 
+void Executor::count_computation()
+{
+    std::int64_t spent_ns = steady_now_ns() - computes_since_ns_;
+    if (slowed_by_ > 1.0) {
+        std::this_thread::sleep_for(std::chrono::nanoseconds(
+            static_cast<std::int64_t>((slowed_by_ - 1.0) * static_cast<double>(spent_ns))));
+        spent_ns = steady_now_ns() - computes_since_ns_;
+    }
+    compute_ns_ += spent_ns;
+    computes_since_ns_ = 0;
+}
+
 void Executor::turn_to(Activity activity)
 {
+    if (computes_since_ns_ != 0)
+        count_computation();
+    if (activity == Activity::compute)
+        computes_since_ns_ = steady_now_ns();
     mark(recorder_, activity);
     if (RankActivity* published = transport_.activity())
         published->turn_to(activity);

@@ -69,12 +69,18 @@ public:
     /// micro-batch's backward passes, and lets it advance between actions.
     void exchange_through(GradientExchange& exchange) { exchange_ = &exchange; }
 
+    /// Seconds this rank computed in the last update or evaluation: the layers' work, no waiting.
+    double compute_seconds() const { return 1e-9 * static_cast<double>(compute_ns_); }
+
     void inject(const TransferFault& fault) { fault_ = fault; }
+    /// For drills: from now on whatever this rank computes takes `factor` times as long.
+    void slow_down(double factor) { slowed_by_ = factor; }
     /// From now on; nullptr: nowhere.
     void record_into(ActionRecorder* recorder) { recorder_ = recorder; }
 
 private:
     void turn_to(Activity activity); ///< for the trace, and for whoever watches
+    void count_computation();
     void run(const Action& action, TokenSource& tokens);
     void run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
     void run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens);
@@ -103,6 +109,9 @@ private:
     TransferFault fault_;
     ActionRecorder* recorder_ = nullptr;
     Action current_{};
+    std::int64_t compute_ns_ = 0;
+    std::int64_t computes_since_ns_ = 0; ///< 0: it does not
+    double slowed_by_ = 1.0;
     double loss_scale_ = 0.0;
     double loss_sum_ = 0.0;
     std::vector<double> losses_; ///< [num_microbatches]

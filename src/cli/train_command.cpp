@@ -13,7 +13,7 @@
 #include "src/train/threads.hpp"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
+#include <regex>
 
 namespace sluice {
 
@@ -38,7 +38,8 @@ ResumeRequest resume_request(const std::string& text)
     return {ResumeMode::path, text};
 }
 
-/// "nan-gradient@5:2" or "nan-gradient@5:2:1": kind, update, layer, replica.
+/// "nan-gradient@5:2", "slow@100-160:2" or "nan-gradient@5:2:1": kind, update or updates, layer,
+/// replica.
 FaultInjection fault_from(const std::string& text)
 {
     using Kind = FaultInjection::Kind;
@@ -51,28 +52,26 @@ FaultInjection fault_from(const std::string& text)
         {"flip-weight", Kind::flip_weight},
         {"flip-exchange", Kind::flip_exchange},
         {"advance-gate", Kind::advance_gate},
-        {"hang", Kind::hang}};
-    FaultInjection fault;
-    char name[32] = {};
-    long long update = 0, layer = 0;
-    int replica = 0, used = 0;
-    bool understood =
-        std::sscanf(text.c_str(), "%31[a-z-]@%lld:%lld%n", name, &update, &layer, &used) == 3;
-    if (understood && static_cast<std::size_t>(used) < text.size()) {
-        int more = 0;
-        understood = std::sscanf(text.c_str() + used, ":%d%n", &replica, &more) == 1;
-        used += more;
+        {"hang", Kind::hang},
+        {"slow", Kind::slow}};
+    static const std::regex form(
+        "([a-z-]+)@([0-9]{1,18})(-([0-9]{1,18}))?:([0-9]{1,9})(:([0-9]{1,9}))?");
+    std::string names;
+    std::smatch part;
+    const bool understood = std::regex_match(text, part, form);
+    for (const auto& [name, kind] : kinds) {
+        names += (names.empty() ? "" : ", ") + name;
+        if (understood && part[1] == name)
+            return {.kind = kind,
+                    .first_update = std::stoll(part[2]),
+                    .last_update = std::stoll(part[4].matched ? part[4] : part[2]),
+                    .layer = std::stoll(part[5]),
+                    .replica = part[7].matched ? std::stoi(part[7]) : 0};
     }
-    understood = understood && static_cast<std::size_t>(used) == text.size();
-    for (const auto& [kind_name, kind] : kinds)
-        if (understood && kind_name == name)
-            fault = {kind, update, layer, replica};
-    if (fault.kind == Kind::none)
-        throw usage_error("'" + text + "' is not a fault", "--inject",
-                          "write KIND@UPDATE:LAYER or KIND@UPDATE:LAYER:REPLICA, KIND one of "
-                          "nan-gradient, flip-activation, flip-gradient, flip-weight, "
-                          "flip-exchange, advance-gate, hang");
-    return fault;
+    throw usage_error("'" + text + "' is not a fault", "--inject",
+                      "write KIND@UPDATE:LAYER, KIND@FIRST-LAST:LAYER, or either with :REPLICA "
+                      "behind, KIND one of " +
+                          names);
 }
 
 std::filesystem::path default_run_dir(const std::string& run_file)

@@ -6,9 +6,12 @@
 
 namespace sluice {
 
-void inject(const FaultInjection& fault, Stage& stage, Executor& executor,
-            GradientExchange& exchange)
+void inject(const FaultInjection& fault, std::int64_t update, int replica, Stage& stage,
+            Executor& executor, GradientExchange& exchange)
 {
+    executor.slow_down(1.0);
+    if (update < fault.first_update || update > fault.last_update || replica != fault.replica)
+        return;
     for (StageChunk& chunk : stage.chunks()) {
         const LayerRange& range = chunk.model->options().range;
         if (fault.layer < range.begin || fault.layer >= range.end)
@@ -33,6 +36,7 @@ void inject(const FaultInjection& fault, Stage& stage, Executor& executor,
         case FaultInjection::Kind::hang:
             for (;;)
                 std::this_thread::sleep_for(std::chrono::seconds(1));
+        case FaultInjection::Kind::slow: executor.slow_down(3.0); break;
         case FaultInjection::Kind::none: break;
         }
     }

@@ -136,6 +136,28 @@ void RunJournal::traced(const WrittenTrace& written)
         progress_.note(line);
 }
 
+void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
+{
+    const StragglerNotice& notice = rank.notice;
+    metrics_.write("straggler",
+                   std::vector<MetricField>{{"update", update},
+                                            {"rank", std::int64_t{notice.rank}},
+                                            {"replica", rank.replica},
+                                            {"stages", rank.stages},
+                                            {"host", rank.host},
+                                            {"recovered", notice.recovered},
+                                            {"slowdown", notice.slowdown},
+                                            {"compute_seconds", notice.seconds},
+                                            {"usual_compute_seconds", notice.usual_seconds}});
+    if (notice.recovered)
+        progress_.note(fmt::format("update {}: {} is as fast as usual again", update, rank.name));
+    else
+        progress_.warn(fmt::format(
+            "update {}: {} has become slow and all ranks wait for it: it computes {:.3f} s per "
+            "update, usually {:.3f} s; that is {:.2f} times as long, measured against its peers",
+            update, rank.name, notice.seconds, notice.usual_seconds, notice.slowdown));
+}
+
 void RunJournal::saved(std::int64_t update, const std::string& parameters_digest, double seconds)
 {
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(update);

@@ -8,6 +8,7 @@
 #include "src/trace/run_tracer.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_plan.hpp"
+#include "src/train/slow_ranks.hpp"
 #include "src/train/training_progress.hpp"
 #include "src/train/update_reduction.hpp"
 
@@ -47,6 +48,8 @@ public:
     /// `loss`: mean over `tokens`.
     void evaluated(std::int64_t update, double loss, std::int64_t tokens, double seconds);
     void traced(const WrittenTrace& written);
+    /// After `update`: a rank has become slow, or has recovered.
+    void changed_pace(std::int64_t update, const SlowRank& rank);
     void saved(std::int64_t update, const std::string& parameters_digest, double seconds);
 
     struct End {

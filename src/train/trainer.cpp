@@ -45,6 +45,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
       executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
       exchange_(stage_, replicas_.peers(), verified(config)),
       reduction_(config.model, plan_.program, plan_.partition, replicas_, verified(config)),
+      slow_ranks_(plan_.program, replicas_),
       all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
       norms_(static_cast<std::size_t>(config.model.num_layers))
 {
@@ -214,8 +215,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     if (recorder_ != nullptr)
         recorder_->begin_update(update);
     stage_.zero_gradients();
-    if (fault.update == update && fault.replica == replicas_.index())
-        inject(fault, stage_, executor_, exchange_);
+    inject(fault, update, replicas_.index(), stage_, executor_, exchange_);
     const bool measured =
         due(config_.metrics.activation_norm_every, update) && ran_last_microbatch();
     for (StageChunk& chunk : stage_.chunks())
@@ -266,6 +266,9 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
                            .seconds = seconds,
                            .alphas = all_alphas_,
                            .parameters_digest = digest});
+    if (journal_)
+        for (const SlowRank& rank : slow_ranks_.observe(summary.compute_seconds, all_alphas_))
+            journal_->changed_pace(completed_updates_, rank);
     if (due(config_.metrics.activation_norm_every, completed_updates_))
         record_activation_norms();
 }

@@ -12,6 +12,7 @@
 #include "src/train/run_folder.hpp"
 #include "src/train/run_journal.hpp"
 #include "src/train/run_plan.hpp"
+#include "src/train/slow_ranks.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/token_stream.hpp"
 #include "src/train/update_reduction.hpp"
@@ -69,6 +70,7 @@ private:
     Executor executor_;
     GradientExchange exchange_;
     UpdateReduction reduction_;
+    SlowRanks slow_ranks_;
     StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
     std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces

@@ -77,6 +77,12 @@ void TrainingProgress::note(const std::string& text)
     log_info(text);
 }
 
+void TrainingProgress::warn(const std::string& text)
+{
+    line_.clear();
+    log_warning(text);
+}
+
 void TrainingProgress::finish() { line_.finish(); }
 
 } // namespace sluice

@@ -27,6 +27,7 @@ public:
     void show(const ProgressPoint& point);
     /// A full line above the progress line; also written to the log.
     void note(const std::string& text);
+    void warn(const std::string& text); ///< the same as a warning
     void finish();
 
     double tokens_per_second() const; ///< over the last updates

@@ -59,6 +59,7 @@ UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program
     at_.returned = take(num_replicas_ * num_ranks_);
     at_.weights = take(num_replicas_ * partition_.size());
     at_.stop = take(1);
+    at_.compute = take(num_replicas_ * num_ranks_);
     values_.resize(end);
     flags_.resize(num_replicas_);
 }
@@ -99,6 +100,7 @@ void UpdateReduction::fill(const UpdateOutcome& outcome)
         values_[at_.shared + owner * num_ranks_ + rank] = exchanged.sent[owner];
     values_[at_.returned + replica * num_ranks_ + rank] = exchanged.received;
     values_[at_.stop] = outcome.stop_here ? 1.0 : 0.0;
+    values_[at_.compute + replica * num_ranks_ + rank] = outcome.executor.compute_seconds();
 }
 
 UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update)
@@ -122,7 +124,8 @@ UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t
         sum += values_[i];
     return {.loss = loss_sum() / static_cast<double>(tokens_per_update),
             .grad_norm = std::sqrt(sum),
-            .stop_requested = values_[at_.stop] > 0.0};
+            .stop_requested = values_[at_.stop] > 0.0,
+            .compute_seconds = std::span(values_).subspan(at_.compute)};
 }
 
 double UpdateReduction::loss_sum() const

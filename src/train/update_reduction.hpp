@@ -6,7 +6,7 @@
 // entry is non-zero on one rank only, so the sum is exact in any order, and every rank then adds
 // norms and losses in the same global order: the result does not depend on the layout. Two kinds
 // of entries have several owners, and sums that are exact all the same: requests to stop, and the
-// 40-bit checksums of gradients sent.
+// 40-bit checksums of gradients sent. The seconds that each rank computed ride along.
 #pragma once
 
 #include "core/error.hpp"
@@ -17,6 +17,7 @@
 #include "pipeline/transport/transport.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct UpdateSummary {
     double loss = 0.0;           ///< mean over the global batch's target tokens
     double grad_norm = 0.0;      ///< global, before clipping
     bool stop_requested = false; ///< by a signal on any rank
+    /// Seconds that each rank of the job computed in this update: [num_ranks], valid until the next
+    /// reduction.
+    std::span<const double> compute_seconds{};
 };
 
 /// What one rank brings to the reduction.
@@ -60,7 +64,7 @@ public:
 private:
     /// Places of the entries: one block per kind, [replica][...] in each.
     struct Blocks {
-        std::size_t counters, losses, sent, received, shared, returned, weights, stop, size;
+        std::size_t counters, losses, sent, received, shared, returned, weights, stop, compute;
     };
 
     void fill(const UpdateOutcome& outcome);

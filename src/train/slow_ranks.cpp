@@ -1,0 +1,61 @@
+#include "src/train/slow_ranks.hpp"
+
+#include <algorithm>
+#include <unistd.h>
+
+namespace sluice {
+
+namespace {
+
+std::string host_of_this_rank()
+{
+    char name[256] = {};
+    gethostname(name, sizeof name - 1);
+    return name;
+}
+
+} // namespace
+
+SlowRanks::SlowRanks(const Schedule& program, const Replicas& replicas)
+    : num_replicas_(replicas.count()), ranks_per_replica_(replicas.ranks_per_replica()),
+      stages_of_rank_(static_cast<std::size_t>(ranks_per_replica_)),
+      host_of_rank_(replicas.world().gather_text(host_of_this_rank())),
+      detector_(replicas.world().num_ranks())
+{
+    for (std::size_t chunk = 0; chunk < program.rank_of_chunk.size(); ++chunk)
+        stages_of_rank_[static_cast<std::size_t>(program.rank_of_chunk[chunk])].push_back(
+            static_cast<std::int64_t>(chunk));
+}
+
+std::vector<SlowRank> SlowRanks::observe(std::span<const double> compute_seconds,
+                                         std::span<const double> alphas)
+{
+    const auto num_closed = std::count(alphas.begin(), alphas.end(), 0.0);
+    if (num_closed != num_closed_gates_)
+        detector_.forget_histories();
+    num_closed_gates_ = num_closed;
+    std::vector<SlowRank> found;
+    for (const StragglerNotice& notice : detector_.observe(compute_seconds))
+        found.push_back(described(notice));
+    return found;
+}
+
+SlowRank SlowRanks::described(const StragglerNotice& notice) const
+{
+    SlowRank slow{
+        .notice = notice,
+        .name = "rank " + std::to_string(notice.rank),
+        .replica = notice.rank / ranks_per_replica_,
+        .stages = stages_of_rank_[static_cast<std::size_t>(notice.rank) % stages_of_rank_.size()],
+        .host = host_of_rank_[static_cast<std::size_t>(notice.rank)]};
+    if (num_replicas_ > 1)
+        slow.name = "replica " + std::to_string(slow.replica) + ", " + slow.name;
+    std::string stages;
+    for (const std::int64_t stage : slow.stages)
+        stages += (stages.empty() ? "" : ", ") + std::to_string(stage);
+    slow.name +=
+        (slow.stages.size() == 1 ? " (stage " : " (stages ") + stages + ") on " + slow.host;
+    return slow;
+}
+
+} // namespace sluice

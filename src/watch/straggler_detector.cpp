@@ -1,0 +1,126 @@
+#include "src/watch/straggler_detector.hpp"
+
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice {
+
+namespace {
+
+/// The lower one of two in the middle. Reorders.
+double median(std::vector<double>& values)
+{
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+}
+
+} // namespace
+
+StragglerDetector::StragglerDetector(int num_ranks, const StragglerRules& rules)
+    : rules_(rules), ranks_(static_cast<std::size_t>(num_ranks))
+{
+    for (Rank& rank : ranks_) {
+        rank.block.resize(rules_.block_updates);
+        rank.history.reserve(rules_.most_history);
+    }
+    scratch_.reserve(std::max({ranks_.size(), rules_.block_updates, rules_.most_history}));
+}
+
+void StragglerDetector::forget_histories()
+{
+    for (Rank& rank : ranks_) {
+        rank.history.clear();
+        rank.next = rank.streak = 0;
+    }
+    num_in_block_ = 0;
+}
+
+std::vector<StragglerNotice> StragglerDetector::observe(std::span<const double> compute_seconds)
+{
+    SLUICE_CHECK(compute_seconds.size() == ranks_.size(),
+                 compute_seconds.size() << " times of " << ranks_.size() << " ranks");
+    if (ranks_.size() < 2)
+        return {};
+    for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
+        ranks_[rank].block[num_in_block_] = compute_seconds[rank];
+    if (++num_in_block_ < rules_.block_updates)
+        return {};
+    num_in_block_ = 0;
+    if (!std::exchange(started_up_, true))
+        return {}; // memory touched for the first time, caches and clocks that warm up
+    read_blocks();
+    std::vector<StragglerNotice> notices;
+    for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
+        if (judge(rank))
+            notices.push_back({.rank = static_cast<int>(rank),
+                               .recovered = !ranks_[rank].named,
+                               .slowdown = ranks_[rank].slowdown,
+                               .seconds = ranks_[rank].reading,
+                               .usual_seconds = ranks_[rank].usual});
+    return notices;
+}
+
+void StragglerDetector::read_blocks()
+{
+    for (Rank& rank : ranks_) {
+        scratch_.assign(rank.block.begin(), rank.block.end());
+        rank.reading = median(scratch_);
+        rank.usual = 0.0;
+        rank.ratio = 1.0;
+        if (rank.history.size() < rules_.least_history)
+            continue;
+        scratch_.assign(rank.history.begin(), rank.history.end());
+        rank.usual = median(scratch_);
+        if (rank.usual > 0.0)
+            rank.ratio = rank.reading / rank.usual;
+    }
+}
+
+double StragglerDetector::median_of_others(std::size_t rank)
+{
+    scratch_.clear();
+    for (std::size_t other = 0; other < ranks_.size(); ++other)
+        if (other != rank)
+            scratch_.push_back(ranks_[other].ratio);
+    return median(scratch_);
+}
+
+/// Whether the rank has just become slow or recovered.
+bool StragglerDetector::judge(std::size_t index)
+{
+    Rank& rank = ranks_[index];
+    if (rank.history.size() < rules_.least_history) {
+        remember(rank, rank.reading / (rank.named ? rank.slowdown : 1.0));
+        return false;
+    }
+    // All but few are within bounds, and then their peers need no look.
+    const double bound = rank.named ? rules_.recovered : rules_.slow;
+    double slowdown = rank.ratio;
+    if (slowdown > bound)
+        slowdown = std::min(slowdown, rank.ratio / median_of_others(index));
+    const bool slow = slowdown > bound;
+    if (!slow && !rank.named)
+        remember(rank, rank.reading);
+    if (slow || rank.named)
+        rank.slowdown = slowdown;
+    rank.streak = slow != rank.named ? rank.streak + 1 : 0;
+    if (rank.streak < rules_.sustained)
+        return false;
+    rank.streak = 0;
+    rank.named = slow;
+    return true;
+}
+
+void StragglerDetector::remember(Rank& rank, double reading)
+{
+    if (rank.history.size() < rules_.most_history)
+        rank.history.push_back(reading);
+    else
+        rank.history[rank.next] = reading;
+    rank.next = (rank.next + 1) % rules_.most_history;
+}
+
+} // namespace sluice

@@ -1,0 +1,71 @@
+// Which rank has become slow, judged by the time it computes in each update. Waiting does not
+// count: one slow rank makes all others wait.
+//
+// A reading is the median over a block of updates, and a rank's history is the median of its
+// readings. Each rank is measured against its own history, so that stages need not be equal, and
+// what it gained or lost against that of its peers, so that whatever slows all alike (longer
+// evaluations of the same machine, a warmer room) names nobody. A rank is named once when several
+// readings in a row are slow, so that hiccups name nobody either, and its history then stands still
+// until it has recovered.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace sluice {
+
+struct StragglerRules {
+    std::size_t block_updates = 10; ///< of one reading
+    std::size_t least_history = 3;  ///< readings before anybody is judged, after one for start-up
+    std::size_t most_history = 50;  ///< readings kept
+    std::size_t sustained = 2;      ///< slow readings in a row until a rank is named
+    double slow = 1.25;             ///< times its history, and times its peers' gain or loss
+    double recovered = 1.1;         ///< below this, as many readings in a row
+};
+
+struct StragglerNotice {
+    int rank = 0;
+    bool recovered = false;     ///< or slow
+    double slowdown = 1.0;      ///< against its history, relative to its peers
+    double seconds = 0.0;       ///< it now computes in an update
+    double usual_seconds = 0.0; ///< by its history
+};
+
+class StragglerDetector {
+public:
+    explicit StragglerDetector(int num_ranks, const StragglerRules& rules = {});
+
+    /// `compute_seconds`: [num_ranks], of the next update. Returns who has just become slow or
+    /// recovered. Allocates nothing unless there is somebody. A rank alone is never named.
+    std::vector<StragglerNotice> observe(std::span<const double> compute_seconds);
+
+    /// The ranks' work has changed (a gate opened): histories begin anew. Who is named stays so, as
+    /// slow as it was.
+    void forget_histories();
+
+private:
+    struct Rank {
+        std::vector<double> block;   ///< [block_updates], as far as it goes
+        std::vector<double> history; ///< a ring of readings
+        std::size_t next = 0;        ///< place in the ring
+        std::size_t streak = 0;      ///< readings in a row that speak for a change
+        bool named = false;
+        double slowdown = 1.0; ///< of the last reading that was judged
+        double reading = 0.0, usual = 0.0, ratio = 0.0;
+    };
+
+    void read_blocks();
+    bool judge(std::size_t rank);
+    void remember(Rank& rank, double reading);
+    double median_of_others(std::size_t rank);
+
+    StragglerRules rules_;
+    std::vector<Rank> ranks_;
+    std::vector<double> scratch_;
+    std::size_t num_in_block_ = 0;
+    bool started_up_ = false; ///< the first block has passed
+};
+
+} // namespace sluice
