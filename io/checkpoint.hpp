@@ -11,6 +11,7 @@
 #pragma once
 
 #include "core/tensor_view.hpp"
+#include "io/skipped_batches.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -44,6 +45,10 @@ struct CheckpointProgress {
     std::int64_t samples = 0; ///< sequences trained on
     std::int64_t tokens = 0;
     std::uint64_t seed = 0;
+    /// What anomalies left behind; a checkpoint without them has none of it.
+    SkippedBatches skipped{};
+    std::int64_t num_rewinds = 0;        ///< times that updates were refused and the run went back
+    std::vector<double> recent_losses{}; ///< of the last updates, oldest first
 };
 
 /// The gates of the layers one stage owns; entry i belongs to layer first_layer + i.
@@ -82,16 +87,24 @@ std::string finish_checkpoint(const std::filesystem::path& partial_folder,
 
 std::string checkpoint_folder_name(std::int64_t update); ///< "update-00001000"
 std::string partial_folder_name(std::int64_t update);    ///< ".update-00001000.partial"
+/// 1000 for a folder that list_checkpoints() gave.
+std::int64_t update_of_checkpoint(const std::filesystem::path& folder);
 
 /// Completed checkpoints below `checkpoints`, oldest first. Folders without a manifest are not
 /// listed.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
-/// Keeps the `keep_last` newest (0: all of them) and, when `keep_every` > 0, every checkpoint whose
-/// update is a multiple of it; deletes the others, never the newest, and partial folders of saves
-/// that died. Returns the folders deleted.
+/// Keeps the `keep_last` newest (0: all of them), when `keep_every` > 0 every checkpoint whose
+/// update is a multiple of it, and when `rewind_updates` > 0 the one that the next update would go
+/// back to, `rewind_updates` before its own end or more; deletes the others, never the newest, and
+/// partial folders of saves that died. Returns the folders deleted.
 std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& checkpoints,
                                                      std::int64_t keep_last,
-                                                     std::int64_t keep_every);
+                                                     std::int64_t keep_every,
+                                                     std::int64_t rewind_updates = 0);
+/// Deletes the checkpoints of more than `update` completed updates, newest first: the run went
+/// back and leaves their history. Returns the folders deleted.
+std::vector<std::filesystem::path>
+delete_checkpoints_after(const std::filesystem::path& checkpoints, std::int64_t update);
 
 /// A checkpoint opened for reading.
 class CheckpointReader {

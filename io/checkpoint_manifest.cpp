@@ -240,7 +240,12 @@ StageSummary summary_from(const std::string& text_of_file)
     summary.progress = {.update = static_cast<std::int64_t>(natural(progress, "update")),
                         .samples = static_cast<std::int64_t>(natural(progress, "samples")),
                         .tokens = static_cast<std::int64_t>(natural(progress, "tokens")),
-                        .seed = natural(progress, "seed", ~std::uint64_t{0})};
+                        .seed = natural(progress, "seed", ~std::uint64_t{0}),
+                        .skipped = {list(progress, "skipped").get<std::vector<std::int64_t>>(),
+                                    "the summary of a stage"},
+                        .num_rewinds = static_cast<std::int64_t>(natural(progress, "num_rewinds")),
+                        .recent_losses =
+                            list(progress, "recent_losses").get<std::vector<double>>()};
     summary.config_toml = text(json, "config");
     return summary;
 }
@@ -335,7 +340,10 @@ std::string stage_summary_text(const StageSummary& summary)
                         {{"update", progress.update},
                          {"samples", progress.samples},
                          {"tokens", progress.tokens},
-                         {"seed", progress.seed}}},
+                         {"seed", progress.seed},
+                         {"skipped", progress.skipped.flat()},
+                         {"num_rewinds", progress.num_rewinds},
+                         {"recent_losses", progress.recent_losses}}},
                        {"config", summary.config_toml},
                        {"warmup", std::move(warmup)},
                        {"arrays", std::move(arrays)}};

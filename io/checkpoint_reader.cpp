@@ -34,6 +34,19 @@ Manifest read_manifest(const fs::path& folder)
     return parse_manifest(read_file(path, max_manifest_bytes), path.string());
 }
 
+/// Absent from checkpoints of runs that met none, and from older ones.
+void read_anomalies(const Hdf5Reader& file, const std::string& where, CheckpointProgress& progress)
+{
+    constexpr std::uint64_t most = std::uint64_t{1} << 20;
+    if (file.attribute("/progress", "num_rewinds"))
+        progress.num_rewinds = file.int64_attribute("/progress", "num_rewinds");
+    if (file.exists("/progress/skipped_batches"))
+        progress.skipped = SkippedBatches(
+            file.read_vector<std::int64_t>("/progress/skipped_batches", most), where);
+    if (file.exists("/progress/recent_losses"))
+        progress.recent_losses = file.read_vector<double>("/progress/recent_losses", most);
+}
+
 } // namespace
 
 DamageableFile::DamageableFile(const fs::path& path) : path_(path)
@@ -100,6 +113,7 @@ CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
                       .samples = file.int64_attribute("/progress", "samples"),
                       .tokens = file.int64_attribute("/progress", "tokens"),
                       .seed = file.uint64_attribute("/progress", "seed")};
+    read_anomalies(file, path.string(), found.progress);
     found.config_toml = file.read_text("/config");
     const auto num_layers = static_cast<std::uint64_t>(manifest.num_layers);
     found.warmup.counters = file.read_vector<std::int64_t>("/warmup/counter", num_layers);

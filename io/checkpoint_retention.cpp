@@ -1,4 +1,5 @@
 #include "core/durable_file.hpp"
+#include "core/error.hpp"
 #include "io/checkpoint_manifest.hpp"
 
 #include <algorithm>
@@ -58,6 +59,20 @@ void delete_checkpoint(const fs::path& folder)
         throw file_error("unlink", aside, error.value());
 }
 
+/// The newest that lies `rewind_updates` or more before the update that follows the last; empty:
+/// none does, or no rewinds are wanted.
+fs::path rewind_target(const std::vector<fs::path>& folders, std::int64_t rewind_updates)
+{
+    if (rewind_updates <= 0 || folders.empty())
+        return {};
+    const std::int64_t bound = update_of_checkpoint(folders.back()) + 1 - rewind_updates;
+    fs::path target;
+    for (const fs::path& folder : folders)
+        if (update_of_checkpoint(folder) <= bound)
+            target = folder;
+    return target;
+}
+
 } // namespace
 
 std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
@@ -77,8 +92,26 @@ std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
     return folders;
 }
 
+std::int64_t update_of_checkpoint(const fs::path& folder)
+{
+    const auto update = update_of(folder.filename().string());
+    SLUICE_CHECK(update.has_value(), folder.string());
+    return *update;
+}
+
+std::vector<fs::path> delete_checkpoints_after(const fs::path& checkpoints, std::int64_t update)
+{
+    std::vector<fs::path> deleted = list_checkpoints(checkpoints);
+    std::reverse(deleted.begin(), deleted.end());
+    std::erase_if(deleted,
+                  [&](const fs::path& folder) { return update_of_checkpoint(folder) <= update; });
+    for (const fs::path& folder : deleted)
+        delete_checkpoint(folder);
+    return deleted;
+}
+
 std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_t keep_last,
-                                        std::int64_t keep_every)
+                                        std::int64_t keep_every, std::int64_t rewind_updates)
 {
     std::vector<fs::path> deleted;
     for (const fs::path& entry : entries_of(checkpoints)) {
@@ -95,9 +128,10 @@ std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_
     const std::vector<fs::path> folders = list_checkpoints(checkpoints);
     const std::size_t num_old =
         folders.size() - std::min(folders.size(), static_cast<std::size_t>(keep_last));
+    const fs::path rewound_to = rewind_target(folders, rewind_updates);
     for (std::size_t i = 0; i < num_old; ++i) {
-        const std::int64_t update = *update_of(folders[i].filename().string());
-        if (keep_every > 0 && update % keep_every == 0)
+        const std::int64_t update = update_of_checkpoint(folders[i]);
+        if ((keep_every > 0 && update % keep_every == 0) || folders[i] == rewound_to)
             continue;
         delete_checkpoint(folders[i]);
         deleted.push_back(folders[i]);

@@ -40,6 +40,17 @@ void write_list(Hdf5Writer& file, std::string_view path, Hdf5Type type,
     file.write_dataset(path, type, {&count, 1}, std::as_bytes(std::span(values)));
 }
 
+/// What anomalies left behind is there only where there is something.
+void write_anomalies(Hdf5Writer& file, const CheckpointProgress& progress)
+{
+    if (progress.num_rewinds > 0) {
+        file.set_attribute("/progress", "num_rewinds", progress.num_rewinds);
+        write_list(file, "/progress/skipped_batches", Hdf5Type::i64, progress.skipped.flat());
+    }
+    if (!progress.recent_losses.empty())
+        write_list(file, "/progress/recent_losses", Hdf5Type::f64, progress.recent_losses);
+}
+
 void write_progress(Hdf5Writer& file, const CheckpointProgress& progress, const std::string& config)
 {
     file.create_group("/progress");
@@ -47,6 +58,7 @@ void write_progress(Hdf5Writer& file, const CheckpointProgress& progress, const 
     file.set_attribute("/progress", "samples", progress.samples);
     file.set_attribute("/progress", "tokens", progress.tokens);
     file.set_attribute("/progress", "seed", progress.seed);
+    write_anomalies(file, progress);
     file.write_text("/config", config);
 }
 
@@ -199,7 +211,9 @@ ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int nu
     if (error)
         throw file_error("mkdir", partial_folder, error.value());
     // Headers, attributes and groups take less than 2 KB per tensor.
-    std::uint64_t needed_bytes = (1u << 16) + contents.config_toml.size();
+    std::uint64_t needed_bytes = (1u << 16) + contents.config_toml.size() +
+                                 8 * contents.progress.recent_losses.size() +
+                                 16 * contents.progress.skipped.ranges().size();
     for (const NamedArray& array : contents.arrays)
         needed_bytes += array.view.num_bytes() + 2048;
     require_free_space(partial_folder, needed_bytes);

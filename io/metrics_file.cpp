@@ -194,14 +194,19 @@ MetricsFile::MetricsFile(const fs::path& path, std::int64_t completed_updates)
     if (::fstat(file_->descriptor, &status) != 0)
         throw file_error("fstat", path, errno);
     file_->size_bytes = static_cast<std::uint64_t>(status.st_size);
+    drop_after(completed_updates);
+}
+
+MetricsFile::~MetricsFile() = default;
+
+void MetricsFile::drop_after(std::int64_t completed_updates)
+{
     const std::uint64_t end = end_of_completed(
         Tail(file_->descriptor, file_->path, file_->size_bytes), file_->path, completed_updates);
     if (end != file_->size_bytes)
         file_->truncate(end);
     sync();
 }
-
-MetricsFile::~MetricsFile() = default;
 
 void MetricsFile::write(std::string_view event, std::span<const MetricField> fields)
 {

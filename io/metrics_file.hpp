@@ -34,6 +34,8 @@ public:
     /// Appends {"event":event, fields...} and hands the line to the operating system before
     /// returning. Throws UserError (data); the file then ends with the line before.
     void write(std::string_view event, std::span<const MetricField> fields);
+    /// Removes the lines of updates after `completed_updates`: the run went back to there.
+    void drop_after(std::int64_t completed_updates);
     /// fsync, before a checkpoint is declared complete.
     void sync();
 

@@ -8,8 +8,10 @@
 // Training counts samples globally from 0 and never forgets the count. With G = global batch size
 // and M = micro-batch size, in sequences:
 //
-//     update N (counted from 1)   trains on samples (N-1) G, ..., N G - 1
-//     its micro-batch m           on the m-th run of M of them: (N-1) G + m M, ...
+//     batch N (counted from 1)    is samples (N-1) G, ..., N G - 1
+//     its micro-batch m           the m-th run of M of them: (N-1) G + m M, ...
+//     update N (counted from 1)   trains on batch N, or, where batches were skipped, on the N-th
+//                                 one that was not (skipped_batches.hpp)
 //     sample g                    is in epoch g / num_windows, at place g mod num_windows
 //     its window                  is what the epoch's permutation puts at that place
 //
@@ -27,18 +29,18 @@ constexpr std::uint64_t num_windows_of(std::uint64_t num_tokens, std::uint64_t s
     return num_tokens == 0 ? 0 : (num_tokens - 1) / seq_len;
 }
 
-/// First global sample of update `update` (counted from 1).
-constexpr std::uint64_t first_sample_of_update(std::int64_t update, std::int64_t global_batch_size)
+/// First global sample of batch `batch` (counted from 1).
+constexpr std::uint64_t first_sample_of_batch(std::int64_t batch, std::int64_t global_batch_size)
 {
-    return static_cast<std::uint64_t>(update - 1) * static_cast<std::uint64_t>(global_batch_size);
+    return static_cast<std::uint64_t>(batch - 1) * static_cast<std::uint64_t>(global_batch_size);
 }
 
-/// First global sample of micro-batch `microbatch` (counted from 0) of update `update`.
-constexpr std::uint64_t first_sample_of_microbatch(std::int64_t update, std::int64_t microbatch,
+/// First global sample of micro-batch `microbatch` (counted from 0) of batch `batch`.
+constexpr std::uint64_t first_sample_of_microbatch(std::int64_t batch, std::int64_t microbatch,
                                                    std::int64_t global_batch_size,
                                                    std::int64_t micro_batch_size)
 {
-    return first_sample_of_update(update, global_batch_size) +
+    return first_sample_of_batch(batch, global_batch_size) +
            static_cast<std::uint64_t>(microbatch) * static_cast<std::uint64_t>(micro_batch_size);
 }
 

@@ -1,6 +1,7 @@
 // sluice data: token files from text, and what is in them.
 
 #include "core/error.hpp"
+#include "io/checkpoint.hpp"
 #include "io/token_file.hpp"
 #include "src/cli/commands.hpp"
 #include "src/config/run_config.hpp"
@@ -217,8 +218,24 @@ struct ShowFlags {
     std::string run_file;
     std::vector<std::string> overrides;
     std::int64_t update = 0;
+    std::string skips_of;
     bool json = false;
 };
+
+/// Of a checkpoint, or of a run's newest.
+SkippedBatches skipped_by(const std::filesystem::path& path)
+{
+    if (path.empty())
+        return {};
+    if (std::filesystem::exists(path / "manifest.json"))
+        return CheckpointReader(path).progress().skipped;
+    const auto folders = list_checkpoints(path / "checkpoints");
+    if (folders.empty())
+        throw data_error("neither a checkpoint nor a run folder with checkpoints", path.string(),
+                         "give a folder like runs/NAME or runs/NAME/checkpoints/" +
+                             checkpoint_folder_name(1000));
+    return CheckpointReader(folders.back()).progress().skipped;
+}
 
 int show(const ShowFlags& flags)
 {
@@ -227,7 +244,11 @@ int show(const ShowFlags& flags)
                           "give 1 or more");
     const RunConfig config = load_run_config(flags.run_file, flags.overrides);
     const TokenFile file(config.data.train);
-    const auto samples = list_batch(config, file, flags.update);
+    const SkippedBatches skipped = skipped_by(flags.skips_of);
+    const auto samples = list_batch(config, file, skipped.batch_of(flags.update));
+    if (!skipped.empty())
+        fmt::print(stderr, "note: batches {} are skipped; update {} trains on batch {}\n",
+                   skipped.text(), flags.update, skipped.batch_of(flags.update));
     if (flags.update > config.run.updates)
         fmt::print(stderr, "note: the run ends with update {}\n", config.run.updates);
     const std::string text = flags.json ? listing_json(flags.update, samples) + "\n"
@@ -247,6 +268,8 @@ void add_show(CLI::App& data, ChosenCommand& chosen)
         ->take_all()
         ->expected(1)
         ->allow_extra_args(false);
+    command->add_option("--skips-of", flags->skips_of,
+                        "Checkpoint or run folder whose skipped batches count (docs/failures.md)");
     command->add_flag("--json", flags->json, "One JSON object instead of text");
     command->callback([&chosen, flags] { chosen = [flags] { return show(*flags); }; });
 }

@@ -47,6 +47,8 @@ FaultInjection fault_from(const std::string& text)
         return {};
     static const std::vector<std::pair<std::string, Kind>> kinds{
         {"nan-gradient", Kind::nan_gradient},
+        {"nan-weight", Kind::nan_weight},
+        {"garbled-targets", Kind::garbled_targets},
         {"flip-activation", Kind::flip_activation},
         {"flip-gradient", Kind::flip_gradient},
         {"flip-weight", Kind::flip_weight},
@@ -63,8 +65,8 @@ FaultInjection fault_from(const std::string& text)
         names += (names.empty() ? "" : ", ") + name;
         if (understood && part[1] == name)
             return {.kind = kind,
-                    .first_update = std::stoll(part[2]),
-                    .last_update = std::stoll(part[4].matched ? part[4] : part[2]),
+                    .first_batch = std::stoll(part[2]),
+                    .last_batch = std::stoll(part[4].matched ? part[4] : part[2]),
                     .layer = std::stoll(part[5]),
                     .replica = part[7].matched ? std::stoi(part[7]) : 0};
     }
@@ -170,8 +172,9 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         ->check(CLI::NonNegativeNumber);
     command->add_option(
         "--inject", options->inject,
-        "Fault drill: KIND@UPDATE:LAYER[:REPLICA] breaks something on purpose, to see the run "
-        "stop before weights change (hang: to see it noticed)");
+        "Fault drill: KIND@UPDATE[-LAST]:LAYER[:REPLICA] breaks something on purpose, to see the "
+        "run stop before weights change, or go on as [anomaly] says (hang, slow: to see it "
+        "noticed)");
     command->callback([&chosen, options] { chosen = [options] { return train(*options); }; });
 }
 

@@ -87,6 +87,30 @@ struct CheckpointConfig {
     std::int64_t keep_every = 0;       ///< updates; 0: none kept beyond keep_last
 };
 
+/// What becomes of an update whose gradients are not finite or whose loss is a spike.
+enum class AnomalyResponse : std::uint8_t {
+    stop,
+    skip,   ///< its batch; the update is done on the next one
+    rewind, ///< a number of updates, whose batches are skipped
+    warn,
+};
+
+struct AnomalyConfig {
+    AnomalyResponse on_nonfinite = AnomalyResponse::stop; ///< never warn
+    double loss_spike_sigma = 0.0;   ///< standard deviations above the mean; 0: none is looked for
+    std::int64_t spike_window = 100; ///< updates before it that a loss is compared with
+    AnomalyResponse on_spike = AnomalyResponse::warn;
+    std::int64_t rewind_updates = 100;
+    std::int64_t max_rewinds = 10; ///< skips counted among them; then the run stops
+    /// How far back checkpoints must reach; 0: no rewinds are wanted.
+    std::int64_t reach_back() const
+    {
+        const bool rewinds =
+            on_nonfinite == AnomalyResponse::rewind || on_spike == AnomalyResponse::rewind;
+        return rewinds ? rewind_updates : 0;
+    }
+};
+
 struct EvalConfig {
     std::int64_t every_updates = 1000; ///< 0: never
     std::int64_t tokens = 10'000'000;
@@ -121,6 +145,7 @@ struct RunConfig {
     DataConfig data;
     ComputePrecision precision = ComputePrecision::fp32;
     CheckpointConfig checkpoint;
+    AnomalyConfig anomaly;
     EvalConfig eval;
     MetricsConfig metrics;
     TraceConfig trace;

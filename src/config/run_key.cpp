@@ -33,6 +33,8 @@ const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1
 const Names recompute_names{"none", "lean", "full"};
 const Names precision_names{"fp32", "fp64"};
 const Names device_names{"auto", "cpu"};
+const Names nonfinite_names{"stop", "skip", "rewind"};
+const Names spike_names{"stop", "skip", "rewind", "warn"};
 
 Names prores_names()
 {
@@ -47,6 +49,8 @@ constexpr std::string_view no_dualpipe =
     "holds the parameters twice and idles longer than zb-v in dense models; write zb-v";
 constexpr std::string_view no_bf16 =
     "is not in this version yet: this build computes in fp32 (and fp64, slowly, for checking)";
+constexpr std::string_view no_warning =
+    "would write numbers that are not finite into the weights; write stop, skip or rewind";
 constexpr std::string_view no_gpu = "is not in this version yet: this build computes on the CPU";
 
 /// `field`: a generic lambda from a RunConfig (const or not) to a reference.
@@ -290,6 +294,24 @@ std::vector<RunKey> running_keys()
         integer_key(
             "checkpoint", "keep_every", layout,
             [](auto& c) -> auto& { return c.checkpoint.keep_every; }, 0, many),
+        choice_key("anomaly", "on_nonfinite", layout,
+                   [](auto& c) -> auto& { return c.anomaly.on_nonfinite; }, nonfinite_names,
+                   {{"warn", no_warning}}),
+        real_key(
+            "anomaly", "loss_spike_sigma", layout,
+            [](auto& c) -> auto& { return c.anomaly.loss_spike_sigma; }, not_negative),
+        integer_key(
+            "anomaly", "spike_window", layout,
+            [](auto& c) -> auto& { return c.anomaly.spike_window; }, 2, 10'000),
+        choice_key(
+            "anomaly", "on_spike", layout, [](auto& c) -> auto& { return c.anomaly.on_spike; },
+            spike_names),
+        integer_key(
+            "anomaly", "rewind_updates", layout,
+            [](auto& c) -> auto& { return c.anomaly.rewind_updates; }, 1, many),
+        integer_key(
+            "anomaly", "max_rewinds", layout,
+            [](auto& c) -> auto& { return c.anomaly.max_rewinds; }, 0, 100'000),
         integer_key(
             "eval", "every_updates", layout, [](auto& c) -> auto& { return c.eval.every_updates; },
             0, many),
@@ -379,6 +401,11 @@ std::string_view name_of(Recompute recompute)
 std::string_view name_of(PipelineScheduleKind kind)
 {
     return pipeline_schedule_names.at(static_cast<std::size_t>(kind));
+}
+
+std::string_view name_of(AnomalyResponse response)
+{
+    return spike_names.at(static_cast<std::size_t>(response));
 }
 
 std::string_view name_of(ComputePrecision precision)

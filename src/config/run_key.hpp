@@ -43,5 +43,6 @@ std::string_view name_of(LearningRateKind kind);
 std::string_view name_of(PipelineScheduleKind kind);
 std::string_view name_of(Recompute recompute);
 std::string_view name_of(ComputePrecision precision);
+std::string_view name_of(AnomalyResponse response);
 
 } // namespace sluice

@@ -215,6 +215,14 @@ void check_trace(const RunConfig& config, const RunFile& file)
             where, "the last update that can be traced is " + text(config.run.updates));
 }
 
+void check_anomaly(const AnomalyConfig& anomaly, const RunFile& file)
+{
+    if (anomaly.on_spike != AnomalyResponse::warn && anomaly.loss_spike_sigma == 0.0)
+        throw usage_error("no spike is looked for with loss_spike_sigma = 0",
+                          file.where({"anomaly.on_spike", "anomaly.loss_spike_sigma"}),
+                          "write loss_spike_sigma = 7, or leave on_spike out");
+}
+
 } // namespace
 
 void settle_warmup_steps(RunConfig& config, const RunFile& file)
@@ -250,6 +258,7 @@ void validate(const RunConfig& config, const RunFile& file)
     check_learning_rate(config, file);
     check_pipeline(config, file);
     check_trace(config, file);
+    check_anomaly(config.anomaly, file);
     if (config.eval.tokens < config.batch.seq_len)
         throw usage_error("an evaluation on " + text(config.eval.tokens) +
                               " tokens is shorter than one sequence of " +

@@ -32,7 +32,7 @@ std::string readable(const std::vector<std::int32_t>& ids, const TokenFileInfo& 
 } // namespace
 
 std::vector<ListedSample> list_batch(const RunConfig& config, const TokenFile& file,
-                                     std::int64_t update)
+                                     std::int64_t batch_number)
 {
     check_vocabulary(file, config.model.vocab_size);
     const std::string& expected = config.data.train_checksum;
@@ -46,8 +46,8 @@ std::vector<ListedSample> list_batch(const RunConfig& config, const TokenFile& f
     const Shape shape{1, batch.seq_len};
     std::vector<ListedSample> samples;
     for (std::int64_t m = 0; m < batch.num_microbatches(); ++m) {
-        const std::uint64_t first =
-            first_sample_of_microbatch(update, m, batch.global_batch_size, batch.micro_batch_size);
+        const std::uint64_t first = first_sample_of_microbatch(
+            batch_number, m, batch.global_batch_size, batch.micro_batch_size);
         for (std::int64_t b = 0; b < batch.micro_batch_size; ++b) {
             ListedSample listed;
             listed.sample = first + static_cast<std::uint64_t>(b);

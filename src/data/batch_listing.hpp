@@ -18,9 +18,9 @@ struct ListedSample {
     std::vector<std::int32_t> inputs, targets; ///< [T] each
 };
 
-/// The samples of update `update` (>= 1), in micro-batch order. Throws UserError (data).
+/// The samples of batch `batch` (>= 1), in micro-batch order. Throws UserError (data).
 std::vector<ListedSample> list_batch(const RunConfig& config, const TokenFile& file,
-                                     std::int64_t update);
+                                     std::int64_t batch);
 
 /// {"update":N,"samples":[global index,...],"inputs":[[ids],...],"targets":[[ids],...]}
 std::string listing_json(std::int64_t update, const std::vector<ListedSample>& samples);

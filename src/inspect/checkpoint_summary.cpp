@@ -95,6 +95,10 @@ void print_json(const CheckpointReader& reader, const Summary& summary)
                                 {"parameters_digest", reader.parameters_digest()},
                                 {"alpha", reader.warmup().alphas},
                                 {"counter", reader.warmup().counters}};
+    if (progress.num_rewinds > 0) {
+        json["num_rewinds"] = progress.num_rewinds;
+        json["skipped_batches"] = progress.skipped.flat();
+    }
     for (const TensorSummary& tensor : summary.tensors)
         json["tensors"].push_back({{"path", tensor.path},
                                    {"shape", tensor.shape},
@@ -139,6 +143,9 @@ void print_summary(const CheckpointReader& reader, bool json, bool list_tensors)
     fmt::print("{}\n", reader.folder().string());
     fmt::print("  update {}   samples {}   tokens {}   seed {}\n", progress.update,
                progress.samples, progress.tokens, progress.seed);
+    if (progress.num_rewinds > 0)
+        fmt::print("  went back {} time(s), skipping batches {}\n", progress.num_rewinds,
+                   progress.skipped.text());
     fmt::print("  {} parameters in {} tensors, saved by {} stage(s)\n", summary.num_parameters,
                reader.arrays().size(), reader.num_stages());
     fmt::print("  parameters digest {}\n\n", reader.parameters_digest());

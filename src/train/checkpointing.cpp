@@ -185,7 +185,7 @@ std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, const Rep
                 stages.push_back(entry_from(entry));
             digest = finish_checkpoint(partial, final_folder, stages);
             prune_checkpoints(checkpoints, config.checkpoint.keep_last,
-                              config.checkpoint.keep_every);
+                              config.checkpoint.keep_every, config.anomaly.reach_back());
         });
     } catch (const UserError&) {
         if (transport.rank() == 0) {

@@ -13,6 +13,8 @@ struct FaultInjection {
     enum class Kind : std::uint8_t {
         none,
         nan_gradient,
+        nan_weight,      ///< it stays until weights are restored
+        garbled_targets, ///< the batch's targets are not what follows its inputs
         flip_activation,
         flip_gradient,
         flip_weight,
@@ -22,15 +24,31 @@ struct FaultInjection {
         slow  ///< the rank with the layer computes as slowly as three
     };
     Kind kind = Kind::none;
-    std::int64_t first_update = 0, last_update = 0; ///< counted from 1
+    /// Counted from 1. Faults belong to batches: update u meets the one on the batch it trains on,
+    /// which is batch u unless batches were skipped.
+    std::int64_t first_batch = 0, last_batch = 0;
     std::int64_t layer =
         0; ///< counted from 0; flips hit the message that enters this layer's stage
     int replica = 0;
 };
 
-/// Does what `fault` says in `update` where this rank, of `replica`, has the layer. To be called
-/// when any update begins.
-void inject(const FaultInjection& fault, std::int64_t update, int replica, Stage& stage,
+/// Does what `fault` says to batch `batch` where this rank, of `replica`, has the layer. To be
+/// called when any update begins.
+void inject(const FaultInjection& fault, std::int64_t batch, int replica, Stage& stage,
             Executor& executor, GradientExchange& exchange);
+
+/// Tokens as they are, but for the targets of garbled batches, which are others of the vocabulary.
+class FaultyTokens : public TokenSource {
+public:
+    FaultyTokens(TokenSource& tokens, const FaultInjection& fault, std::int64_t batch, int replica,
+                 std::int64_t vocab_size);
+    void inputs(std::int32_t microbatch, const TensorView& into) override;
+    void targets(std::int32_t microbatch, const TensorView& into) override;
+
+private:
+    TokenSource& tokens_;
+    bool garbled_;
+    std::int64_t vocab_size_;
+};
 
 } // namespace sluice

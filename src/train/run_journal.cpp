@@ -3,6 +3,8 @@
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "io/checkpoint.hpp"
+#include "io/sample_order.hpp"
+#include "src/config/run_key.hpp"
 #include "src/train/process_memory.hpp"
 
 #include <algorithm>
@@ -83,11 +85,20 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                        {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)}});
 }
 
+/// First and last global sample of a range of batches.
+std::vector<std::int64_t> RunJournal::samples_of(const BatchRange& batches) const
+{
+    const std::int64_t size = config_.batch.global_batch_size;
+    return {static_cast<std::int64_t>(first_sample_of_batch(batches.first, size)),
+            static_cast<std::int64_t>(first_sample_of_batch(batches.last + 1, size)) - 1};
+}
+
 void RunJournal::updated(const Update& update)
 {
     const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
     std::vector<MetricField> fields{
         {"update", update.number},
+        {"samples", samples_of({update.batch, update.batch})},
         {"loss", update.summary.loss},
         {"grad_norm", update.summary.grad_norm},
         {"lr", update.lr},
@@ -134,6 +145,48 @@ void RunJournal::traced(const WrittenTrace& written)
                                written.last_update, written.trace.string()));
     for (const std::string& line : written.table)
         progress_.note(line);
+}
+
+void RunJournal::met(const AnomalyVerdict& verdict)
+{
+    metrics_.write("anomaly",
+                   std::vector<MetricField>{{"update", verdict.update},
+                                            {"kind", std::string(name_of(verdict.anomaly.kind))},
+                                            {"response", std::string(name_of(verdict.response))},
+                                            {"loss", verdict.anomaly.loss},
+                                            {"samples", samples_of(verdict.batches)},
+                                            {"reason", verdict.anomaly.what}});
+    metrics_.sync();
+    if (verdict.response == AnomalyResponse::warn)
+        progress_.warn(fmt::format("update {}: {}", verdict.update, verdict.text));
+}
+
+void RunJournal::went_back(const AnomalyVerdict& verdict, std::int64_t completed_updates)
+{
+    metrics_.drop_after(completed_updates);
+    const auto& [first, last] = verdict.batches;
+    metrics_.write("rewind",
+                   std::vector<MetricField>{{"update", completed_updates},
+                                            {"from", verdict.update},
+                                            {"to", completed_updates},
+                                            {"kind", std::string(name_of(verdict.anomaly.kind))},
+                                            {"loss", verdict.anomaly.loss},
+                                            {"skipped_batches", std::vector{first, last}},
+                                            {"samples", samples_of(verdict.batches)},
+                                            {"num_rewinds", verdict.num_rewinds},
+                                            {"reason", verdict.anomaly.what}});
+    metrics_.sync();
+    write_status(folder_.status(), "running", completed_updates, "", 0);
+    const auto samples = samples_of(verdict.batches);
+    const std::string batches = first == last
+                                    ? fmt::format("batch {} is", first)
+                                    : fmt::format("batches {} to {} (samples {} to {}) are", first,
+                                                  last, samples.front(), samples.back());
+    const std::string place = verdict.response == AnomalyResponse::skip
+                                  ? "it is done again on the next batch"
+                                  : fmt::format("back to update {}", completed_updates);
+    progress_.warn(fmt::format("update {}: {}: {}; {} skipped from now on", verdict.update,
+                               verdict.text, place, batches));
 }
 
 void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)

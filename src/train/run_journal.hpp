@@ -6,6 +6,7 @@
 #include "pipeline/replicas.hpp"
 #include "src/config/run_config.hpp"
 #include "src/trace/run_tracer.hpp"
+#include "src/train/anomaly_guard.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_plan.hpp"
 #include "src/train/slow_ranks.hpp"
@@ -36,6 +37,7 @@ public:
 
     struct Update {
         std::int64_t number = 0; ///< counted from 1
+        std::int64_t batch = 0;  ///< it trained on, counted from 1
         UpdateSummary summary;
         double lr = 0.0;                ///< that the update used
         double seconds = 0.0;           ///< it took
@@ -48,6 +50,11 @@ public:
     /// `loss`: mean over `tokens`.
     void evaluated(std::int64_t update, double loss, std::int64_t tokens, double seconds);
     void traced(const WrittenTrace& written);
+    /// An anomaly that the run stops for, or warns of.
+    void met(const AnomalyVerdict& verdict);
+    /// The run has gone back to `completed_updates` for an anomaly. What the metrics say of later
+    /// updates is removed.
+    void went_back(const AnomalyVerdict& verdict, std::int64_t completed_updates);
     /// After `update`: a rank has become slow, or has recovered.
     void changed_pace(std::int64_t update, const SlowRank& rank);
     void saved(std::int64_t update, const std::string& parameters_digest, double seconds);
@@ -66,6 +73,8 @@ public:
     void sync() { metrics_.sync(); }
 
 private:
+    std::vector<std::int64_t> samples_of(const BatchRange& batches) const;
+
     const RunConfig& config_;
     const RunFolder& folder_;
     MetricsFile metrics_;

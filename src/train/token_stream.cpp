@@ -87,9 +87,9 @@ TokenStream::~TokenStream() = default;
 const TokenFileInfo& TokenStream::train_info() const { return parts_->train_file.info(); }
 bool TokenStream::has_validation() const { return parts_->evaluation.has_value(); }
 
-TokenSource& TokenStream::training(std::int64_t update, std::int64_t first_microbatch)
+TokenSource& TokenStream::training(std::int64_t batch, std::int64_t first_microbatch)
 {
-    parts_->training.start_at(first_sample_of_update(update, parts_->batch.global_batch_size),
+    parts_->training.start_at(first_sample_of_batch(batch, parts_->batch.global_batch_size),
                               first_microbatch);
     return parts_->training;
 }

@@ -23,9 +23,9 @@ public:
     const TokenFileInfo& train_info() const;
     bool has_validation() const;
 
-    /// The tokens of update `update` (counted from 1), micro-batch by micro-batch, from micro-batch
+    /// The tokens of batch `batch` (counted from 1), micro-batch by micro-batch, from micro-batch
     /// `first_microbatch` of the global batch on, which the source calls 0.
-    TokenSource& training(std::int64_t update, std::int64_t first_microbatch = 0);
+    TokenSource& training(std::int64_t batch, std::int64_t first_microbatch = 0);
     /// The validation windows in plain order, from micro-batch `first_microbatch` on.
     TokenSource& evaluation(std::int64_t first_microbatch = 0);
     /// Micro-batches of one evaluation: what eval.tokens and the validation file allow.

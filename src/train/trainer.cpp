@@ -46,6 +46,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
       exchange_(stage_, replicas_.peers(), verified(config)),
       reduction_(config.model, plan_.program, plan_.partition, replicas_, verified(config)),
       slow_ranks_(plan_.program, replicas_),
+      anomalies_(config.anomaly, config.batch.global_batch_size),
       all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
       norms_(static_cast<std::size_t>(config.model.num_layers))
 {
@@ -96,7 +97,7 @@ void Trainer::start(const ResumeRequest& resume)
     open_data();
     const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, replicas_.world());
     if (checkpoint)
-        restore(*checkpoint);
+        anomalies_.restore(restore(*checkpoint));
     else
         for (StageChunk& chunk : stage_.chunks())
             for (const Parameter& parameter : chunk.model->parameters())
@@ -107,6 +108,8 @@ void Trainer::start(const ResumeRequest& resume)
         stop_ = StopRequest(folder_.stop_file(), time_budget());
         journal_->started(completed_updates_, plan_, replicas_, checkpoint, changed_rounding_);
     });
+    if (!checkpoint && config_.anomaly.reach_back() > 0)
+        save(); // so that there is always something to go back to
 }
 
 TimeBudget Trainer::time_budget() const
@@ -121,15 +124,18 @@ TimeBudget Trainer::time_budget() const
     return {seconds_until_end(config_.run.time_limit_seconds), saved_bytes * 1e-8};
 }
 
-void Trainer::restore(const std::filesystem::path& folder)
+CheckpointProgress Trainer::restore(const std::filesystem::path& folder)
 {
+    CheckpointProgress progress;
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
         changed_rounding_ = refuse_changed_result(reader, config_);
         restore_stage(reader, stage_);
-        published_updates_ = completed_updates_ = reader.progress().update;
+        progress = reader.progress();
+        published_updates_ = completed_updates_ = progress.update;
         saved_update_ = completed_updates_;
     });
+    return progress;
 }
 
 ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
@@ -141,7 +147,10 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     while (completed_updates_ < last && !stopping) {
         if (tracer_)
             begin_trace();
-        stopping = run_update(fault).stop_requested;
+        const auto summary = run_update_or_go_back(fault);
+        if (!summary)
+            continue;
+        stopping = summary->stop_requested;
         if (due(config_.eval.every_updates, completed_updates_) ||
             (completed_updates_ == config_.run.updates && config_.eval.every_updates > 0))
             evaluate();
@@ -215,14 +224,16 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     if (recorder_ != nullptr)
         recorder_->begin_update(update);
     stage_.zero_gradients();
-    inject(fault, update, replicas_.index(), stage_, executor_, exchange_);
+    const std::int64_t batch = anomalies_.batch_of(update);
+    inject(fault, batch, replicas_.index(), stage_, executor_, exchange_);
     const bool measured =
         due(config_.metrics.activation_norm_every, update) && ran_last_microbatch();
     for (StageChunk& chunk : stage_.chunks())
         chunk.model->set_activation_norms(measured ? ActivationNorms::measured
                                                    : ActivationNorms::ignored);
-    executor_.run_update(tokens_->training(update, first_microbatch()),
-                         1.0 / static_cast<double>(tokens_per_update));
+    FaultyTokens tokens(tokens_->training(batch, first_microbatch()), fault, batch,
+                        replicas_.index(), config_.model.vocab_size);
+    executor_.run_update(tokens, 1.0 / static_cast<double>(tokens_per_update));
     enter(exchange_.active() ? Activity::replicas : Activity::optimizer);
     exchange_.finish();
     enter(Activity::optimizer);
@@ -233,6 +244,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
                                                      .stop_here = stop_.is_there(),
                                                      .recorder = recorder_},
                                                     tokens_per_update);
+    refuse_spike(summary.loss);
     const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
                                     completed_updates_);
     adamw_step(stage_, config_.optimizer, lr, summary.grad_norm, update);
@@ -247,6 +259,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     stage_.advance_gates();
     if (recorder_ != nullptr)
         recorder_->end_update();
+    anomalies_.accept(summary.loss);
     published_updates_ = completed_updates_ = update;
     if (RankActivity* activity = replicas_.world().activity())
         activity->finish_update(seconds_since(start));
@@ -261,6 +274,7 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
         digest = parameters_digest(stage_, replicas_.pipeline());
     if (journal_)
         journal_->updated({.number = completed_updates_,
+                           .batch = anomalies_.batch_of(completed_updates_),
                            .summary = summary,
                            .lr = lr,
                            .seconds = seconds,
@@ -325,10 +339,12 @@ void Trainer::evaluate()
 
 CheckpointProgress Trainer::progress() const
 {
-    return {.update = completed_updates_,
-            .samples = completed_updates_ * config_.batch.global_batch_size,
-            .tokens = completed_updates_ * config_.batch.tokens_per_update(),
-            .seed = config_.run.seed};
+    CheckpointProgress progress{.update = completed_updates_,
+                                .samples = completed_updates_ * config_.batch.global_batch_size,
+                                .tokens = completed_updates_ * config_.batch.tokens_per_update(),
+                                .seed = config_.run.seed};
+    anomalies_.save_into(progress);
+    return progress;
 }
 
 void Trainer::save()

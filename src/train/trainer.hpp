@@ -7,6 +7,7 @@
 #include "pipeline/transport/transport.hpp"
 #include "src/config/run_config.hpp"
 #include "src/trace/run_tracer.hpp"
+#include "src/train/anomaly_guard.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/fault_injection.hpp"
 #include "src/train/run_folder.hpp"
@@ -45,7 +46,11 @@ public:
 private:
     void open_data();
     TimeBudget time_budget() const;
-    void restore(const std::filesystem::path& folder);
+    CheckpointProgress restore(const std::filesystem::path& folder);
+    /// Nothing where an anomaly made the run go back (trainer_rewind.cpp).
+    std::optional<UpdateSummary> run_update_or_go_back(const FaultInjection& fault);
+    void go_back(const AnomalyVerdict& verdict);
+    void refuse_spike(double loss); ///< or warn of it, or find none
     UpdateSummary run_update(const FaultInjection& fault);
     ExitCode end(bool stopping);
     void begin_trace();
@@ -71,6 +76,7 @@ private:
     GradientExchange exchange_;
     UpdateReduction reduction_;
     SlowRanks slow_ranks_;
+    AnomalyGuard anomalies_;
     StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
     std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces

@@ -118,11 +118,12 @@ UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t
     check_exchange();
     check_weights();
     check_gates(outcome.completed_updates);
-    check_finite(outcome.stage);
+    const double loss = loss_sum() / static_cast<double>(tokens_per_update);
+    check_finite(outcome.stage, loss);
     double sum = 0.0;
     for (std::size_t i = 0; i < at_.counters; ++i)
         sum += values_[i];
-    return {.loss = loss_sum() / static_cast<double>(tokens_per_update),
+    return {.loss = loss,
             .grad_norm = std::sqrt(sum),
             .stop_requested = values_[at_.stop] > 0.0,
             .compute_seconds = std::span(values_).subspan(at_.compute)};
@@ -216,19 +217,21 @@ void UpdateReduction::check_weights() const
     }
 }
 
-void UpdateReduction::check_finite(Stage& stage)
+void UpdateReduction::check_finite(Stage& stage, double loss)
 {
-    if (!std::isfinite(loss_sum()))
-        throw UpdateRefused("the loss is not finite (" + std::to_string(loss_sum()) +
-                            "); no weight was changed");
+    const auto refuse = [&](const std::string& what) {
+        throw AnomalousUpdate({AnomalyKind::not_finite, what + "; no weight was changed", loss});
+    };
+    if (!std::isfinite(loss))
+        refuse("the loss is not finite (" + std::to_string(loss) + ")");
     // Backward runs from the head to the embedding: the last bad parameter is nearest the cause.
     for (std::size_t i = at_.counters; i-- > 0;) {
         if (std::isfinite(values_[i]))
             continue;
         const ParameterSpec& parameter = parameters_[i / num_replicas_];
         const int replica = replica_with_bad_gradient(stage, i / num_replicas_);
-        throw UpdateRefused("the gradient of " + parameter.name + " is not finite (" +
-                            stage_of_parameter(parameter, replica) + "); no weight was changed");
+        refuse("the gradient of " + parameter.name + " is not finite (" +
+               stage_of_parameter(parameter, replica) + ")");
     }
 }
 

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sluice {
@@ -27,6 +28,28 @@ namespace sluice {
 class UpdateRefused : public InvariantError {
 public:
     using InvariantError::InvariantError;
+};
+
+enum class AnomalyKind : std::uint8_t { not_finite, loss_spike };
+
+/// What the numbers of an update's batch came to, where that is out of bounds.
+struct Anomaly {
+    AnomalyKind kind = AnomalyKind::not_finite;
+    std::string what;
+    double loss = 0.0; ///< mean over the global batch
+};
+
+/// An update refused for the numbers in it: another batch may do better.
+class AnomalousUpdate : public UpdateRefused {
+public:
+    explicit AnomalousUpdate(Anomaly anomaly)
+        : UpdateRefused(anomaly.what), anomaly_(std::move(anomaly))
+    {
+    }
+    const Anomaly& anomaly() const { return anomaly_; }
+
+private:
+    Anomaly anomaly_;
 };
 
 struct UpdateSummary {
@@ -56,9 +79,9 @@ public:
                     VerifyTransfers verify);
 
     /// Collective over all ranks. Throws UpdateRefused, the same on every rank and before any
-    /// weight has changed, when a gradient is not finite, a counter is out of step, a message
-    /// arrived changed or replicas differ in their weights; the text names replica, rank, stage
-    /// and layer.
+    /// weight has changed, when a counter is out of step, a message arrived changed or replicas
+    /// differ in their weights, and AnomalousUpdate when the loss or a gradient is not finite; the
+    /// text names replica, rank, stage and layer.
     UpdateSummary reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update);
 
 private:
@@ -73,7 +96,7 @@ private:
     void check_transfers() const;
     void check_exchange() const;
     void check_weights() const;
-    void check_finite(Stage& stage);
+    void check_finite(Stage& stage, double loss);
     int replica_with_bad_gradient(Stage& stage, std::size_t parameter);
     double loss_sum() const;
     std::string rank_of_chunk(std::size_t chunk, int replica) const;

@@ -19,12 +19,13 @@ void make_checkpoint(const fs::path& checkpoints, std::int64_t update)
     write_file_durably(folder / "checkpoint.h5", "");
 }
 
-std::vector<std::string> kept(std::int64_t keep_last, std::int64_t keep_every)
+std::vector<std::string> kept(std::int64_t keep_last, std::int64_t keep_every,
+                              std::int64_t rewind_updates = 0)
 {
     ScratchFolder scratch;
     for (const std::int64_t update : {10, 20, 30, 40, 50, 60})
         make_checkpoint(scratch.path(), update);
-    const auto deleted = prune_checkpoints(scratch.path(), keep_last, keep_every);
+    const auto deleted = prune_checkpoints(scratch.path(), keep_last, keep_every, rewind_updates);
     std::vector<std::string> names;
     for (const fs::path& folder : list_checkpoints(scratch.path()))
         names.push_back(folder.filename().string().substr(12));
@@ -47,6 +48,28 @@ BOOST_AUTO_TEST_CASE(the_two_rules)
     BOOST_TEST((kept(2, 30) == Names{"030", "050", "060"}));
     BOOST_TEST((kept(1, 20) == Names{"020", "040", "060"}));
     BOOST_TEST((kept(100, 0).size() == 6u));
+}
+
+BOOST_AUTO_TEST_CASE(one_is_kept_that_a_rewind_can_go_back_to)
+{
+    // The next update is 61: going back 1 from there is 60, 11 is 50, 12 is 49.
+    BOOST_TEST((kept(1, 0, 1) == Names{"060"}));
+    BOOST_TEST((kept(1, 0, 11) == Names{"050", "060"}));
+    BOOST_TEST((kept(1, 0, 12) == Names{"040", "060"}));
+    BOOST_TEST((kept(2, 30, 25) == Names{"030", "050", "060"}));
+    BOOST_TEST((kept(1, 0, 1000) == Names{"060"}));
+}
+
+BOOST_AUTO_TEST_CASE(a_history_that_was_left_is_deleted)
+{
+    ScratchFolder scratch;
+    for (const std::int64_t update : {0, 10, 20, 30})
+        make_checkpoint(scratch.path(), update);
+    BOOST_TEST(delete_checkpoints_after(scratch.path(), 10).size() == 2u);
+    const auto left = list_checkpoints(scratch.path());
+    BOOST_TEST_REQUIRE(left.size() == 2u);
+    BOOST_TEST(update_of_checkpoint(left[0]) == 0);
+    BOOST_TEST(update_of_checkpoint(left[1]) == 10);
 }
 
 BOOST_AUTO_TEST_CASE(only_finished_checkpoints_are_listed_in_order_of_updates)

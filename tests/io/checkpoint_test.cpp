@@ -188,4 +188,39 @@ BOOST_AUTO_TEST_CASE(a_deep_model)
     BOOST_TEST(reader.arrays().size() == 2709u);
 }
 
+BOOST_AUTO_TEST_CASE(what_anomalies_left_behind_comes_back_and_is_absent_without)
+{
+    ScratchFolder scratch;
+    ExampleModel model(3, 7), plain(3, 8);
+    const fs::path partial = scratch.path() / partial_folder_name(7);
+    std::vector<ManifestEntry> entries;
+    CheckpointProgress progress;
+    for (int stage = 0; stage < 2; ++stage) {
+        StageContents contents = model.contents(stage, 2);
+        contents.progress.skipped.skip_updates(3, 5);
+        contents.progress.skipped.skip_updates(6, 6);
+        contents.progress.num_rewinds = 2;
+        contents.progress.recent_losses = {2.5, 1.0 / 3.0};
+        progress = contents.progress;
+        entries.push_back(write_stage_file(partial, stage, 2, contents));
+    }
+    const fs::path folder = scratch.path() / checkpoint_folder_name(7);
+    finish_checkpoint(partial, folder, entries);
+    const CheckpointReader reader(folder);
+    BOOST_TEST(reader.progress().skipped.text() == "3-5, 9");
+    BOOST_TEST((reader.progress().skipped == progress.skipped));
+    BOOST_TEST(reader.progress().num_rewinds == 2);
+    BOOST_TEST(reader.progress().recent_losses == progress.recent_losses,
+               boost::test_tools::per_element());
+    BOOST_TEST(reader.verify().empty());
+
+    const CheckpointReader without(save(plain, scratch.path(), 2));
+    BOOST_TEST(without.progress().skipped.empty());
+    BOOST_TEST(without.progress().num_rewinds == 0);
+    BOOST_TEST(without.progress().recent_losses.empty());
+    const Hdf5Reader index(without.folder() / "checkpoint.h5");
+    BOOST_TEST(!index.exists("/progress/skipped_batches"));
+    BOOST_TEST(!index.attribute("/progress", "num_rewinds").has_value());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

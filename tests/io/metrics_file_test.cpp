@@ -47,11 +47,24 @@ BOOST_AUTO_TEST_CASE(one_line_with_every_kind_of_value)
                                                   {"text", std::string("a \"b\"\n\xff")},
                                                   {"flag", true},
                                                   {"alpha", std::vector<double>{0.5, 1.0}},
-                                                  {"none", std::vector<double>{}}});
+                                                  {"none", std::vector<double>{}},
+                                                  {"samples", std::vector<std::int64_t>{7, 9}}});
     BOOST_TEST(read_file(path) ==
                "{\"event\":\"update\",\"update\":3,\"third\":0.33333333333333331,\"one\":1.0,"
                "\"tiny\":4.9406564584124654e-324,\"text\":\"a \\\"b\\\"\\n\xef\xbf\xbd\","
-               "\"flag\":true,\"alpha\":[0.5,1.0],\"none\":[]}\n");
+               "\"flag\":true,\"alpha\":[0.5,1.0],\"none\":[],\"samples\":[7,9]}\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_goes_back_drops_the_lines_behind)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    for (const std::int64_t update : {1, 2, 3, 4})
+        write_update(file, update);
+    file.drop_after(2);
+    write_update(file, 3);
+    BOOST_TEST(read_file(path) == update_line(1) + update_line(2) + update_line(3));
 }
 
 BOOST_AUTO_TEST_CASE(what_json_has_no_number_for_is_null_and_named)

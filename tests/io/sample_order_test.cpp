@@ -55,12 +55,12 @@ BOOST_AUTO_TEST_CASE(windows_share_one_token_with_the_next)
 
 BOOST_AUTO_TEST_CASE(updates_take_their_samples_in_a_row)
 {
-    BOOST_TEST(first_sample_of_update(1, 10) == 0u);
-    BOOST_TEST(first_sample_of_update(4, 10) == 30u);
+    BOOST_TEST(first_sample_of_batch(1, 10) == 0u);
+    BOOST_TEST(first_sample_of_batch(4, 10) == 30u);
     BOOST_TEST(first_sample_of_microbatch(4, 0, 10, 2) == 30u);
     BOOST_TEST(first_sample_of_microbatch(4, 4, 10, 2) == 38u);
     // Beyond 32 bits: 2^24 updates of 2^12 sequences.
-    BOOST_TEST(first_sample_of_update((1 << 24) + 1, 1 << 12) == std::uint64_t{1} << 36);
+    BOOST_TEST(first_sample_of_batch((1 << 24) + 1, 1 << 12) == std::uint64_t{1} << 36);
 }
 
 BOOST_AUTO_TEST_CASE(every_epoch_has_every_window_once)

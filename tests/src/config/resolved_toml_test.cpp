@@ -26,7 +26,10 @@ std::string fields(const RunConfig& c)
         << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
         << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
         << c.run.hang_seconds;
-    out << '|' << c.run.time_limit_seconds;
+    out << '|' << c.run.time_limit_seconds << '|' << name_of(c.anomaly.on_nonfinite) << '|'
+        << c.anomaly.loss_spike_sigma << '|' << c.anomaly.spike_window << '|'
+        << name_of(c.anomaly.on_spike) << '|' << c.anomaly.rewind_updates << '|'
+        << c.anomaly.max_rewinds;
     return out.str();
 }
 
@@ -68,6 +71,12 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "checkpoint.every_updates=7",
                                        "checkpoint.keep_last=5",
                                        "checkpoint.keep_every=14",
+                                       "anomaly.on_nonfinite=skip",
+                                       "anomaly.loss_spike_sigma=6.5",
+                                       "anomaly.spike_window=50",
+                                       "anomaly.on_spike=rewind",
+                                       "anomaly.rewind_updates=20",
+                                       "anomaly.max_rewinds=3",
                                        "eval.every_updates=9",
                                        "eval.tokens=1234",
                                        "metrics.activation_norm_every=6",

@@ -82,6 +82,18 @@ BOOST_AUTO_TEST_CASE(missing_keys_are_named_with_a_way_out)
     check_mentions(without("train = \"tokens.h5\"\n"), {"data.train is missing", "data prepare"});
 }
 
+BOOST_AUTO_TEST_CASE(an_answer_to_spikes_needs_them_looked_for)
+{
+    check_mentions(message_of(small_run + "[anomaly]\non_spike = \"rewind\"\n"),
+                   {"no spike is looked for", "loss_spike_sigma = 7"});
+    check_mentions(message_of(small_run + "[anomaly]\non_nonfinite = \"warn\"\n"),
+                   {"write stop, skip or rewind"});
+    BOOST_TEST(
+        small({"anomaly.on_spike=rewind", "anomaly.loss_spike_sigma=7"}).anomaly.reach_back() ==
+        100);
+    BOOST_TEST(small({"anomaly.on_nonfinite=skip"}).anomaly.reach_back() == 0);
+}
+
 BOOST_AUTO_TEST_CASE(limits_themselves_are_possible)
 {
     BOOST_TEST(small({"lr_schedule.warmup_steps=900"}).lr_schedule.warmup_steps == 900);

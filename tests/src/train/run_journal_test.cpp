@@ -49,6 +49,7 @@ const std::vector<double> alphas{1.0, 0.5};
 RunJournal::Update update_of(std::int64_t number, const std::string& digest)
 {
     return {.number = number,
+            .batch = number + 4,
             .summary = {.loss = 2.5, .grad_norm = 0.75},
             .lr = 0.25,
             .seconds = 0.5,
@@ -70,10 +71,10 @@ BOOST_AUTO_TEST_CASE(an_update_is_one_line_and_has_a_digest_only_where_asked)
     const auto lines = run.metrics();
     BOOST_TEST_REQUIRE(lines.size() == 3u);
     const std::string rest = R"("loss":2.5,"grad_norm":0.75,"lr":0.25,)";
-    BOOST_TEST(lines[0] == R"({"event":"update","update":1,)" + rest +
+    BOOST_TEST(lines[0] == R"({"event":"update","update":1,"samples":[8,9],)" + rest +
                                R"("tokens":16,"seconds":0.5,"tokens_per_second":32.0,)"
                                R"("alpha":[1.0,0.5]})");
-    BOOST_TEST(lines[1] == R"({"event":"update","update":2,)" + rest +
+    BOOST_TEST(lines[1] == R"({"event":"update","update":2,"samples":[10,11],)" + rest +
                                R"("tokens":32,"seconds":0.5,"tokens_per_second":32.0,)"
                                R"("alpha":[1.0,0.5],"parameters_digest":"abc"})");
     BOOST_TEST(lines[2] == R"({"event":"activation_norm","update":2,"rms":[1.5,2.5]})");
