@@ -1,6 +1,7 @@
 #include "src/config/config_value.hpp"
 
 #include "core/error.hpp"
+#include "src/config/checked_toml.hpp"
 #include "src/config/nearest_name.hpp"
 
 #include <array>
@@ -8,7 +9,6 @@
 #include <cmath>
 #include <limits>
 #include <sstream>
-#include <toml++/toml.h>
 
 namespace sluice {
 

@@ -8,11 +8,12 @@
 
 #include <cmath>
 #include <fstream>
-#include <iterator>
 
 namespace sluice {
 
 namespace {
+
+constexpr std::size_t most_run_file_bytes = std::size_t{1} << 20;
 
 /// T and T L are two ways to say one thing. A --set replaces what the file says; both in one place
 /// contradict each other.
@@ -81,7 +82,13 @@ RunConfig load_run_config(const std::filesystem::path& path,
         throw usage_error("the run file is a folder", path.string(),
                           "name a file, like recipes/demo.toml");
     std::ifstream stream(path, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    std::string text(most_run_file_bytes + 1, '\0');
+    stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(stream.gcount()));
+    if (text.size() > most_run_file_bytes)
+        throw usage_error("the run file has more than " + std::to_string(most_run_file_bytes) +
+                              " bytes",
+                          path.string(), "name a run file, like recipes/demo.toml");
     if (!stream.is_open() || stream.bad())
         throw usage_error("cannot read the run file", path.string(),
                           "name a readable file, like recipes/demo.toml");

@@ -1,10 +1,11 @@
 #include "src/config/run_file.hpp"
 
 #include "core/error.hpp"
+#include "src/config/checked_toml.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/config/run_key.hpp"
 
-#include <toml++/toml.h>
+#include <algorithm>
 
 namespace sluice {
 
@@ -77,10 +78,43 @@ void require_key(const std::string& section, const std::string& name, const std:
                               "]: " + listed(key_names(section)));
 }
 
+/// Deeper than any key of ours, and far from what the parser's recursion can bear.
+constexpr std::ptrdiff_t most_dots = 100;
+
+/// Names in "a.b.c" on one line, at most; dots without a name between them are decoration.
+std::ptrdiff_t num_dots(std::string_view line)
+{
+    std::ptrdiff_t count = 0;
+    char before = '\0';
+    for (const char c : line) {
+        count += c == '.' && before != '.' ? 1 : 0;
+        before = c == ' ' || c == '\t' ? before : c;
+    }
+    return count;
+}
+
+void refuse_deep_keys(std::string_view text, const std::string& source)
+{
+    for (int number = 1; !text.empty(); ++number) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        if (num_dots(line) > most_dots)
+            throw usage_error("more than " + std::to_string(most_dots) + " dots",
+                              source + ":" + std::to_string(number),
+                              "keys here have a section and a name: section.name");
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
+    }
+}
+
 toml::table parsed(std::string_view text, const std::string& source)
 {
+    refuse_deep_keys(text, source);
     try {
         return toml::parse(text, std::string_view(source));
+    } catch (const TomlAssertion& error) {
+        throw usage_error("not valid TOML: the parser gave up (" + std::string(error.what()) + ")",
+                          source,
+                          "look for brackets and keys that are wrong (https://toml.io has the "
+                          "rules)");
     } catch (const toml::parse_error& error) {
         throw usage_error("not valid TOML: " + std::string(error.description()),
                           at_line(source, error.source()),
@@ -111,6 +145,8 @@ std::string trimmed(std::string_view text)
 /// A TOML value, or the text itself where it is none: 1f1b, tokens.h5, 7,5.
 ConfigPayload override_payload(const std::string& text)
 {
+    if (num_dots(text) > most_dots)
+        return text;
     try {
         const toml::table table = toml::parse("value = " + text);
         const toml::node* node = table.get("value");
@@ -119,6 +155,8 @@ ConfigPayload override_payload(const std::string& text)
             return payload_of(*node);
     } catch (const toml::parse_error&) {
         // A bare word.
+    } catch (const TomlAssertion&) {
+        // Perhaps a bare word, certainly no TOML.
     }
     return text;
 }
