@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "io/hdf5_file.hpp"
+#include "io/trial_reading.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::uint64_t max_manifest_bytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t max_manifest_bytes = std::uint64_t{1} << 28;
+constexpr std::uint64_t max_index_bytes = std::uint64_t{1} << 28;
 constexpr const char* use_another =
     "use another checkpoint (--resume auto takes the newest whole one)";
 
@@ -31,6 +33,9 @@ Manifest read_manifest(const fs::path& folder)
         throw data_error("not a finished checkpoint: it has no " + std::string(manifest_name),
                          folder.string(),
                          "choose a folder like checkpoints/" + checkpoint_folder_name(1000));
+    if (fs::symlink_status(path, error).type() != fs::file_type::regular) // a pipe would not end
+        throw data_error(path.string() + ": is not a regular file of this folder", folder.string(),
+                         use_another);
     return parse_manifest(read_file(path, max_manifest_bytes), path.string());
 }
 
@@ -98,22 +103,15 @@ const CheckpointReader::Files::Index& CheckpointReader::Files::loaded_index()
     return *index;
 }
 
-CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
+/// What of it HDF5 reads.
+CheckpointReader::Files::Index CheckpointReader::Files::index_in(const Hdf5Reader& file) const
 {
-    const ManifestEntry& entry = manifest.files.front();
-    const fs::path path = folder / entry.file;
-    const std::string image = read_file(path, entry.size_bytes);
-    const auto bytes = std::as_bytes(std::span(image));
-    if (checksum_of(bytes) != entry.checksum)
-        throw data_error("the file is damaged: its checksum is not that of the manifest",
-                         path.string(), use_another);
-    const Hdf5Reader file(bytes, path.string());
     Index found;
     found.progress = {.update = file.int64_attribute("/progress", "update"),
                       .samples = file.int64_attribute("/progress", "samples"),
                       .tokens = file.int64_attribute("/progress", "tokens"),
                       .seed = file.uint64_attribute("/progress", "seed")};
-    read_anomalies(file, path.string(), found.progress);
+    read_anomalies(file, (folder / index_name).string(), found.progress);
     found.config_toml = file.read_text("/config");
     const auto num_layers = static_cast<std::uint64_t>(manifest.num_layers);
     found.warmup.counters = file.read_vector<std::int64_t>("/warmup/counter", num_layers);
@@ -121,7 +119,26 @@ CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
     if (found.warmup.counters.size() != num_layers || found.warmup.alphas.size() != num_layers)
         throw data_error("/warmup does not have one entry for each of the " +
                              std::to_string(num_layers) + " layers",
+                         (folder / index_name).string(), use_another);
+    return found;
+}
+
+CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
+{
+    const ManifestEntry& entry = manifest.files.front();
+    const fs::path path = folder / entry.file;
+    if (entry.size_bytes > max_index_bytes)
+        throw data_error("has " + std::to_string(entry.size_bytes) + " bytes, far too many",
                          path.string(), use_another);
+    std::vector<std::byte> image(static_cast<std::size_t>(entry.size_bytes));
+    const std::size_t got = DamageableFile(path).read(0, image);
+    const auto bytes = std::span(image).first(got);
+    if (checksum_of(bytes) != entry.checksum)
+        throw data_error("the file is damaged: its checksum is not that of the manifest",
+                         path.string(), use_another);
+    const auto read = [&] { return index_in(Hdf5Reader(bytes, path.string())); };
+    read_on_trial(path.string(), "HDF5", read);
+    Index found = read();
     if (found.progress.update != manifest.update)
         throw data_error("is of update " + std::to_string(found.progress.update) +
                              ", the manifest of update " + std::to_string(manifest.update),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "io/checkpoint_manifest.hpp"
+#include "io/hdf5_file.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +29,7 @@ struct CheckpointReader::Files {
     std::optional<Index> index;
 
     const Index& loaded_index();
+    Index index_in(const Hdf5Reader& file) const;
     Index read_index() const; ///< from the disk; throws UserError (data)
 };
 

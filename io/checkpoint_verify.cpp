@@ -2,6 +2,7 @@
 #include "core/error.hpp"
 #include "io/checkpoint_reader_files.hpp"
 #include "io/hdf5_file.hpp"
+#include "io/trial_reading.hpp"
 
 #include <algorithm>
 
@@ -96,6 +97,7 @@ void verify_stage(const fs::path& path, const ManifestEntry& entry, const Arrays
                                ": the file is damaged outside its tensors (checksum)");
         return; // HDF5 opens whole files only
     }
+    read_on_trial(path.string(), "HDF5", [&] { tree_problem(path, arrays); });
     const std::string problem = tree_problem(path, arrays);
     if (!problem.empty())
         problems.push_back(path.string() + ": " + problem);

@@ -101,10 +101,19 @@ Id Hdf5Reader::State::open_dataset(std::string_view path) const
 
 Hdf5DatasetInfo Hdf5Reader::State::info(hid_t dataset, std::string_view path) const
 {
+    // Raw data in other files (external, virtual) would let a file show what is not in it. Asked
+    // first: HDF5 opens the files behind a virtual dataset to tell its extents.
+    const Id properties(H5Dget_create_plist(dataset), H5Pclose);
+    if (!properties.valid())
+        throw damaged(path, "has a damaged header: " + hdf5::take_reason());
+    const H5D_layout_t layout = H5Pget_layout(properties.get());
+    if ((layout != H5D_CONTIGUOUS && layout != H5D_COMPACT) ||
+        H5Pget_external_count(properties.get()) != 0)
+        throw damaged(path, "is not stored contiguously in this file");
+
     const Id type(H5Dget_type(dataset), H5Tclose);
     const Id space(H5Dget_space(dataset), H5Sclose);
-    const Id properties(H5Dget_create_plist(dataset), H5Pclose);
-    if (!type.valid() || !space.valid() || !properties.valid())
+    if (!type.valid() || !space.valid())
         throw damaged(path, "has a damaged header: " + hdf5::take_reason());
     const auto element_type = type_of(type.get());
     if (!element_type)
@@ -112,12 +121,6 @@ Hdf5DatasetInfo Hdf5Reader::State::info(hid_t dataset, std::string_view path) co
     const H5S_class_t kind = H5Sget_simple_extent_type(space.get());
     if (kind != H5S_SCALAR && kind != H5S_SIMPLE)
         throw damaged(path, "has no extents");
-    // Raw data in other files (external, virtual) would let a file show what is not in it.
-    const H5D_layout_t layout = H5Pget_layout(properties.get());
-    if ((layout != H5D_CONTIGUOUS && layout != H5D_COMPACT) ||
-        H5Pget_external_count(properties.get()) != 0)
-        throw damaged(path, "is not stored contiguously in this file");
-
     Hdf5DatasetInfo found{.type = *element_type, .extents = {}, .file_offset = {}, .num_bytes = 0};
     const int rank = H5Sget_simple_extent_ndims(space.get());
     std::vector<hsize_t> extents(static_cast<std::size_t>(std::max(rank, 0)));

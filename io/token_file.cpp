@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "io/hdf5_file.hpp"
+#include "io/trial_reading.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -44,7 +45,8 @@ public:
         if (std::filesystem::is_directory(path))
             throw data_error("this is a folder", path.string(),
                              "give a file that `sluice data prepare` wrote");
-        const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        // O_NONBLOCK: a pipe has no end to wait for; it is refused as an empty file.
+        const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat status {};
         if (fd < 0 || ::fstat(fd, &status) != 0) {
             const int error = errno;
@@ -135,12 +137,27 @@ struct TokenFile::Map {
     {
         if (file.bytes().empty())
             throw damaged(path, "it is empty");
-        const Hdf5Reader hdf5(path);
+        const auto read = [&] { read_contents(Hdf5Reader(path)); };
+        read_on_trial(path.string(), "HDF5", read);
+        read();
+        if (info.num_tokens == 0)
+            throw damaged(path, "it holds no tokens");
+        if (info.vocab_size >= std::uint32_t{1} << 31 || info.end_token >= info.vocab_size)
+            throw damaged(path, "vocab_size " + std::to_string(info.vocab_size) +
+                                    " and end_token " + std::to_string(info.end_token) +
+                                    " do not fit each other");
+    }
+
+    /// What HDF5 knows of the file: what it says of itself, and where its datasets lie.
+    void read_contents(const Hdf5Reader& hdf5)
+    {
         check_format(hdf5, path);
         for (const char* dataset : {"/tokens", "/document_offsets"})
             if (const std::string why = missing_part(hdf5, dataset); !why.empty())
                 throw damaged(path, why);
         info = read_info(hdf5);
+        if (info.num_documents == ~std::uint64_t{0}) // one more offset than documents
+            throw damaged(path, "/document_offsets cannot be longer than num_documents = 2^64-1");
         tokens = bytes_of(hdf5.dataset("/tokens"), info.num_tokens, "/tokens");
         offsets = bytes_of(hdf5.dataset("/document_offsets"), info.num_documents + 1,
                            "/document_offsets");
@@ -151,12 +168,6 @@ struct TokenFile::Map {
         if (hdf5.dataset("/document_offsets").type != Hdf5Type::u64)
             throw damaged(path, "/document_offsets is not u64");
         info.dtype = type == Hdf5Type::u16 ? DType::u16 : DType::u32;
-        if (info.num_tokens == 0)
-            throw damaged(path, "it holds no tokens");
-        if (info.vocab_size >= std::uint32_t{1} << 31 || info.end_token >= info.vocab_size)
-            throw damaged(path, "vocab_size " + std::to_string(info.vocab_size) +
-                                    " and end_token " + std::to_string(info.end_token) +
-                                    " do not fit each other");
     }
 
     /// The dataset's bytes in the map.

@@ -3,6 +3,8 @@
 #include "core/checksum.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "io/sentencepiece_check.hpp"
+#include "io/trial_reading.hpp"
 
 #include <filesystem>
 #include <sentencepiece_processor.h>
@@ -10,6 +12,8 @@
 namespace sluice {
 
 namespace {
+
+constexpr std::uint64_t most_model_bytes = std::uint64_t{1} << 28;
 
 class ByteTokenizer final : public Tokenizer {
 public:
@@ -40,7 +44,10 @@ class SentencePieceTokenizer final : public Tokenizer {
 public:
     explicit SentencePieceTokenizer(const std::string& model_file)
     {
-        const std::string model = read_file(model_file);
+        const std::string model = read_file(model_file, most_model_bytes);
+        if (const std::string problem = problem_with_normalisation(model); !problem.empty())
+            throw data_error("it is not a SentencePiece model: " + problem, model_file,
+                             "give the .model file that spm_train writes, or --tokenizer bytes");
         if (model.empty() || !processor_.LoadFromSerializedProto(model).ok())
             throw data_error("it is not a SentencePiece model", model_file,
                              "give the .model file that spm_train writes, or --tokenizer bytes");
@@ -55,8 +62,8 @@ public:
     void encode(std::string_view text, std::vector<std::uint32_t>& out) const override
     {
         std::vector<int> ids;
-        const auto status = processor_.Encode({text.data(), text.size()}, &ids);
-        SLUICE_CHECK(status.ok(), status.ToString());
+        if (const auto status = processor_.Encode({text.data(), text.size()}, &ids); !status.ok())
+            throw unusable(status.ToString());
         out.insert(out.end(), ids.begin(), ids.end());
     }
 
@@ -70,8 +77,8 @@ public:
                 pieces.push_back(static_cast<int>(id));
         }
         std::string text;
-        const auto status = processor_.Decode(pieces, &text);
-        SLUICE_CHECK(status.ok(), status.ToString());
+        if (const auto status = processor_.Decode(pieces, &text); !status.ok())
+            throw unusable(status.ToString());
         return text;
     }
 
@@ -86,6 +93,12 @@ public:
     std::string description() const override { return description_; }
 
 private:
+    UserError unusable(const std::string& status) const
+    {
+        return data_error("the SentencePiece model cannot be used: " + status, description_,
+                          "give a model that spm_train wrote, or --tokenizer bytes");
+    }
+
     sentencepiece::SentencePieceProcessor processor_;
     std::string description_;
 };
@@ -96,7 +109,15 @@ std::unique_ptr<Tokenizer> make_byte_tokenizer() { return std::make_unique<ByteT
 
 std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(const std::string& model_file)
 {
-    return std::make_unique<SentencePieceTokenizer>(model_file);
+    const auto load = [&] { return std::make_unique<SentencePieceTokenizer>(model_file); };
+    // Some models end the process when they are loaded or first used, not with an error.
+    read_on_trial(model_file, "SentencePiece", [&] {
+        std::vector<std::uint32_t> ids;
+        const auto tokenizer = load();
+        tokenizer->encode("The gate opens: \xC3\xBC\n", ids);
+        tokenizer->decode(ids);
+    });
+    return load();
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name)

@@ -211,6 +211,12 @@ BOOST_AUTO_TEST_CASE(folders_that_are_no_checkpoints)
     BOOST_TEST(contains(first_problem(scratch.path()), "not whole JSON"));
     overwrite(scratch.path() / "manifest.json", "[]");
     BOOST_TEST(contains(first_problem(scratch.path()), "lacks \"format\""));
+    fs::rename(scratch.path() / "manifest.json", scratch.path() / "elsewhere.json");
+    fs::create_symlink("elsewhere.json", scratch.path() / "manifest.json");
+    BOOST_TEST(contains(first_problem(scratch.path()), "not a regular file of this folder"));
+    fs::remove(scratch.path() / "manifest.json");
+    ::mkfifo((scratch.path() / "manifest.json").c_str(), 0600); // would be waited for
+    BOOST_TEST(contains(first_problem(scratch.path()), "not a regular file of this folder"));
 }
 
 // The limit on file sizes stands for a disk that fills up at every possible instant.

@@ -164,6 +164,12 @@ BOOST_AUTO_TEST_CASE(refuses_files_whose_parts_do_not_fit)
     refused([](Parts& p) { p.num_tokens = 6; }, {"/tokens", "6"});
     refused([](Parts& p) { p.num_documents = 2; }, {"/document_offsets", "3"});
     refused([](Parts& p) { p.num_documents = ~std::uint64_t{0}; }, {"/document_offsets"});
+    refused(
+        [](Parts& p) { // one more offset than documents is none at all
+            p.num_documents = ~std::uint64_t{0};
+            p.offsets.clear();
+        },
+        {"/document_offsets"});
     refused([](Parts& p) { p.end_token = 10; }, {"end_token 10"});
     refused([](Parts& p) { p.vocab_size = 0; }, {"vocab_size 0"});
     refused([](Parts& p) { p.vocab_size = std::uint64_t{1} << 40; }, {"vocab_size"});
