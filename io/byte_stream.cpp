@@ -14,7 +14,7 @@
 namespace sluice {
 
 namespace {
-constexpr std::size_t buffer_bytes = std::size_t{1} << 18;
+constexpr std::size_t buffer_bytes = std::size_t{1} << 16; // most files are small
 constexpr int gzip_window_bits = 15 + 16; // the largest window; a gzip wrapper is required
 } // namespace
 

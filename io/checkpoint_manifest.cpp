@@ -12,7 +12,9 @@ namespace sluice {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+/// For writing. Not for reading: every key it adds is searched for among all before.
+using OrderedJson = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr std::string_view format_name = "sluice-checkpoint";
 constexpr std::size_t checksum_digits = 32;
@@ -93,9 +95,9 @@ Shape shape_from(const Json& extents)
     }
 }
 
-Json json_of(const ManifestArray& array)
+OrderedJson json_of(const ManifestArray& array)
 {
-    Json shape = Json::array();
+    OrderedJson shape = OrderedJson::array();
     for (int axis = 0; axis < array.info.shape.rank(); ++axis)
         shape.push_back(static_cast<std::uint64_t>(array.info.shape[axis]));
     return {{"path", array.info.path},     {"dtype", name_of(array.info.dtype)},
@@ -296,24 +298,24 @@ std::string stage_file_name(int stage, int num_stages)
 
 std::string manifest_text(const Manifest& manifest)
 {
-    Json files = Json::array();
+    OrderedJson files = OrderedJson::array();
     for (const ManifestEntry& file : manifest.files)
         files.push_back(
             {{"file", file.file}, {"size_bytes", file.size_bytes}, {"checksum", file.checksum}});
-    Json arrays = Json::array();
+    OrderedJson arrays = OrderedJson::array();
     for (const ManifestArray& array : manifest.arrays)
         arrays.push_back(json_of(array));
-    const Json json = {{"format", format_name},
-                       {"format_version", checkpoint_format_version},
-                       {"manifest_checksum", std::string(checksum_digits, '0')},
-                       {"created_at", manifest.created_at},
-                       {"update", manifest.update},
-                       {"num_layers", manifest.num_layers},
-                       {"num_stages", manifest.num_stages()},
-                       {"parameters_digest", manifest.parameters_digest},
-                       {"state_digest", manifest.state_digest},
-                       {"files", std::move(files)},
-                       {"arrays", std::move(arrays)}};
+    const OrderedJson json = {{"format", format_name},
+                              {"format_version", checkpoint_format_version},
+                              {"manifest_checksum", std::string(checksum_digits, '0')},
+                              {"created_at", manifest.created_at},
+                              {"update", manifest.update},
+                              {"num_layers", manifest.num_layers},
+                              {"num_stages", manifest.num_stages()},
+                              {"parameters_digest", manifest.parameters_digest},
+                              {"state_digest", manifest.state_digest},
+                              {"files", std::move(files)},
+                              {"arrays", std::move(arrays)}};
     std::string text = json.dump(1) + "\n";
     const std::string own = checksum_of(std::as_bytes(std::span(text)));
     text.replace(text.find(checksum_key) + checksum_key.size(), checksum_digits, own);
@@ -327,26 +329,26 @@ Manifest parse_manifest(const std::string& text, const std::string& where)
 
 std::string stage_summary_text(const StageSummary& summary)
 {
-    Json arrays = Json::array();
+    OrderedJson arrays = OrderedJson::array();
     for (const ManifestArray& array : summary.arrays)
         arrays.push_back(json_of(array));
-    Json warmup = Json::array();
+    OrderedJson warmup = OrderedJson::array();
     for (const WarmupState& state : summary.warmup)
         warmup.push_back({{"first_layer", state.first_layer},
                           {"counters", state.counters},
                           {"alphas", state.alphas}});
     const CheckpointProgress& progress = summary.progress;
-    const Json json = {{"progress",
-                        {{"update", progress.update},
-                         {"samples", progress.samples},
-                         {"tokens", progress.tokens},
-                         {"seed", progress.seed},
-                         {"skipped", progress.skipped.flat()},
-                         {"num_rewinds", progress.num_rewinds},
-                         {"recent_losses", progress.recent_losses}}},
-                       {"config", summary.config_toml},
-                       {"warmup", std::move(warmup)},
-                       {"arrays", std::move(arrays)}};
+    const OrderedJson json = {{"progress",
+                               {{"update", progress.update},
+                                {"samples", progress.samples},
+                                {"tokens", progress.tokens},
+                                {"seed", progress.seed},
+                                {"skipped", progress.skipped.flat()},
+                                {"num_rewinds", progress.num_rewinds},
+                                {"recent_losses", progress.recent_losses}}},
+                              {"config", summary.config_toml},
+                              {"warmup", std::move(warmup)},
+                              {"arrays", std::move(arrays)}};
     return json.dump();
 }
 

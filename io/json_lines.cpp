@@ -9,6 +9,7 @@ namespace sluice {
 
 namespace {
 
+constexpr std::size_t first_chunk_bytes = std::size_t{1} << 16; // most files are small
 constexpr std::size_t chunk_bytes = std::size_t{1} << 20;
 constexpr std::size_t longest_line_bytes = std::size_t{1} << 30;
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
@@ -50,7 +51,8 @@ struct JsonLines::State {
                   buffer.begin() + static_cast<std::ptrdiff_t>(end), buffer.begin());
         end -= begin;
         begin = 0;
-        const std::size_t wanted = end < chunk_bytes ? chunk_bytes : end; // doubles: linear time
+        const std::size_t wanted = std::max(end, next_chunk_bytes); // doubles: linear time
+        next_chunk_bytes = std::min(2 * next_chunk_bytes, chunk_bytes);
         buffer.resize(end + wanted + simdjson::SIMDJSON_PADDING);
         const std::size_t got = stream.read(std::span(buffer).subspan(end, wanted));
         end += got;
@@ -117,6 +119,7 @@ struct JsonLines::State {
     simdjson::dom::parser parser;
     std::vector<char> buffer;
     std::size_t begin = 0, end = 0; ///< of the unread bytes in `buffer`
+    std::size_t next_chunk_bytes = first_chunk_bytes;
     bool at_end = false;
     std::uint64_t line = 0;
 };

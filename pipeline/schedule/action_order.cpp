@@ -80,7 +80,7 @@ private:
             num_actions += actions.size();
         const auto needed = 2 * static_cast<std::size_t>(schedule_.num_chunks) *
                             static_cast<std::size_t>(schedule_.num_microbatches);
-        if (needed > (1u << 20) && needed > 2 * num_actions) {
+        if (needed > (1u << 16) && needed > 2 * num_actions) {
             problems_.add(std::to_string(num_actions) + " actions where at least " +
                           std::to_string(needed) + " are needed");
             return false;
@@ -244,8 +244,10 @@ private:
                 continue;
             for (const auto& [bit, kind] : kind_of_bit)
                 if ((bits & bit) && !(done(chunk, m) & bit))
-                    problems_.add("rank " + std::to_string(schedule_.rank_of_chunk[chunk]) + ": " +
-                                  text_of(Action{kind, chunk, m}) + " is missing");
+                    problems_.add([&, kind = kind] {
+                        return "rank " + std::to_string(schedule_.rank_of_chunk[chunk]) + ": " +
+                               text_of(Action{kind, chunk, m}) + " is missing";
+                    });
         }
     }
 

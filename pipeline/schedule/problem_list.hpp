@@ -4,6 +4,7 @@
 
 #include "pipeline/schedule/schedule.hpp"
 
+#include <concepts>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -19,14 +20,22 @@ public:
         if (++count_ <= most_told)
             problems_.push_back(problem);
     }
+    /// The sentence is made only where it will be told.
+    template <std::invocable Sentence>
+    void add(const Sentence& sentence)
+    {
+        if (count_ >= most_told)
+            ++count_;
+        else
+            add(sentence());
+    }
     void add_at(std::size_t rank, std::size_t position, const Action& action,
                 const std::string& problem)
     {
-        if (count_ >= most_told)
-            ++count_; // without making the sentence
-        else
-            add("rank " + std::to_string(rank) + ", position " + std::to_string(position) + " (" +
-                text_of(action) + "): " + problem);
+        add([&] {
+            return "rank " + std::to_string(rank) + ", position " + std::to_string(position) +
+                   " (" + text_of(action) + "): " + problem;
+        });
     }
     bool empty() const { return count_ == 0; }
     std::vector<std::string> take()

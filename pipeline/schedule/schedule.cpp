@@ -146,6 +146,14 @@ private:
         if (next_token(token))
             fail("'" + std::string(token) + "' behind the sizes",
                  "begin each rank on its own line");
+        // Every rank needs a line and every chunk an action: what is left of the file bounds both,
+        // so that a few bytes cannot ask for much memory.
+        for (const auto& [word, size] :
+             {std::pair("ranks", num_ranks), std::pair("chunks", schedule_.num_chunks)})
+            if (static_cast<std::size_t>(size) > rest_.size())
+                fail("there are " + std::to_string(size) + " " + word + " and only " +
+                         std::to_string(rest_.size()) + " bytes of actions behind them",
+                     "write one line per rank, and give every chunk its actions");
         schedule_.rank_of_chunk.assign(static_cast<std::size_t>(schedule_.num_chunks), -1);
         schedule_.actions.resize(static_cast<std::size_t>(num_ranks));
         have_rank_.assign(static_cast<std::size_t>(num_ranks), false);

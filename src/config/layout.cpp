@@ -12,6 +12,9 @@ namespace {
 
 std::string text(std::int64_t number) { return std::to_string(number); }
 
+/// No model has more; sums of them stay numbers.
+constexpr std::int64_t most_layers = std::int64_t{1} << 32;
+
 void check_replicas(const PipelineConfig& pipeline, std::int64_t num_ranks,
                     const std::string& where)
 {
@@ -40,7 +43,7 @@ std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const s
             ++at;
         std::int64_t number = 0;
         const auto [rest, error] = std::from_chars(at, end, number);
-        if (error != std::errc() || number < 0)
+        if (error != std::errc() || number < 0 || number > most_layers)
             break;
         layers.push_back(number);
         for (at = rest; at != end && *at == ' ';)

@@ -41,7 +41,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b)
 std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates)
 {
     const std::string wanted = folded(word);
-    if (wanted.empty())
+    constexpr std::size_t longest = 100; // comparing takes time that grows with the length
+    if (wanted.empty() || wanted.size() > longest)
         return {};
     std::string nearest;
     std::size_t nearest_distance = std::max<std::size_t>(1, wanted.size() / 3) + 1;

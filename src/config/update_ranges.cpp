@@ -77,7 +77,7 @@ std::vector<UpdateRange> parse_update_ranges(const std::string& text, const std:
               [](const UpdateRange& a, const UpdateRange& b) { return a.first < b.first; });
     std::vector<UpdateRange> joined;
     for (const UpdateRange& range : ranges)
-        if (!joined.empty() && range.first <= joined.back().last + 1)
+        if (!joined.empty() && range.first - 1 <= joined.back().last) // + 1 may overflow
             joined.back().last = std::max(joined.back().last, range.last);
         else
             joined.push_back(range);

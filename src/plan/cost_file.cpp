@@ -12,7 +12,9 @@ namespace sluice {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+/// For writing. Not for reading: every key it adds is searched for among all before.
+using OrderedJson = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr std::string_view format_name = "sluice costs 1";
 constexpr std::string_view remedy =
@@ -24,7 +26,13 @@ constexpr double most_seconds = 1e6, least_layer_seconds = 1e-12;
 constexpr double most_bytes_per_second = 1e18;
 constexpr double most_count = 1e9;
 
-Json conditions_json(const CostConditions& conditions)
+/// The value, or only its kind where it could be of any size and depth.
+std::string shown(const Json& value)
+{
+    return value.is_structured() ? std::string("an ") + value.type_name() : value.dump();
+}
+
+OrderedJson conditions_json(const CostConditions& conditions)
 {
     return {{"vocab_size", conditions.model.vocab_size},
             {"hidden_size", conditions.model.hidden_size},
@@ -51,7 +59,7 @@ public:
         const Json& value = entry(name);
         const double found = value.is_number() ? value.get<double>() : std::nan("");
         if (!(found >= least && found <= most))
-            fail(fmt::format("'{}{}' is {}, not {} from {:g} to {:g}", path_, name, value.dump(),
+            fail(fmt::format("'{}{}' is {}, not {} from {:g} to {:g}", path_, name, shown(value),
                              what, least, most));
         return found;
     }
@@ -61,7 +69,7 @@ public:
         if (!value.is_number_integer() || value.get<double>() < 1.0 ||
             value.get<double>() > most_count)
             fail(fmt::format("'{}{}' is {}, not a whole number from 1 to {:.0f}", path_, name,
-                             value.dump(), most_count));
+                             shown(value), most_count));
         return value.get<std::int64_t>();
     }
     std::string text(const std::string& name)
@@ -117,7 +125,7 @@ private:
 /// How much longer the run's micro-batches are than those of the file.
 double scale_of(Entries conditions, const CostConditions& wanted, const std::string& file)
 {
-    const Json expected = conditions_json(wanted);
+    const OrderedJson expected = conditions_json(wanted);
     for (const auto& [name, value] : expected.items()) {
         const std::int64_t found = conditions.count(name);
         if (name != "micro_batch_size" && found != value.get<std::int64_t>())
@@ -137,7 +145,7 @@ void scale(PassSeconds& seconds, double factor)
     seconds.backward_weight *= factor;
 }
 
-Json passes_json(const PassSeconds& seconds)
+OrderedJson passes_json(const PassSeconds& seconds)
 {
     return {{"forward", seconds.forward},
             {"backward_input", seconds.backward_input},
@@ -186,18 +194,18 @@ CostModel read_cost_file(const std::filesystem::path& path, const CostConditions
 void write_cost_file(const std::filesystem::path& path, const CostModel& costs,
                      const CostConditions& conditions)
 {
-    const Json json = {{"format", format_name},
-                       {"source", costs.source},
-                       {"conditions", conditions_json(conditions)},
-                       {"seconds",
-                        {{"embedding", passes_json(costs.embedding)},
-                         {"decoder_layer", passes_json(costs.decoder_layer)},
-                         {"head", passes_json(costs.head)},
-                         {"recompute_lean", costs.recompute.lean},
-                         {"recompute_full", costs.recompute.full},
-                         {"optimizer_per_parameter", costs.optimizer_per_parameter},
-                         {"transfer_latency", costs.transfer_latency}}},
-                       {"transfer_bytes_per_second", costs.transfer_bytes_per_second}};
+    const OrderedJson json = {{"format", format_name},
+                              {"source", costs.source},
+                              {"conditions", conditions_json(conditions)},
+                              {"seconds",
+                               {{"embedding", passes_json(costs.embedding)},
+                                {"decoder_layer", passes_json(costs.decoder_layer)},
+                                {"head", passes_json(costs.head)},
+                                {"recompute_lean", costs.recompute.lean},
+                                {"recompute_full", costs.recompute.full},
+                                {"optimizer_per_parameter", costs.optimizer_per_parameter},
+                                {"transfer_latency", costs.transfer_latency}}},
+                              {"transfer_bytes_per_second", costs.transfer_bytes_per_second}};
     write_file_durably(path, json.dump(2) + "\n");
 }
 

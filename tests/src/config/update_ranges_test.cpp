@@ -1,6 +1,8 @@
 #include "src/config/update_ranges.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 
+#include <limits>
+
 using namespace sluice;
 
 using Ranges = std::vector<UpdateRange>;
@@ -47,6 +49,13 @@ BOOST_AUTO_TEST_CASE(errors_name_the_place_and_the_nearest_form)
                 check_mentions(error.remedy(), {remedy});
             }
         }
+}
+
+BOOST_AUTO_TEST_CASE(the_last_update_there_can_be)
+{
+    const auto ranges = parse_update_ranges("1-9223372036854775807,5", "trace.updates");
+    BOOST_TEST(ranges.size() == 1u);
+    BOOST_TEST(ranges.front().num_updates() == std::numeric_limits<std::int64_t>::max());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -36,6 +36,7 @@ BOOST_AUTO_TEST_CASE(impossible_combinations_name_the_nearest_possible_value)
         {{"pipeline.partition=4,"}, {"not a partition", "\"7,5\""}},
         {{"pipeline.partition=0,6"}, {"not a partition", "at least one"}},
         {{"pipeline.partition=3,0,3"}, {"not a partition", "at least one"}},
+        {{"pipeline.partition=9223372036854775807,9223372036854775807"}, {"not a partition"}},
         {{"pipeline.schedule=1f1b", "pipeline.chunks_per_rank=2"},
          {"1f1b gives every rank one chunk", "interleaved-1f1b"}},
         {{"pipeline.schedule=zb-h1", "pipeline.chunks_per_rank=2"},

@@ -99,6 +99,21 @@ BOOST_AUTO_TEST_CASE(faults_are_named)
     BOOST_CHECK_THROW(read_cost_file(path / "missing.json", conditions), UserError);
 }
 
+// As deep and as wide as a file of that size can be.
+BOOST_AUTO_TEST_CASE(bombs_are_refused)
+{
+    const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+    BOOST_TEST(problem_with("\"hidden_size\": 16", "\"hidden_size\": " + deep) ==
+               "'conditions.hidden_size' is an array, not a whole number from 1 to 1000000000");
+    BOOST_TEST(problem_with("\"transfer_latency\": 1e-05", "\"transfer_latency\": " + deep) ==
+               "'seconds.transfer_latency' is an array, not seconds from 0 to 1e+06");
+    std::string wide;
+    for (int i = 0; i < 100'000; ++i)
+        wide += "\"k" + std::to_string(i) + "\": 1, ";
+    BOOST_TEST(problem_with("\"seconds\": {", "\"seconds\": {" + wide) ==
+               "'seconds.k0' is no entry of a costs file");
+}
+
 // Numbers that JSON can write and no machine can take.
 BOOST_AUTO_TEST_CASE(absurd_numbers_are_refused)
 {
