@@ -2,6 +2,7 @@
 option(SLUICE_TESTS "Build the tests" ON)
 option(SLUICE_BENCHMARKS "Build the benchmarks" ON)
 option(SLUICE_SANITIZE "Address and undefined-behaviour sanitizers" OFF)
+option(SLUICE_FUZZ "Build the fuzz targets and what they need, with clang and libFuzzer, and nothing else" OFF)
 option(SLUICE_WERROR "Warnings are errors" OFF)
 set(SLUICE_ARCH "x86-64-v3" CACHE STRING
     "Value of -march on x86-64 (\"native\" for the machine that builds, empty for the compiler's own)")
@@ -37,6 +38,15 @@ if(SLUICE_SANITIZE)
     target_compile_options(sluice_flags INTERFACE -fsanitize=address,undefined
                            -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
     target_link_options(sluice_flags INTERFACE -fsanitize=address,undefined)
+endif()
+if(SLUICE_FUZZ)
+    if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+        message(FATAL_ERROR "SLUICE_FUZZ needs clang (libFuzzer): cmake --preset fuzz")
+    endif()
+    add_library(sluice_fuzz_flags INTERFACE)
+    target_compile_options(sluice_fuzz_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+                           -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
+    target_link_options(sluice_fuzz_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
 endif()
 target_include_directories(sluice_flags INTERFACE
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>

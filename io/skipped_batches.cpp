@@ -6,12 +6,17 @@
 
 namespace sluice {
 
+namespace {
+// Sums of batches and updates stay numbers.
+constexpr std::int64_t most_batches = std::int64_t{1} << 62;
+} // namespace
+
 SkippedBatches::SkippedBatches(std::span<const std::int64_t> flat, const std::string& where)
 {
     std::int64_t before = -1; // a batch lies between two ranges
     bool ascending = flat.size() % 2 == 0;
     for (std::size_t i = 0; ascending && i < flat.size(); i += 2) {
-        ascending = flat[i] > before + 1 && flat[i + 1] >= flat[i] && flat[i + 1] < INT64_MAX;
+        ascending = flat[i] > before + 1 && flat[i + 1] >= flat[i] && flat[i + 1] < most_batches;
         before = flat[i + 1];
         ranges_.push_back({flat[i], flat[i + 1]});
     }

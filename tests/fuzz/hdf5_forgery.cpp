@@ -1,0 +1,133 @@
+#include "tests/fuzz/hdf5_forgery.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+namespace sluice::fuzz {
+
+namespace {
+
+/// The checksum of HDF5's metadata: lookup3 of Bob Jenkins (public domain), byte by byte.
+std::uint32_t lookup3(std::string_view key)
+{
+    const auto length = static_cast<std::uint32_t>(key.size());
+    std::uint32_t a = 0xdeadbeef + length, b = a, c = a;
+    const auto take = [&](std::size_t at) {
+        std::uint32_t word = 0;
+        for (std::size_t i = 0; i < 4 && at + i < key.size(); ++i)
+            word |= std::uint32_t{static_cast<unsigned char>(key[at + i])} << (8 * i);
+        return word;
+    };
+    std::size_t at = 0;
+    for (; key.size() - at > 12; at += 12) {
+        a += take(at), b += take(at + 4), c += take(at + 8);
+        a -= c, a ^= std::rotl(c, 4), c += b;
+        b -= a, b ^= std::rotl(a, 6), a += c;
+        c -= b, c ^= std::rotl(b, 8), b += a;
+        a -= c, a ^= std::rotl(c, 16), c += b;
+        b -= a, b ^= std::rotl(a, 19), a += c;
+        c -= b, c ^= std::rotl(b, 4), b += a;
+    }
+    if (key.size() == at)
+        return c;
+    a += take(at), b += take(at + 4), c += take(at + 8);
+    c ^= b, c -= std::rotl(b, 14);
+    a ^= c, a -= std::rotl(c, 11);
+    b ^= a, b -= std::rotl(a, 25);
+    c ^= b, c -= std::rotl(b, 16);
+    a ^= c, a -= std::rotl(c, 4);
+    b ^= a, b -= std::rotl(a, 14);
+    c ^= b, c -= std::rotl(b, 24);
+    return c;
+}
+
+std::uint32_t word_at(std::string_view bytes, std::size_t at)
+{
+    std::uint32_t word = 0;
+    std::memcpy(&word, bytes.data() + at, sizeof word);
+    return word;
+}
+
+constexpr std::array<std::string_view, 8> signatures{"\x89HDF", "OHDR", "OCHK", "FRHP",
+                                                     "FHIB",    "BTHD", "BTIN", "BTLF"};
+constexpr std::size_t longest_block = 2048;
+
+/// Numbers that break arithmetic.
+constexpr std::array<std::uint64_t, 8> edges{
+    0, 1, 0xff, 0xffff, 0x7fffffff, 0xffffffff, 0x7fffffffffffffff, 0xffffffffffffffff};
+
+template <class T>
+void put(std::string& file, std::size_t at, T value)
+{
+    if (file.size() >= sizeof value)
+        std::memcpy(file.data() + std::min(at, file.size() - sizeof value), &value, sizeof value);
+}
+
+void change(std::string& file, Choices& choices)
+{
+    const std::uint8_t operation = choices.byte();
+    const std::size_t at = file.empty() ? 0 : choices.word() % file.size();
+    switch (operation % 8) {
+    case 0:
+    case 1: put(file, at, choices.byte()); break;
+    case 2: put(file, at, choices.word()); break;
+    case 3: put(file, at, static_cast<std::uint32_t>(edges[choices.byte() % edges.size()])); break;
+    case 4: put(file, at, edges[choices.byte() % edges.size()]); break;
+    case 5: put(file, at, static_cast<std::uint64_t>(choices.word())); break;
+    case 6: file.resize(at); break;
+    case 7: {
+        const std::size_t from = file.empty() ? 0 : choices.word() % file.size();
+        const std::size_t count =
+            std::min<std::size_t>(choices.byte() % 64, file.size() - std::max(from, at));
+        std::memmove(file.data() + at, file.data() + from, count);
+        break;
+    }
+    default: break;
+    }
+}
+
+} // namespace
+
+std::string bytes_of_file(const std::filesystem::path& path)
+{
+    std::ifstream stream(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+Hdf5Forgery::Hdf5Forgery(std::string base) : base_(std::move(base))
+{
+    for (const std::string_view signature : signatures)
+        for (std::size_t begin = base_.find(signature); begin != std::string::npos;
+             begin = base_.find(signature, begin + 1)) {
+            const std::size_t most = std::min(longest_block, base_.size() - begin);
+            for (std::size_t length = 8; length + 4 <= most; ++length)
+                if (lookup3(std::string_view(base_).substr(begin, length)) ==
+                    word_at(base_, begin + length)) {
+                    blocks_.emplace_back(begin, length);
+                    break;
+                }
+        }
+    require(blocks_.size() >= 2, "the base's superblock and root group have checksums");
+}
+
+std::string Hdf5Forgery::forged(Choices& choices) const
+{
+    const std::uint8_t how = choices.byte();
+    if (how & 1)
+        return std::string(choices.rest());
+    std::string file = base_;
+    while (!choices.empty())
+        change(file, choices);
+    if (how & 2)
+        return file;
+    for (const auto& [begin, length] : blocks_)
+        if (begin + length + 4 <= file.size())
+            put(file, begin + length, lookup3(std::string_view(file).substr(begin, length)));
+    return file;
+}
+
+} // namespace sluice::fuzz

@@ -1,0 +1,148 @@
+"""Runs the fuzz targets of a fuzz build and prints what came out (docs/fuzzing.md)."""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Inputs longer than this cost speed and find nothing that shorter ones do not.
+MAX_LEN = {
+    "run_file": 512, "update_ranges": 48, "schedule": 192, "manifest": 1280, "json_lines": 256, "gzip": 256,
+    "text_source": 96, "sentencepiece_model": 2048, "cost_file": 1024, "site_file": 128, "ledger": 768,
+    "token_file": 2560, "metrics": 192, "checkpoint": 4096,
+}
+DICTIONARIES = {
+    "run_file": "run_file", "schedule": "schedule", "manifest": "manifest", "json_lines": "json", "text_source": "json",
+    "cost_file": "json", "ledger": "json", "metrics": "json",
+}
+# Read in a child process first, so that a crash inside these libraries is contained (no_trial.cpp).
+CONTAINED = ("libhdf5", "libsentencepiece", "libprotobuf")
+LEAKS_IN_LIBRARIES = ("token_file", "checkpoint")  # HDF5 loses some bytes whenever it refuses a file
+MOST_CRASHES = 1000  # of contained ones, before a target is given up
+SECONDS_PER_INPUT = 60  # by the clock, on machines that are shared
+MEMORY_MB = 1024  # larger pieces are refused, as where memory is short
+
+
+def environment(target):
+    result = dict(os.environ)
+    # Short stacks and a small quarantine: a fuzzer frees memory all the time.
+    result.setdefault("ASAN_OPTIONS", "malloc_context_size=6:quarantine_size_mb=16:allocator_may_return_null=1"
+                                      f":max_allocation_size_mb={MEMORY_MB}"
+                                      f":detect_leaks={int(target not in LEAKS_IN_LIBRARIES)}")
+    result.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    return result
+
+
+def is_contained(log):
+    """Whether the crash, or the leak, of this log lies in a library that a child process tries first."""
+    if "libFuzzer: fuzz target exited" in log and "Program terminated with an unrecoverable error" in log:
+        return True  # how SentencePiece ends a process
+    if "ERROR: LeakSanitizer" in log:
+        stacks = re.findall(r"leak of .*?(?=\n\n)", log, re.S)
+        return bool(stacks) and all(any(name in stack for name in CONTAINED) for stack in stacks)
+    frames = re.findall(r"^\s+#\d+ .*$", log.partition("ERROR: ")[2].partition("\n\n")[0], re.M)
+    ours = next((i for i, frame in enumerate(frames) if "in sluice::" in frame or "LLVMFuzzer" in frame), len(frames))
+    return any(name in frame for frame in frames[:ours] for name in CONTAINED)
+
+
+def run_once(target, options, limit):
+    """One process of a target: its log and exit code."""
+    folder = options.build / "fuzz"
+    command = [
+        str(folder / target), f"-max_len={MAX_LEN.get(target, 512)}", f"-timeout={SECONDS_PER_INPUT}",
+        f"-rss_limit_mb={2 * MEMORY_MB}", "-malloc_limit_mb=1000000", f"-artifact_prefix={folder}/findings/{target}/", "-print_final_stats=1",
+        f"-seed={options.seed}", limit,
+    ]
+    if target in DICTIONARIES:
+        command.append(f"-dict={HERE / 'dictionaries' / DICTIONARIES[target]}.dict")
+    command += [str(folder / "corpus" / target), str(HERE / "corpus" / target)]
+    log_path = folder / f"{target}.log"
+    with open(log_path, "wb") as log:
+        code = subprocess.run(command, stdout=log, stderr=log, env=environment(target)).returncode
+    return log_path.read_text(errors="replace"), code
+
+
+def fuzz(target, options):
+    """One target, until its executions or seconds are used up, or the first finding that is ours."""
+    folder = options.build / "fuzz"
+    for path in (folder / "corpus" / target, folder / "findings" / target):
+        path.mkdir(parents=True, exist_ok=True)
+    known = set(os.listdir(folder / "findings" / target))
+    begin = time.monotonic()
+    result = {"target": target, "executions": 0, "edges": 0, "corpus": 0, "contained": 0, "failed": False}
+    while True:
+        spent = time.monotonic() - begin
+        left = options.runs - result["executions"] if options.runs else int(options.seconds - spent)
+        if left <= 0 or result["contained"] >= MOST_CRASHES:
+            break
+        log, code = run_once(target, options, f"-runs={left}" if options.runs else f"-max_total_time={left}")
+        counted = re.findall(r"stat::number_of_executed_units:\s*(\d+)", log) or re.findall(r"^#(\d+)\s", log, re.M)
+        result["executions"] += int(counted[-1]) if counted else 0
+        for edges, corpus in re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", log)[-1:]:
+            result["edges"], result["corpus"] = int(edges), int(corpus)
+        if code == 0:
+            break
+        if not is_contained(log):
+            result["failed"] = True
+            break
+        result["contained"] += 1
+    spent = time.monotonic() - begin
+    result["seconds"] = round(spent, 1)
+    result["executions_per_second"] = round(result["executions"] / spent) if spent > 0 else 0
+    result["findings"] = sorted(set(os.listdir(folder / "findings" / target)) - known)
+    return result
+
+
+def table(results):
+    rows = [("target", "executions", "exec/s", "edges", "corpus", "in libraries", "findings")]
+    for each in results:
+        rows.append((each["target"], f"{each['executions']:,}", f"{each['executions_per_second']:,}",
+                     f"{each['edges']:,}", f"{each['corpus']:,}", f"{each['contained']:,}",
+                     "FOUND" if each["failed"] else "none"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) if column in (0, 6) else cell.rjust(width)
+                        for column, (cell, width) in enumerate(zip(row, widths))).rstrip())
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev fuzz", description=__doc__)
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, when none is named")
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument("--runs", type=int, metavar="N", help="executions of each target")
+    limit.add_argument("--seconds", type=int, metavar="S", help="seconds for each target (default 60)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="targets at a time (default 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the mutations; 0: another one each time")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/fuzz"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.runs and not options.seconds:
+        options.seconds = 60
+    there = sorted(path.name for path in (HERE / "corpus").iterdir() if path.is_dir())
+    for target in options.targets:
+        if target not in there:
+            parser.error(f"there is no target '{target}'; there are: {', '.join(there)}")
+    results = []
+    with concurrent.futures.ThreadPoolExecutor(max(1, options.jobs)) as pool:
+        for result in pool.map(lambda target: fuzz(target, options), options.targets or there):
+            results.append(result)
+            print(f"{result['target']}: {result['executions']:,} executions", file=sys.stderr, flush=True)
+    table(results)
+    report = options.build / "fuzz" / "results.json"
+    report.write_text(json.dumps({"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "results": results},
+                                 indent=1) + "\n")
+    print(f"\n{report}")
+    for each in results:
+        if each["failed"]:
+            print(f"finding: {options.build}/fuzz/{each['target']}.log; inputs in "
+                  f"{options.build}/fuzz/findings/{each['target']}/: {' '.join(each['findings'])}")
+    return 1 if any(each["failed"] for each in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
