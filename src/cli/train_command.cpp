@@ -47,6 +47,7 @@ FaultInjection fault_from(const std::string& text)
         return {};
     static const std::vector<std::pair<std::string, Kind>> kinds{
         {"nan-gradient", Kind::nan_gradient},
+        {"wrong-gradient", Kind::wrong_gradient},
         {"nan-weight", Kind::nan_weight},
         {"garbled-targets", Kind::garbled_targets},
         {"flip-activation", Kind::flip_activation},

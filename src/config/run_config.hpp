@@ -102,6 +102,7 @@ struct AnomalyConfig {
     AnomalyResponse on_spike = AnomalyResponse::warn;
     std::int64_t rewind_updates = 100;
     std::int64_t max_rewinds = 10; ///< skips counted among them; then the run stops
+    std::int64_t repeat_every = 0; ///< updates between those computed twice; 0: none is
     /// How far back checkpoints must reach; 0: no rewinds are wanted.
     std::int64_t reach_back() const
     {

@@ -313,6 +313,9 @@ std::vector<RunKey> running_keys()
             "anomaly", "max_rewinds", layout,
             [](auto& c) -> auto& { return c.anomaly.max_rewinds; }, 0, 100'000),
         integer_key(
+            "anomaly", "repeat_every", layout,
+            [](auto& c) -> auto& { return c.anomaly.repeat_every; }, 0, many),
+        integer_key(
             "eval", "every_updates", layout, [](auto& c) -> auto& { return c.eval.every_updates; },
             0, many),
         integer_key(

@@ -37,6 +37,11 @@ void inject(const FaultInjection& fault, std::int64_t batch, int replica, Stage&
                 if (parameter.spec.layer == fault.layer)
                     put_nan(parameter.gradient);
             break;
+        case FaultInjection::Kind::wrong_gradient:
+            for (const Parameter& parameter : chunk.model->parameters())
+                if (parameter.spec.layer == fault.layer && parameter.gradient.dtype == DType::f32)
+                    parameter.gradient.as<float>()[0] = 1e-3F; // what follows is added to it
+            break;
         case FaultInjection::Kind::nan_weight:
             for (const Parameter& parameter : chunk.model->parameters())
                 if (parameter.spec.layer == fault.layer)

@@ -13,6 +13,7 @@ struct FaultInjection {
     enum class Kind : std::uint8_t {
         none,
         nan_gradient,
+        wrong_gradient,  ///< where a layer is computed, the first time
         nan_weight,      ///< it stays until weights are restored
         garbled_targets, ///< the batch's targets are not what follows its inputs
         flip_activation,

@@ -214,6 +214,17 @@ std::int64_t Trainer::first_microbatch() const
     return replicas_.share_begin(config_.batch.num_microbatches());
 }
 
+void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)
+{
+    stage_.zero_gradients();
+    inject(fault, batch, replicas_.index(), stage_, executor_, exchange_);
+    FaultyTokens tokens(tokens_->training(batch, first_microbatch()), fault, batch,
+                        replicas_.index(), config_.model.vocab_size);
+    executor_.run_update(tokens, 1.0 / static_cast<double>(config_.batch.tokens_per_update()));
+    enter(exchange_.active() ? Activity::replicas : Activity::optimizer);
+    exchange_.finish();
+}
+
 UpdateSummary Trainer::run_update(const FaultInjection& fault)
 {
     const auto start = Clock::now();
@@ -223,25 +234,27 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
         activity->begin_update(update);
     if (recorder_ != nullptr)
         recorder_->begin_update(update);
-    stage_.zero_gradients();
-    const std::int64_t batch = anomalies_.batch_of(update);
-    inject(fault, batch, replicas_.index(), stage_, executor_, exchange_);
     const bool measured =
         due(config_.metrics.activation_norm_every, update) && ran_last_microbatch();
     for (StageChunk& chunk : stage_.chunks())
         chunk.model->set_activation_norms(measured ? ActivationNorms::measured
                                                    : ActivationNorms::ignored);
-    FaultyTokens tokens(tokens_->training(batch, first_microbatch()), fault, batch,
-                        replicas_.index(), config_.model.vocab_size);
-    executor_.run_update(tokens, 1.0 / static_cast<double>(tokens_per_update));
-    enter(exchange_.active() ? Activity::replicas : Activity::optimizer);
-    exchange_.finish();
+    const std::int64_t batch = anomalies_.batch_of(update);
+    compute_gradients(batch, fault);
+    std::int64_t unrepeated_parameter = -1;
+    // A traced update shows each action once.
+    if (recorder_ == nullptr && due(config_.anomaly.repeat_every, update)) {
+        repeat_check_.remember(stage_);
+        compute_gradients(batch, {});
+        unrepeated_parameter = repeat_check_.first_difference(stage_);
+    }
     enter(Activity::optimizer);
     const UpdateSummary summary = reduction_.reduce({.stage = stage_,
                                                      .executor = executor_,
                                                      .exchange = exchange_,
                                                      .completed_updates = completed_updates_,
                                                      .stop_here = stop_.is_there(),
+                                                     .unrepeated_parameter = unrepeated_parameter,
                                                      .recorder = recorder_},
                                                     tokens_per_update);
     refuse_spike(summary.loss);

@@ -10,6 +10,7 @@
 #include "src/train/anomaly_guard.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/fault_injection.hpp"
+#include "src/train/repeat_check.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_journal.hpp"
 #include "src/train/run_plan.hpp"
@@ -52,6 +53,7 @@ private:
     void go_back(const AnomalyVerdict& verdict);
     void refuse_spike(double loss); ///< or warn of it, or find none
     UpdateSummary run_update(const FaultInjection& fault);
+    void compute_gradients(std::int64_t batch, const FaultInjection& fault);
     ExitCode end(bool stopping);
     void begin_trace();
     void end_trace(bool last);
@@ -77,6 +79,7 @@ private:
     UpdateReduction reduction_;
     SlowRanks slow_ranks_;
     AnomalyGuard anomalies_;
+    RepeatCheck repeat_check_;
     StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
     std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces

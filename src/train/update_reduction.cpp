@@ -60,6 +60,7 @@ UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program
     at_.weights = take(num_replicas_ * partition_.size());
     at_.stop = take(1);
     at_.compute = take(num_replicas_ * num_ranks_);
+    at_.unrepeated = take(num_replicas_ * num_ranks_);
     values_.resize(end);
     flags_.resize(num_replicas_);
 }
@@ -101,6 +102,8 @@ void UpdateReduction::fill(const UpdateOutcome& outcome)
     values_[at_.returned + replica * num_ranks_ + rank] = exchanged.received;
     values_[at_.stop] = outcome.stop_here ? 1.0 : 0.0;
     values_[at_.compute + replica * num_ranks_ + rank] = outcome.executor.compute_seconds();
+    values_[at_.unrepeated + replica * num_ranks_ + rank] =
+        static_cast<double>(outcome.unrepeated_parameter + 1);
 }
 
 UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update)
@@ -117,6 +120,7 @@ UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t
     check_transfers();
     check_exchange();
     check_weights();
+    check_repeated();
     check_gates(outcome.completed_updates);
     const double loss = loss_sum() / static_cast<double>(tokens_per_update);
     check_finite(outcome.stage, loss);
@@ -126,7 +130,8 @@ UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t
     return {.loss = loss,
             .grad_norm = std::sqrt(sum),
             .stop_requested = values_[at_.stop] > 0.0,
-            .compute_seconds = std::span(values_).subspan(at_.compute)};
+            .compute_seconds =
+                std::span(values_).subspan(at_.compute, at_.unrepeated - at_.compute)};
 }
 
 double UpdateReduction::loss_sum() const
@@ -214,6 +219,21 @@ void UpdateReduction::check_weights() const
                 "the weights of stage " + std::to_string(chunk) + " differ between replica 0 and " +
                 rank_of_chunk(chunk, static_cast<int>(entry / num_chunks)) +
                 ": memory or network is damaged; no weight was changed in this update");
+    }
+}
+
+void UpdateReduction::check_repeated() const
+{
+    for (std::size_t entry = 0; at_.unrepeated + entry < values_.size(); ++entry) {
+        const double number = values_[at_.unrepeated + entry];
+        if (number == 0.0)
+            continue;
+        const ParameterSpec& parameter = parameters_.at(static_cast<std::size_t>(number) - 1);
+        throw UpdateRefused("the gradient of " + parameter.name +
+                            " came out otherwise when it was computed again " +
+                            "on the same batch (" +
+                            stage_of_parameter(parameter, static_cast<int>(entry / num_ranks_)) +
+                            "): a processor or memory is damaged; no weight was changed");
     }
 }
 

@@ -68,6 +68,9 @@ struct UpdateOutcome {
     const GradientExchange& exchange;   ///< finished
     std::int64_t completed_updates = 0; ///< what every gate counter must stand at
     bool stop_here = false;             ///< asked of this rank
+    /// Where the update was computed twice: the first parameter of this rank, by its number in the
+    /// whole model, whose gradient came out otherwise; -1: none did.
+    std::int64_t unrepeated_parameter = -1;
     ActionRecorder* recorder = nullptr; ///< told when the reduction itself begins and ends
 };
 
@@ -79,15 +82,17 @@ public:
                     VerifyTransfers verify);
 
     /// Collective over all ranks. Throws UpdateRefused, the same on every rank and before any
-    /// weight has changed, when a counter is out of step, a message arrived changed or replicas
-    /// differ in their weights, and AnomalousUpdate when the loss or a gradient is not finite; the
-    /// text names replica, rank, stage and layer.
+    /// weight has changed, when a counter is out of step, a message arrived changed, replicas
+    /// differ in their weights or a gradient came out otherwise when it was computed twice, and
+    /// AnomalousUpdate when the loss or a gradient is not finite; the text names replica, rank,
+    /// stage and layer.
     UpdateSummary reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update);
 
 private:
     /// Places of the entries: one block per kind, [replica][...] in each.
     struct Blocks {
-        std::size_t counters, losses, sent, received, shared, returned, weights, stop, compute;
+        std::size_t counters, losses, sent, received, shared, returned, weights, stop, compute,
+            unrepeated;
     };
 
     void fill(const UpdateOutcome& outcome);
@@ -96,6 +101,7 @@ private:
     void check_transfers() const;
     void check_exchange() const;
     void check_weights() const;
+    void check_repeated() const;
     void check_finite(Stage& stage, double loss);
     int replica_with_bad_gradient(Stage& stage, std::size_t parameter);
     double loss_sum() const;

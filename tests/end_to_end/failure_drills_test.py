@@ -6,9 +6,9 @@ from harness import RunTest
 
 
 class Drills(RunTest):
-    def drill(self, name, fault, *parts, code=70):
+    def drill(self, name, fault, *parts, code=70, overrides=()):
         result = self.train(3, name, "--inject", fault, expect=code,
-                            overrides=("checkpoint.every_updates=2",))
+                            overrides=("checkpoint.every_updates=2", *overrides))
         for part in parts:
             self.assertIn(part, result.stderr)
             self.assertIn(part, self.status(name)["reason"])
@@ -32,6 +32,16 @@ class Drills(RunTest):
     def test_a_bit_flipped_in_a_gradient_on_its_way(self):
         self.drill("gradient", "flip-gradient@4:2", "a gradient changed", "stage 2 (rank 2)",
                    "stage 1 (rank 1)")
+
+    def test_a_gradient_computed_wrongly(self):
+        """Nothing shows it but computing it again."""
+        self.train(2, "unnoticed", "--inject", "wrong-gradient@6:3")
+        self.drill("wrong", "wrong-gradient@6:3", "rank 1", "stage 1", "layer 3",
+                   "computed again", overrides=("anomaly.repeat_every=3",))
+
+    def test_computing_twice_changes_no_bit(self):
+        self.train(2, "twice", overrides=("anomaly.repeat_every=1",))
+        self.assert_same_state("twice", "whole")
 
     def test_a_gate_out_of_step(self):
         self.drill("gate", "advance-gate@3:5", "rank 2", "stage 2", "layer 5", "out of step")

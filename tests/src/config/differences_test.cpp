@@ -29,14 +29,26 @@ BOOST_AUTO_TEST_CASE(keys_that_change_the_result_are_listed_with_both_values)
 
 BOOST_AUTO_TEST_CASE(layout_never_appears)
 {
-    const auto found = against_small(
-        {"pipeline.schedule=gpipe", "pipeline.partition=5,1", "pipeline.verify_transfers=false",
-         "data.validation=/v.h5", "checkpoint.every_updates=3", "checkpoint.keep_last=0",
-         "checkpoint.keep_every=9", "eval.every_updates=0", "eval.tokens=512",
-         "metrics.activation_norm_every=1", "metrics.digest_every_update=true", "run.device=cpu",
-         "run.threads_per_rank=2", "anomaly.on_nonfinite=rewind", "anomaly.loss_spike_sigma=7",
-         "anomaly.spike_window=9", "anomaly.on_spike=skip", "anomaly.rewind_updates=8",
-         "anomaly.max_rewinds=2"});
+    const auto found = against_small({"pipeline.schedule=gpipe",
+                                      "pipeline.partition=5,1",
+                                      "pipeline.verify_transfers=false",
+                                      "data.validation=/v.h5",
+                                      "checkpoint.every_updates=3",
+                                      "checkpoint.keep_last=0",
+                                      "checkpoint.keep_every=9",
+                                      "eval.every_updates=0",
+                                      "eval.tokens=512",
+                                      "metrics.activation_norm_every=1",
+                                      "metrics.digest_every_update=true",
+                                      "run.device=cpu",
+                                      "run.threads_per_rank=2",
+                                      "anomaly.on_nonfinite=rewind",
+                                      "anomaly.loss_spike_sigma=7",
+                                      "anomaly.spike_window=9",
+                                      "anomaly.on_spike=skip",
+                                      "anomaly.rewind_updates=8",
+                                      "anomaly.max_rewinds=2",
+                                      "anomaly.repeat_every=3"});
     BOOST_TEST(found.empty(), (found.empty() ? "" : found.front()));
 }
 

@@ -29,7 +29,7 @@ std::string fields(const RunConfig& c)
     out << '|' << c.run.time_limit_seconds << '|' << name_of(c.anomaly.on_nonfinite) << '|'
         << c.anomaly.loss_spike_sigma << '|' << c.anomaly.spike_window << '|'
         << name_of(c.anomaly.on_spike) << '|' << c.anomaly.rewind_updates << '|'
-        << c.anomaly.max_rewinds;
+        << c.anomaly.max_rewinds << '|' << c.anomaly.repeat_every;
     return out.str();
 }
 
@@ -77,6 +77,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "anomaly.on_spike=rewind",
                                        "anomaly.rewind_updates=20",
                                        "anomaly.max_rewinds=3",
+                                       "anomaly.repeat_every=50",
                                        "eval.every_updates=9",
                                        "eval.tokens=1234",
                                        "metrics.activation_norm_every=6",

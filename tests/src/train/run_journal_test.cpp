@@ -2,6 +2,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -112,6 +113,58 @@ BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
                                R"(","parameters_digest":"abc","seconds":0.5})");
     BOOST_TEST(lines[1] == R"({"event":"stop","update":2,"reason":"stopped by SIGTERM",)"
                            R"("peak_resident_bytes":[1.0,2.0]})");
+}
+
+BOOST_AUTO_TEST_CASE(going_back_leaves_every_update_once_and_says_what_is_skipped)
+{
+    const JournalFolder run;
+    RunJournal journal(run.config, run.folder, 0);
+    for (const std::int64_t update : {1, 2, 3})
+        journal.updated(update_of(update, ""));
+    AnomalyVerdict verdict;
+    verdict.anomaly = {AnomalyKind::loss_spike, "a spike", 9.5};
+    verdict.update = 4;
+    verdict.response = AnomalyResponse::rewind;
+    verdict.batches = {3, 4};
+    verdict.num_rewinds = 1;
+    journal.went_back(verdict, 1);
+    const auto lines = run.metrics();
+    BOOST_TEST_REQUIRE(lines.size() == 2u);
+    BOOST_TEST(lines[1] == R"({"event":"rewind","update":1,"from":4,"to":1,"kind":"loss spike",)"
+                           R"("loss":9.5,"skipped_batches":[3,4],"samples":[4,7],)"
+                           R"("num_rewinds":1,"reason":"a spike"})");
+    BOOST_TEST(run.status() == R"({"state":"running","update":1,"reason":"","exit_code":0})");
+}
+
+BOOST_AUTO_TEST_CASE(an_anomaly_names_its_samples_and_what_follows)
+{
+    const JournalFolder run;
+    RunJournal journal(run.config, run.folder, 0);
+    AnomalyVerdict verdict;
+    verdict.anomaly = {AnomalyKind::not_finite, "a gradient", std::nan("")};
+    verdict.update = 4;
+    verdict.batches = {4, 4};
+    journal.met(verdict);
+    BOOST_TEST(run.metrics().at(0) ==
+               R"({"event":"anomaly","update":4,"kind":"not finite","response":"stop",)"
+               R"("loss":null,"samples":[6,7],"reason":"a gradient","nonfinite":{"loss":"nan"}})");
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_rank_is_an_event_with_its_host)
+{
+    const JournalFolder run;
+    RunJournal journal(run.config, run.folder, 0);
+    SlowRank slow;
+    slow.notice = {.rank = 5, .slowdown = 1.5, .seconds = 0.75, .usual_seconds = 0.5};
+    slow.name = "replica 1, rank 5 (stages 1, 3) on n2";
+    slow.replica = 1;
+    slow.stages = {1, 3};
+    slow.host = "n2";
+    journal.changed_pace(30, slow);
+    BOOST_TEST(run.metrics().at(0) ==
+               R"({"event":"straggler","update":30,"rank":5,"replica":1,"stages":[1,3],)"
+               R"("host":"n2","recovered":false,"slowdown":1.5,"compute_seconds":0.75,)"
+               R"("usual_compute_seconds":0.5})");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
