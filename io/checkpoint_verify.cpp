@@ -35,7 +35,8 @@ struct ScanResult {
 ScanResult scan(const fs::path& path, std::uint64_t size_bytes, const Arrays& arrays)
 {
     const DamageableFile file(path);
-    std::vector<std::byte> block(std::size_t{1} << 20);
+    std::vector<std::byte> block(
+        std::min<std::uint64_t>(std::max<std::uint64_t>(size_bytes, 1), 1u << 20));
     Checksum whole;
     Checksum current;
     ScanResult result;

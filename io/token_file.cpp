@@ -263,7 +263,7 @@ void TokenFile::verify() const
     if (const std::string found = checksum_of(map_->tokens); found != info.checksum)
         throw damaged(map_->path, "the checksum of its tokens is " + found + ", and it should be " +
                                       info.checksum);
-    std::vector<std::int32_t> chunk(std::size_t{1} << 16);
+    std::vector<std::int32_t> chunk(std::min<std::uint64_t>(info.num_tokens, 1u << 16));
     for (std::uint64_t begin = 0; begin < info.num_tokens; begin += chunk.size())
         read(begin, std::span(chunk).first(
                         std::min<std::uint64_t>(chunk.size(), info.num_tokens - begin)));

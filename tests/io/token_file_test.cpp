@@ -4,9 +4,11 @@
 #include "io/hdf5_file.hpp"
 #include "tests/io/text_fixture.hpp"
 #include "tests/io/token_file_fixture.hpp"
+#include "tests/source_folder.hpp"
 
 #include <algorithm>
 #include <array>
+#include <sys/inotify.h>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -199,6 +201,27 @@ BOOST_AUTO_TEST_CASE(a_file_cut_anywhere_is_refused)
     }
     const std::string path = folder.write("cut.h5", bytes.substr(0, bytes.size() - 1));
     check_data_error([&] { TokenFile{path}; }, {"cut.h5"});
+}
+
+// Links and datasets that point at another file: it is not even opened.
+BOOST_AUTO_TEST_CASE(no_other_file_is_opened)
+{
+    const TextFolder folder;
+    write_counting_file(folder / "secret.h5", 3, 257);
+    const int watch = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    BOOST_REQUIRE(::inotify_add_watch(watch, (folder / "secret.h5").c_str(), IN_OPEN) >= 0);
+    std::array<char, 4096> events;
+    for (const char* name : {"virtual_dataset", "external_link"}) {
+        // A seed of the fuzzer: one byte, then the file, whose other file is "secret.h5".
+        const std::string seed =
+            read_whole(source_path("tests/fuzz/corpus/token_file/" + std::string(name)));
+        const std::string path = folder.write(name, std::string_view(seed).substr(1));
+        check_data_error([&] { TokenFile{path}; }, {name, "/tokens"});
+        BOOST_TEST(::read(watch, events.data(), events.size()) == -1, name);
+    }
+    std::ifstream(folder / "secret.h5").peek(); // the watch sees what is opened
+    BOOST_TEST(::read(watch, events.data(), events.size()) > 0);
+    ::close(watch);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
