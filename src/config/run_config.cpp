@@ -66,6 +66,10 @@ RunConfig parse_run_config(std::string_view text, const std::string& source,
                            const std::filesystem::path& base,
                            const std::vector<std::string>& overrides)
 {
+    if (text.size() > most_run_file_bytes)
+        throw usage_error("the run file has more than " + std::to_string(most_run_file_bytes) +
+                              " bytes",
+                          source, "name a run file, like recipes/demo.toml");
     RunFile file = read_run_file(text, source, base, overrides);
     choose_one_warmup(file);
     RunConfig config;
@@ -84,11 +88,7 @@ RunConfig load_run_config(const std::filesystem::path& path,
     std::ifstream stream(path, std::ios::binary);
     std::string text(most_run_file_bytes + 1, '\0');
     stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(stream.gcount()));
-    if (text.size() > most_run_file_bytes)
-        throw usage_error("the run file has more than " + std::to_string(most_run_file_bytes) +
-                              " bytes",
-                          path.string(), "name a run file, like recipes/demo.toml");
+    text.resize(static_cast<std::size_t>(stream.gcount())); // one byte too many is refused below
     if (!stream.is_open() || stream.bad())
         throw usage_error("cannot read the run file", path.string(),
                           "name a readable file, like recipes/demo.toml");

@@ -25,6 +25,7 @@ constexpr std::string_view remedy =
 constexpr double most_seconds = 1e6, least_layer_seconds = 1e-12;
 constexpr double most_bytes_per_second = 1e18;
 constexpr double most_count = 1e9;
+constexpr std::uint64_t most_file_bytes = std::uint64_t{1} << 24;
 
 /// The value, or only its kind where it could be of any size and depth.
 std::string shown(const Json& value)
@@ -159,7 +160,7 @@ CostModel read_cost_file(const std::filesystem::path& path, const CostConditions
     const std::string file = path.string();
     Json json;
     try {
-        json = Json::parse(read_file(path));
+        json = Json::parse(read_file(path, most_file_bytes));
     } catch (const nlohmann::json::exception& error) {
         throw data_error("this is not JSON: " + std::string(error.what()), file,
                          std::string(remedy));

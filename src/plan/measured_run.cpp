@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view format_name = "sluice-ledger-1";
+constexpr std::uint64_t most_file_bytes = std::uint64_t{1} << 28; // of 1,000s of ranks
 
 [[noreturn]] void refuse(const std::string& problem, const std::filesystem::path& path)
 {
@@ -112,7 +113,7 @@ MeasuredRun read_measured_run(const std::filesystem::path& run_dir)
         throw data_error("there is no trace of this run", path.string(),
                          "trace some updates: sluice train RUN.toml --set trace.updates=10-12");
     try {
-        const Json json = Json::parse(read_file(path));
+        const Json json = Json::parse(read_file(path, most_file_bytes));
         if (const auto format = json.at("format").get<std::string>(); format != format_name)
             throw data_error("the format is '" + format + "', not '" + std::string(format_name) +
                                  "'",

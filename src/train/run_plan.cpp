@@ -26,11 +26,14 @@ void check_sizes(const Schedule& schedule, int num_ranks, std::int32_t num_micro
            "batch.global_batch_size or batch.micro_batch_size");
 }
 
+constexpr std::uint64_t most_schedule_bytes = std::uint64_t{1} << 30;
+
 /// A schedule somebody wrote: whatever is wrong with it is said with its place.
 Schedule read_schedule(const PipelineConfig& config, int num_ranks, std::int32_t num_microbatches)
 {
     const std::string file = config.schedule_file.string();
-    const Schedule schedule = parse_schedule(read_file(config.schedule_file), file);
+    const Schedule schedule =
+        parse_schedule(read_file(config.schedule_file, most_schedule_bytes), file);
     check_sizes(schedule, num_ranks, num_microbatches, file);
     const ScheduleReport report = check_schedule(schedule);
     if (report.good())

@@ -61,6 +61,31 @@ BOOST_AUTO_TEST_CASE(every_mistake_names_file_line_key_and_choice)
     }
 }
 
+// What the parser takes for granted, and what would take all its stack.
+BOOST_AUTO_TEST_CASE(files_made_to_harm_are_one_message)
+{
+    std::string deep = "a";
+    for (int i = 0; i < 200'000; ++i)
+        deep += ".a";
+    const std::vector<Mistake> mistakes{
+        {"[[[batch]]]", {"run.toml", "not valid TOML"}},
+        {"micro_batch_size = 2\u03823", {"run.toml:15", "not valid TOML"}},
+        {deep + " = 1", {"run.toml:15", "more than 100 dots"}},
+        {"[" + deep + "]", {"run.toml:15", "more than 100 dots"}},
+        {"micro_batch_size = " + std::string(100'000, '['), {"run.toml:15", "not valid TOML"}},
+        {std::string(100'000, 'b') + " = 1", {"run.toml:15", "unknown key"}},
+        {std::string(2'000'000, '#'), {"run.toml", "more than 1048576 bytes"}},
+    };
+    for (const Mistake& mistake : mistakes) {
+        const std::string message = message_of(small_run + mistake.line + "\n");
+        BOOST_TEST(!message.empty(), "accepted: " << mistake.line.substr(0, 20));
+        check_mentions(message, mistake.fragments);
+    }
+    BOOST_TEST(message_of(small_run, {"batch." + deep + "=1"}).find("unknown key") !=
+               std::string::npos);
+    BOOST_TEST(message_of(small_run + "# " + std::string(300, '.') + "\n").empty());
+}
+
 BOOST_AUTO_TEST_CASE(mistakes_inside_the_first_sections)
 {
     check_mentions(message_of("num_layers = 3\n" + small_run),
