@@ -181,11 +181,15 @@ class Spikes(Anomalies):
 
     def test_stopped_and_resumed_around_it(self):
         """The losses to compare with travel in the checkpoint, and so does the list."""
-        overrides = (*self.rewind, "checkpoint.every_updates=6")
+        overrides = (*self.rewind, "checkpoint.every_updates=6", "checkpoint.keep_last=0")
         for ranks, updates in ((2, 13), (1, 3), (3, 0)):  # to 13; to 16, past the spike; to the end
             self.train(ranks, "resumed", *self.fault, "--stop-after", updates,
                        expect=75 if updates else 0, overrides=overrides)
         self.assertEqual(len(self.metrics("resumed", "rewind")), 1)
+        # The one of update 13, where it was stopped first, belonged to the history that was left.
+        self.assertEqual([path.name for path in sorted(
+            (self.folder / "resumed" / "checkpoints").glob("update-*"))],
+            [f"update-{update:08}" for update in (0, 6, 12, 16, 18, 24)])
         self.assert_same_curve("whole", "resumed")
         self.assert_same_state("whole", "resumed")
 
