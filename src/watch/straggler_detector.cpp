@@ -3,7 +3,6 @@
 #include "core/error.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace sluice {
 
@@ -49,8 +48,6 @@ std::vector<StragglerNotice> StragglerDetector::observe(std::span<const double> 
     if (++num_in_block_ < rules_.block_updates)
         return {};
     num_in_block_ = 0;
-    if (!std::exchange(started_up_, true))
-        return {}; // memory touched for the first time, caches and clocks that warm up
     read_blocks();
     std::vector<StragglerNotice> notices;
     for (std::size_t rank = 0; rank < ranks_.size(); ++rank)

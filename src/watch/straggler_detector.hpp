@@ -18,7 +18,7 @@ namespace sluice {
 
 struct StragglerRules {
     std::size_t block_updates = 10; ///< of one reading
-    std::size_t least_history = 3;  ///< readings before anybody is judged, after one for start-up
+    std::size_t least_history = 3;  ///< readings before anybody is judged: one may be of a start
     std::size_t most_history = 50;  ///< readings kept
     std::size_t sustained = 2;      ///< slow readings in a row until a rank is named
     double slow = 1.25;             ///< times its history, and times its peers' gain or loss
@@ -65,7 +65,6 @@ private:
     std::vector<Rank> ranks_;
     std::vector<double> scratch_;
     std::size_t num_in_block_ = 0;
-    bool started_up_ = false; ///< the first block has passed
 };
 
 } // namespace sluice

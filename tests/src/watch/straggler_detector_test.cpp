@@ -139,6 +139,13 @@ BOOST_AUTO_TEST_CASE(a_slow_drift_of_all_names_nobody)
 
 BOOST_AUTO_TEST_CASE(the_start_does_not_count)
 {
+    // All ranks begin ten times slower; who becomes slow soon after is measured by the rest.
+    const auto said = run(4, 200, [](int update, int rank) {
+        return update < 10 ? 2.0 : rank == 2 && update >= 40 ? 0.3 : 0.2;
+    });
+    BOOST_TEST_REQUIRE(said.size() == 1u);
+    BOOST_TEST(said[0].notice.rank == 2);
+    BOOST_TEST(said[0].notice.usual_seconds == 0.2, boost::test_tools::tolerance(0.05));
     // Other ranks begin ten times slower, and this one does not.
     BOOST_TEST(run(4, 800, [](int update, int rank) {
                    return update < 8 && rank != 2 ? 2.0 : 0.2;
