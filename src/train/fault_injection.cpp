@@ -61,7 +61,7 @@ void inject(const FaultInjection& fault, std::int64_t batch, int replica, Stage&
         case FaultInjection::Kind::hang:
             for (;;)
                 std::this_thread::sleep_for(std::chrono::seconds(1));
-        case FaultInjection::Kind::slow: executor.slow_down(3.0); break;
+        case FaultInjection::Kind::slow: executor.slow_down(5.0); break;
         case FaultInjection::Kind::garbled_targets: // FaultyTokens does it
         case FaultInjection::Kind::none: break;
         }

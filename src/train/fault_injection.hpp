@@ -22,7 +22,7 @@ struct FaultInjection {
         flip_exchange,
         advance_gate,
         hang, ///< the rank with the layer goes on no further
-        slow  ///< the rank with the layer computes as slowly as three
+        slow  ///< the rank with the layer takes five times as long to compute
     };
     Kind kind = Kind::none;
     /// Counted from 1. Faults belong to batches: update u meets the one on the batch it trains on,

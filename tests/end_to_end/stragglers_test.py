@@ -6,24 +6,26 @@ from harness import RunTest
 
 
 class Stragglers(RunTest):
-    updates = 200
+    updates = 800
 
     def test_a_slow_rank_is_named_until_it_has_recovered(self):
-        """Another process may slow any rank: only what is said of this one counts."""
-        result = self.train(3, "slow", "--inject", "slow@70-129:3",
+        """Whatever else the machine does slows any rank at any time, and is reported, too: so only what
+        must hold on a busy machine is asked here, and the unit tests ask for the rest."""
+        result = self.train(3, "slow", "--inject", "slow@70-199:3",
                             overrides=("eval.every_updates=0",))
         said = [row for row in self.metrics("slow", "straggler") if row["rank"] == 1]
-        named = [row for row in said if not row["recovered"] and 70 <= row["update"] < 130]
-        recovered = [row for row in said if row["recovered"] and row["update"] >= 130]
-        self.assertEqual((len(named), len(recovered)), (1, 1), said)
-        self.assertEqual((named[0]["replica"], named[0]["stages"]), (0, [1]))
-        self.assertGreater(named[0]["slowdown"], 1.25)
-        self.assertGreater(named[0]["compute_seconds"], named[0]["usual_compute_seconds"])
-        line = f"update {named[0]['update']}: rank 1 (stage 1) on {named[0]['host']} has become slow"
-        self.assertIn(line, result.stderr)
-        self.assertIn(line, (self.folder / "slow" / "log.txt").read_text())
-        self.assertIn("rank 1 (stage 1)", result.stderr)
-        self.assertIn("is as fast as usual again", result.stderr)
+        named = [row for row in said if row["update"] < 200][-1]
+        self.assertFalse(named["recovered"], said)
+        self.assertEqual((named["replica"], named["stages"]), (0, [1]))
+        self.assertGreater(named["slowdown"], 1.25)
+        self.assertGreater(named["compute_seconds"], named["usual_compute_seconds"])
+        self.assertTrue([row for row in said if row["recovered"] and row["update"] > 200], said)
+        log = (self.folder / "slow" / "log.txt").read_text()
+        rank = f"rank 1 (stage 1) on {named['host']}"
+        for line in (f"update {named['update']}: {rank} has become slow",
+                     f"{rank} is as fast as usual again"):
+            self.assertIn(line, result.stderr)
+            self.assertIn(line, log)
 
     def test_slowness_changes_no_bit(self):
         self.train(1, "fast", overrides=("run.updates=8",))
