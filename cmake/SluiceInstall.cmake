@@ -14,7 +14,8 @@ endforeach()
 install(EXPORT sluiceTargets NAMESPACE sluice:: DESTINATION ${package_folder})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/sluiceConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion)
-install(FILES cmake/sluiceConfig.cmake cmake/SluiceDependencies.cmake cmake/FindSluiceHDF5.cmake
+file(WRITE ${PROJECT_BINARY_DIR}/sluiceFeatures.cmake "set(SLUICE_HAS_CUDA ${SLUICE_HAS_CUDA})\n")
+install(FILES cmake/sluiceConfig.cmake ${PROJECT_BINARY_DIR}/sluiceFeatures.cmake cmake/SluiceDependencies.cmake cmake/FindSluiceHDF5.cmake
               ${PROJECT_BINARY_DIR}/sluiceConfigVersion.cmake
         DESTINATION ${package_folder})
 

@@ -18,7 +18,7 @@ struct Device {
 enum class Backend : std::uint8_t { reference, cpu, cuda };
 
 /// An ordered queue of work on one device. On CPUs work is done when the call returns and `native`
-/// is null; on GPUs `native` is the CUDA stream.
+/// is null; on GPUs `native` is the GpuStream (core/cuda/gpu_stream.hpp).
 struct Stream {
     Backend backend = Backend::cpu;
     Device device{};

@@ -1,5 +1,6 @@
 // sluice doctor: what this machine and this build can do.
 
+#include "core/cuda/gpu.hpp"
 #include "core/parallel.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
@@ -15,6 +16,19 @@ namespace sluice {
 
 namespace {
 
+void examine_gpus()
+{
+    if (num_gpus() == 0)
+        fmt::print("  GPUs           none: {}\n", why_no_gpu());
+    for (int index = 0; index < num_gpus(); ++index) {
+        const GpuInfo gpu = gpu_info(index);
+        fmt::print("  GPU {}          {}, compute capability {}.{}, {:.0f} GiB; kernels only, no "
+                   "training on it yet\n",
+                   index, gpu.name, gpu.major, gpu.minor,
+                   static_cast<double>(gpu.total_bytes) / (1u << 30));
+    }
+}
+
 int examine()
 {
     const LaunchedAs launched = launched_as();
@@ -28,7 +42,8 @@ int examine()
                launched.by_launcher
                    ? fmt::format("rank {} of {}", launched.rank, launched.num_ranks)
                    : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
-    fmt::print("  backends       cpu (fp32, oneDNN), reference (fp64); no CUDA in this build\n");
+    fmt::print("  backends       cpu (fp32, oneDNN), reference (fp64)\n");
+    examine_gpus();
     fmt::print("  transports     in-process, MPI\n");
     std::error_code error;
     const auto space = std::filesystem::space(".", error);

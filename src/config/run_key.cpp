@@ -51,7 +51,9 @@ constexpr std::string_view no_bf16 =
     "is not in this version yet: this build computes in fp32 (and fp64, slowly, for checking)";
 constexpr std::string_view no_warning =
     "would write numbers that are not finite into the weights; write stop, skip or rewind";
-constexpr std::string_view no_gpu = "is not in this version yet: this build computes on the CPU";
+constexpr std::string_view no_gpu =
+    "cannot train in this version yet: kernels for GPUs are there and tested (docs/gpu.md), stages "
+    "and transport on GPUs are not, so every run of this build computes on the CPU";
 
 /// `field`: a generic lambda from a RunConfig (const or not) to a reference.
 template <typename Field>

@@ -6,6 +6,7 @@ namespace sluice::kernels {
 
 void run(Cpu, const AdamW& op)
 {
+    SLUICE_CHECK(op.compute_copy.empty(), "a copy in bf16 is made on GPUs only");
     float* weight = op.weight.as<float>();
     const float* gradient = op.gradient.as<float>();
     float* first_moment = op.first_moment.as<float>();

@@ -1,7 +1,11 @@
+// Kernels for GPUs where there is none: in a build without CUDA, or on a machine without a GPU.
+#include "core/cuda/gpu.hpp"
+#include "layers/kernels/attention.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/matmul.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <cstdio>
 
 using namespace sluice;
 
@@ -16,12 +20,18 @@ bool says_what_to_do(const UserError& error)
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(cuda_absent)
+BOOST_AUTO_TEST_SUITE(no_gpu)
 
-BOOST_AUTO_TEST_CASE(cuda_kernels_refuse_in_words)
+BOOST_AUTO_TEST_CASE(kernels_refuse_in_words)
 {
+    if (num_gpus() > 0) {
+        std::puts("skipped: this machine has a GPU");
+        return;
+    }
     BOOST_CHECK_EXCEPTION(kernels::launch(cuda, kernels::Matmul{}), UserError, says_what_to_do);
     BOOST_CHECK_EXCEPTION(kernels::launch(cuda, kernels::Fill{}), UserError, says_what_to_do);
+    BOOST_CHECK_EXCEPTION(kernels::launch(cuda, kernels::AttentionForward{}), UserError,
+                          says_what_to_do);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,82 @@
+#include "core/cuda/gpu.hpp"
+
+#include "core/cuda/checked_call.hpp"
+#include "core/error.hpp"
+
+namespace sluice {
+
+namespace {
+
+struct Count {
+    int num_gpus = 0;
+    cudaError_t status = cudaSuccess;
+};
+
+Count count_gpus()
+{
+    Count count;
+    count.status = cudaGetDeviceCount(&count.num_gpus);
+    if (count.status != cudaSuccess) {
+        count.num_gpus = 0;
+        cudaGetLastError(); // or the next call would report it again
+    }
+    return count;
+}
+
+void require_gpu(int index)
+{
+    const Count count = count_gpus();
+    if (count.num_gpus == 0)
+        check_cuda(count.status == cudaSuccess ? cudaErrorNoDevice : count.status,
+                   "cudaGetDeviceCount", __FILE__, __LINE__);
+    if (index < 0 || index >= count.num_gpus)
+        throw usage_error("there is no GPU " + std::to_string(index) + "; this process sees " +
+                              std::to_string(count.num_gpus),
+                          "CUDA_VISIBLE_DEVICES",
+                          "start no more ranks per machine than it has GPUs, or show it more");
+}
+
+} // namespace
+
+int num_gpus() { return count_gpus().num_gpus; }
+
+std::string why_no_gpu()
+{
+    const Count count = count_gpus();
+    if (count.num_gpus > 0)
+        return {};
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        return "no NVIDIA driver is loaded";
+    return count.status == cudaSuccess ? "no GPU is visible" : cudaGetErrorString(count.status);
+}
+
+GpuInfo gpu_info(int index)
+{
+    require_gpu(index);
+    cudaDeviceProp properties{};
+    SLUICE_CUDA_CALL(cudaGetDeviceProperties(&properties, index));
+    return {.name = properties.name,
+            .major = properties.major,
+            .minor = properties.minor,
+            .num_multiprocessors = properties.multiProcessorCount,
+            .total_bytes = properties.totalGlobalMem,
+            .shared_bytes_per_block = properties.sharedMemPerBlockOptin};
+}
+
+Device use_gpu(int index)
+{
+    require_gpu(index);
+    SLUICE_CUDA_CALL(cudaSetDevice(index));
+    return {DeviceKind::cuda, index};
+}
+
+std::size_t free_gpu_bytes()
+{
+    require_gpu(0);
+    std::size_t free = 0, total = 0;
+    SLUICE_CUDA_CALL(cudaMemGetInfo(&free, &total));
+    return free;
+}
+
+} // namespace sluice

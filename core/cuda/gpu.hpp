@@ -1,0 +1,31 @@
+// The NVIDIA GPUs this process sees (CUDA_VISIBLE_DEVICES is respected: indices count what is
+// visible). A build without CUDA sees none.
+#pragma once
+
+#include "core/device.hpp"
+
+#include <cstddef>
+#include <string>
+
+namespace sluice {
+
+struct GpuInfo {
+    std::string name;
+    int major = 0, minor = 0; ///< compute capability
+    int num_multiprocessors = 0;
+    std::size_t total_bytes = 0;
+    std::size_t shared_bytes_per_block = 0; ///< the most that one block may ask for
+};
+
+/// 0 where there is no GPU, no driver, or no CUDA in this build; never throws.
+int num_gpus();
+/// "no NVIDIA driver is loaded" and the like; empty when there is a GPU.
+std::string why_no_gpu();
+/// Throws UserError (usage) when there is no GPU with this index.
+GpuInfo gpu_info(int index);
+/// Makes it the calling thread's current GPU. Throws UserError (usage) like gpu_info.
+Device use_gpu(int index);
+/// Free bytes on the current GPU. Throws UserError (usage) when there is none.
+std::size_t free_gpu_bytes();
+
+} // namespace sluice

@@ -1,0 +1,44 @@
+// Stands in for everything in this folder in builds without CUDA.
+#include "core/cuda/gpu.hpp"
+#include "core/cuda/gpu_stream.hpp"
+#include "core/cuda/memory.hpp"
+#include "core/error.hpp"
+
+namespace sluice {
+
+namespace {
+
+[[noreturn]] void refuse()
+{
+    throw usage_error("this build of sluice has no CUDA support", "[run] device",
+                      "set [run] device = \"cpu\", or build with the CUDA toolkit installed");
+}
+
+} // namespace
+
+int num_gpus() { return 0; }
+std::string why_no_gpu() { return "this build of sluice has no CUDA support"; }
+GpuInfo gpu_info(int) { refuse(); }
+Device use_gpu(int) { refuse(); }
+std::size_t free_gpu_bytes() { refuse(); }
+
+void DeviceMemory::Release::operator()(void*) const {}
+void PinnedMemory::Release::operator()(void*) const {}
+DeviceMemory::DeviceMemory(std::size_t) { refuse(); }
+PinnedMemory::PinnedMemory(std::size_t) { refuse(); }
+
+GpuStream::GpuStream(Device, StreamPriority, std::size_t) { refuse(); }
+GpuStream::~GpuStream() = default;
+const GpuStream& GpuStream::of(const Stream&) { refuse(); }
+void GpuStream::synchronize() const { refuse(); }
+void GpuStream::copy(void*, const void*, std::size_t) const { refuse(); }
+
+GpuEvent::GpuEvent() { refuse(); }
+GpuEvent::~GpuEvent() = default;
+void GpuEvent::record(const Stream&) { refuse(); }
+void GpuEvent::hold_back(const Stream&) const { refuse(); }
+bool GpuEvent::reached() const { refuse(); }
+void GpuEvent::wait() const { refuse(); }
+double GpuEvent::milliseconds_since(const GpuEvent&) const { refuse(); }
+
+} // namespace sluice

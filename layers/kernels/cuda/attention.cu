@@ -1,0 +1,12 @@
+#include "layers/kernels/cuda/attention_kernel.cuh"
+
+#include "layers/kernels/cuda/device_launcher.cuh"
+
+namespace sluice::kernels {
+
+void run(Cuda cuda, const AttentionForward& op)
+{
+    nvidia::launch_attention(nvidia::DeviceLauncher(cuda.stream), op);
+}
+
+} // namespace sluice::kernels

@@ -1,0 +1,105 @@
+// What kernel bodies are written in. The same source is compiled twice: by nvcc for GPUs, with the
+// vocabulary of device_language_nvidia.cuh; and by the host's compiler for the tests, with that of
+// tests/layers/kernels/cuda/device_language_emulated.hpp, which is included first there.
+//
+// A kernel is a struct with its arguments as members, `static constexpr int num_threads` (of a
+// block, a multiple of 32) and a call operator, SLUICE_DEVICE, that one thread runs. Beside it in
+// the same header stands `launch_NAME(launcher, op)`, which cuts the work into blocks:
+// `launcher(kernel, Grid{...}, shared_bytes)`. So grids and tails are tested with the bodies.
+//
+//   thread(), block_x(), block_y()      where this thread is
+//   shared_memory<Shared>()             the block's shared memory, not initialised
+//   barrier()                           of the block; any_in_block(bool) is one with a vote
+//   shuffle_xor, shuffle, ballot        of the whole warp
+//   mma_16x8x16, load_matrix_x4(_t)     tensor core and its operands
+//   copy_async_16, commit_copies, wait_for_copies<N>     global to shared memory, beside other work
+//   load_vector<N>, store_vector<N>     N neighbours at once, aligned to all of them
+//   to_float, from_float<T>, exp2_fast  conversions; a good approximation of 2^x
+#pragma once
+
+#include "core/bfloat16.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#ifdef __CUDACC__
+#include "layers/kernels/cuda/device_language_nvidia.cuh"
+#elif !defined(SLUICE_DEVICE)
+#error "include tests/layers/kernels/cuda/device_language_emulated.hpp before kernels"
+#endif
+
+namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
+
+inline constexpr int warp_size = 32;
+
+/// Blocks in x (up to 2^31 - 1) and y (up to 65535).
+struct Grid {
+    std::int64_t x;
+    std::int64_t y = 1;
+};
+
+SLUICE_DEVICE int lane() { return thread() % warp_size; }
+SLUICE_DEVICE int warp() { return thread() / warp_size; }
+
+/// The same on every lane, and the same bits for any compiler: a butterfly.
+template <class T>
+SLUICE_DEVICE T warp_sum(T value)
+{
+    for (int mask = warp_size / 2; mask > 0; mask /= 2)
+        value += shuffle_xor(value, mask);
+    return value;
+}
+
+SLUICE_DEVICE float warp_max(float value)
+{
+    for (int mask = warp_size / 2; mask > 0; mask /= 2)
+        value = fmaxf(value, shuffle_xor(value, mask));
+    return value;
+}
+
+/// N floats of T's memory.
+template <int N>
+struct Floats {
+    float at[N];
+    SLUICE_DEVICE float& operator[](int i) { return at[i]; }
+    SLUICE_DEVICE float operator[](int i) const { return at[i]; }
+};
+
+/// Elements per 16-byte access.
+template <class T>
+inline constexpr int vector_width = 16 / static_cast<int>(sizeof(T));
+
+/// The first `count` (1 to N) of N elements from `from`, zero behind them. `aligned` says that all
+/// N lie on a multiple of their size; the values do not depend on it.
+template <int N, class T>
+SLUICE_DEVICE Floats<N> load_floats(const T* from, std::int64_t count, bool aligned)
+{
+    Floats<N> floats;
+    if (aligned && count >= N) {
+        const Vector<T, N> vector = load_vector<N>(from);
+        for (int i = 0; i < N; ++i)
+            floats[i] = to_float(vector.at[i]);
+    } else {
+        for (int i = 0; i < N; ++i)
+            floats[i] = i < count ? to_float(from[i]) : 0.0F;
+    }
+    return floats;
+}
+
+template <int N, class T>
+SLUICE_DEVICE void store_floats(T* to, const Floats<N>& floats, std::int64_t count, bool aligned)
+{
+    if (aligned && count >= N) {
+        Vector<T, N> vector;
+        for (int i = 0; i < N; ++i)
+            vector.at[i] = from_float<T>(floats[i]);
+        store_vector<N>(to, vector);
+    } else {
+        for (int i = 0; i < N; ++i)
+            if (i < count)
+                to[i] = from_float<T>(floats[i]);
+    }
+}
+
+} // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

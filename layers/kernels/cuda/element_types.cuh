@@ -1,0 +1,50 @@
+// From a tensor's run-time type to a kernel's C++ type, and what a launch asks about tensors.
+#pragma once
+
+#include "core/tensor_view.hpp"
+#include "layers/kernels/cuda/device_language.cuh"
+
+#include <bit>
+
+namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
+
+template <class T>
+struct Type {
+    using type = T;
+};
+
+/// body(Type<float>{}) or body(Type<BFloat16>{}).
+template <class Body>
+void with_type_of(const TensorView& tensor, Body&& body)
+{
+    if (tensor.dtype == DType::bf16)
+        return body(Type<BFloat16>{});
+    SLUICE_CHECK(tensor.dtype == DType::f32, "tensor is " << name_of(tensor.dtype));
+    body(Type<float>{});
+}
+
+template <class T>
+T* elements_or_null(const TensorView& tensor)
+{
+    return tensor.empty() ? nullptr : tensor.as<T>();
+}
+
+/// Elements of one thread's access: 16 bytes of bfloat16, twice 16 of float32.
+inline constexpr int chunk = 8;
+
+/// Whether every chunk of rows of `row_length` elements in these tensors is aligned to its size.
+template <class... Tensors>
+bool chunks_aligned(std::int64_t row_length, const Tensors&... tensors)
+{
+    const auto aligned = [](const TensorView& tensor) {
+        return std::bit_cast<std::uintptr_t>(tensor.data) % (chunk * size_of(tensor.dtype)) == 0;
+    };
+    return row_length % chunk == 0 && (aligned(tensors) && ...);
+}
+
+inline std::int64_t blocks_for(std::int64_t count, std::int64_t per_block)
+{
+    return (count + per_block - 1) / per_block;
+}
+
+} // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

@@ -1,0 +1,101 @@
+// Two steps: every block adds the squares of its run of elements, then one block adds the parts.
+// How elements are cut follows from their number alone, so the bits are the same on any GPU.
+#pragma once
+
+#include "layers/kernels/cuda/element_types.cuh"
+#include "layers/kernels/extents.hpp"
+
+#include <algorithm>
+
+namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
+
+inline constexpr int sum_threads = 256;
+inline constexpr std::int64_t max_sum_parts = 1024;
+
+/// The sum over the block's threads, on thread 0.
+SLUICE_DEVICE double block_sum(double value)
+{
+    struct Shared {
+        double of_warp[sum_threads / warp_size];
+    };
+    Shared& shared = shared_memory<Shared>();
+    const double sum = warp_sum(value);
+    if (lane() == 0)
+        shared.of_warp[warp()] = sum;
+    barrier();
+    double total = 0.0;
+    if (thread() == 0)
+        for (int i = 0; i < sum_threads / warp_size; ++i)
+            total += shared.of_warp[i];
+    return total;
+}
+
+template <class T>
+struct SquaresKernel {
+    static constexpr int num_threads = sum_threads;
+    const T* x;    // [n]
+    double* parts; // [blocks]
+    std::int64_t n, run_length;
+    bool aligned;
+
+    SLUICE_DEVICE void operator()() const
+    {
+        const std::int64_t begin = block_x() * run_length;
+        const std::int64_t end = begin + run_length < n ? begin + run_length : n;
+        double sums[chunk] = {};
+        for (std::int64_t i = begin + thread() * chunk; i < end; i += num_threads * chunk) {
+            const Floats<chunk> floats = load_floats<chunk>(x + i, end - i, aligned);
+            for (int j = 0; j < chunk; ++j) {
+                const double value = floats[j];
+                sums[j] += value * value; // exact: 24 + 24 bits fit in 53
+            }
+        }
+        const double sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+                           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+        const double total = block_sum(sum);
+        if (thread() == 0)
+            parts[block_x()] = total;
+    }
+};
+
+struct SumOfPartsKernel {
+    static constexpr int num_threads = sum_threads;
+    const double* parts; // [num_parts]
+    double* result;      // [1]
+    std::int64_t num_parts;
+
+    SLUICE_DEVICE void operator()() const
+    {
+        double sum = 0.0;
+        for (std::int64_t i = thread(); i < num_parts; i += num_threads)
+            sum += parts[i];
+        const double total = block_sum(sum);
+        if (thread() == 0)
+            result[0] = total;
+    }
+};
+
+template <class Launcher>
+void launch_sum_of_squares(const Launcher& launcher, const SumOfSquares& op)
+{
+    const std::int64_t n = op.x.num_elements();
+    const std::int64_t pass = std::int64_t{sum_threads} * chunk;
+    const std::int64_t run_length =
+        std::max<std::int64_t>(1, blocks_for(blocks_for(n, max_sum_parts), pass)) * pass;
+    const std::int64_t num_parts = blocks_for(n, run_length);
+    double* parts = launcher.template workspace<double>(max_sum_parts);
+    constexpr std::size_t shared_bytes = sum_threads / warp_size * sizeof(double);
+    with_type_of(op.x, [&]<class T>(Type<T>) {
+        launcher(SquaresKernel<T>{.x = op.x.as<T>(),
+                                  .parts = parts,
+                                  .n = n,
+                                  .run_length = run_length,
+                                  .aligned = chunks_aligned(chunk, op.x)},
+                 Grid{num_parts}, shared_bytes);
+    });
+    launcher(
+        SumOfPartsKernel{.parts = parts, .result = op.result.as<double>(), .num_parts = num_parts},
+        Grid{1}, shared_bytes);
+}
+
+} // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

@@ -1,0 +1,135 @@
+#include "layers/kernels/attention.hpp"
+
+#include "tests/layers/kernels/conformance/conformance_case.hpp"
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+using namespace sluice;
+using namespace sluice::testing;
+using kernels::AttentionBackward;
+using kernels::AttentionForward;
+
+namespace {
+
+struct Tensors {
+    Tensors(Case& c, std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D,
+            std::uint64_t seed, double scale = 1.0)
+        : qkv(c.random({B, T, 3, H, D}, c.compute(), seed, scale)),
+          out(c.poisoned({B, T, H, D}, c.compute())), logsumexp(c.poisoned({B, H, T}, DType::f32)),
+          dout(c.random({B, T, H, D}, c.compute(), seed + 1)),
+          row_dot(c.poisoned({B, H, T}, DType::f32)),
+          qkv_gradient(c.poisoned({B, T, 3, H, D}, c.compute()))
+    {
+    }
+
+    auto forward()
+    {
+        return [this](auto side) {
+            return AttentionForward{
+                .qkv = side(qkv), .out = side(out), .logsumexp = side(logsumexp)};
+        };
+    }
+    auto backward()
+    {
+        return [this](auto side) {
+            return AttentionBackward{.dout = side(dout),
+                                     .qkv = side(qkv),
+                                     .out = side(out),
+                                     .logsumexp = side(logsumexp),
+                                     .row_dot = side(row_dot),
+                                     .qkv_gradient = side(qkv_gradient)};
+        };
+    }
+
+    Operand qkv, out, logsumexp, dout, row_dot, qkv_gradient;
+};
+
+/// float32: a score is a sum of D products over sqrt(D), off by a few epsilon; a weight by as much
+/// relative; sums over T weights that add to 1 stay there, and D products of the backward pass add
+/// sqrt(D) of them, on gradients of a few units.
+///
+/// bfloat16: weights p, and ds in the backward pass, are rounded to 2^-8 of themselves before they
+/// are multiplied. Weights add to 1 and values are up to 4, so an output is off by 4 * 2^-8 at the
+/// very most where all roundings agree; as they do not, by half of it. The backward pass starts
+/// from an output rounded to 2^-8, which moves row_dot by a random walk of D products of about 2^-8
+/// |out| / 2 each: with one channel that is one product, of |out| and |dout| up to 4.
+void check_agreement(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D,
+                     std::uint64_t seed)
+{
+    check_conformance([=](Case& c) {
+        const std::string what =
+            "B " + std::to_string(B) + " T " + std::to_string(T) + " D " + std::to_string(D);
+        const bool bf16 = c.compute() == DType::bf16;
+        Tensors t(c, B, T, H, D, seed);
+        c.launch(t.forward());
+        c.check(t.out, bf16 ? 2 * 0x1p-8 : 24 * epsilon, what + " out");
+        c.check(t.logsumexp, 24 * epsilon, what + " logsumexp");
+        c.launch(t.backward());
+        const double root = std::sqrt(static_cast<double>(D));
+        c.check(t.row_dot, bf16 ? 4 * (1 + root) * 0x1p-8 : 16 * root * epsilon, what + " row_dot");
+        c.check(t.qkv_gradient, bf16 ? (4 + 2 * root) * 0x1p-8 : 48 * root * epsilon,
+                what + " qkv_gradient");
+    });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(attention)
+
+BOOST_AUTO_TEST_CASE(every_edge_on_tensor_cores)
+{
+    // Around a warp's rows (16) and tiles (32 and 64).
+    for (const std::int64_t T : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129})
+        check_agreement(1, T, 2, 64, static_cast<std::uint64_t>(T));
+    for (const std::int64_t T : {1, 31, 33, 64, 65, 97})
+        check_agreement(1, T, 1, 128, static_cast<std::uint64_t>(1000 + T));
+    check_agreement(2, 70, 3, 64, 7);
+    check_agreement(1, 200, 1, 64, 9); // four tiles: both halves of the buffers are used again
+    check_agreement(1, 130, 1, 128, 10);
+}
+
+BOOST_AUTO_TEST_CASE(every_edge_without)
+{
+    for (const std::int64_t D : {1, 2, 8, 12, 80, 120})
+        for (const std::int64_t T : {1, 15, 16, 17, 33})
+            check_agreement(1, T, 1, D, static_cast<std::uint64_t>(100 * D + T));
+    check_agreement(2, 21, 3, 24, 8);
+}
+
+BOOST_AUTO_TEST_CASE(large_scores)
+{
+    // Scores of some hundreds: exp of any of them alone would overflow. Errors scale with scores;
+    // where two are almost equal, weights move by their error.
+    for (const std::int64_t D : {32, 64})
+        check_conformance([D](Case& c) {
+            const bool bf16 = c.compute() == DType::bf16;
+            Tensors t(c, 1, 70, 2, D, 3, 8.0);
+            c.launch(t.forward());
+            c.check(t.out, bf16 ? 16 * 0x1p-8 : 4e-3, "out");
+            c.check(t.logsumexp, 1e-3, "logsumexp");
+        });
+}
+
+BOOST_AUTO_TEST_CASE(never_looks_ahead)
+{
+    for (const std::int64_t D : {16, 64, 128})
+        check_conformance([D](Case& c) {
+            // Not a bit of the first 50 outputs changes when what comes from 50 on is broken.
+            Tensors plain(c, 1, 80, 1, D, 9), broken(c, 1, 80, 1, D, 9);
+            for (std::size_t i = static_cast<std::size_t>(50 * 3 * D); i < broken.qkv.values.size();
+                 ++i)
+                broken.qkv.tested->set(i, 30.0);
+            broken.qkv.tested->upload();
+            c.launch_tested(plain.forward());
+            c.launch_tested(broken.forward());
+            const auto expected = c.bits_of(plain.out), bits = c.bits_of(broken.out);
+            const auto bytes = static_cast<std::ptrdiff_t>(50 * D) *
+                               static_cast<std::ptrdiff_t>(size_of(c.compute()));
+            BOOST_TEST(std::equal(bits.begin(), bits.begin() + bytes, expected.begin()));
+            BOOST_TEST((bits != expected));
+        });
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,37 @@
+#include "layers/kernels/sum_of_squares.hpp"
+
+#include "tests/layers/kernels/conformance/conformance_case.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+using namespace sluice;
+using namespace sluice::testing;
+using kernels::SumOfSquares;
+
+BOOST_AUTO_TEST_SUITE(sum_of_squares)
+
+BOOST_AUTO_TEST_CASE(every_edge)
+{
+    // Squares of floats are exact in float64; only the order of additions differs.
+    for (const std::int64_t n : {1, 7, 8, 9, 2047, 2048, 2049, 6000, 70001})
+        check_conformance([n](Case& c) {
+            Operand x = c.random({n}, c.compute(), static_cast<std::uint64_t>(n), 3.0);
+            Operand result = c.poisoned({1}, DType::f64);
+            c.launch([&](auto side) { return SumOfSquares{.x = side(x), .result = side(result)}; });
+            c.check(result, 1e-13 * result.values[0], std::to_string(n));
+        });
+}
+
+BOOST_AUTO_TEST_CASE(more_elements_than_parts)
+{
+    // 1024 parts of more than one pass (2048 elements) each.
+    check_conformance([](Case& c) {
+        constexpr std::int64_t n = 1024 * 2048 + 12345;
+        Operand x = c.random({n}, c.compute(), 1, 3.0);
+        Operand result = c.poisoned({1}, DType::f64);
+        c.launch([&](auto side) { return SumOfSquares{.x = side(x), .result = side(result)}; });
+        c.check(result, 1e-12 * result.values[0], "large");
+    });
+}
+
+BOOST_AUTO_TEST_SUITE_END()

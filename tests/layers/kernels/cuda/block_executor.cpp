@@ -1,0 +1,281 @@
+#include "tests/layers/kernels/cuda/block_executor.hpp"
+
+#include <boost/context/preallocated.hpp>
+#include <cstring>
+#include <new>
+#include <sstream>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace sluice::testing {
+
+namespace {
+
+constexpr std::size_t stack_bytes = std::size_t{128} << 10;
+constexpr std::size_t shared_alignment = 128;
+constexpr int warp_size = 32;
+
+/// Ends a body early, after another one failed.
+struct Unwound {};
+
+BlockExecutor* running_executor = nullptr;
+
+// The address sanitizer is told of every change of stacks.
+void leave_stack([[maybe_unused]] void** state, [[maybe_unused]] const void* bottom,
+                 [[maybe_unused]] std::size_t size)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_start_switch_fiber(state, bottom, size);
+#endif
+}
+void enter_stack([[maybe_unused]] void* state, [[maybe_unused]] const void** bottom,
+                 [[maybe_unused]] std::size_t* size)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(state, bottom, size);
+#endif
+}
+
+} // namespace
+
+void BlockExecutor::Release::operator()(std::byte* memory) const
+{
+    ::operator delete[](memory, std::align_val_t{shared_alignment});
+}
+
+BlockExecutor& BlockExecutor::current() { return *running_executor; }
+
+BlockExecutor::~BlockExecutor()
+{
+    closing_ = true;
+    for (std::size_t i = 0; i < fibers_.size(); ++i)
+        resume(static_cast<int>(i));
+}
+
+void BlockExecutor::make_fiber(int thread)
+{
+    fibers_.push_back(std::make_unique<Fiber>());
+    Fiber& fiber = *fibers_.back();
+    boost::context::fixedsize_stack allocator(stack_bytes);
+    fiber.stack = allocator.allocate();
+    fiber.context = boost::context::fiber(
+        std::allocator_arg,
+        boost::context::preallocated(fiber.stack.sp, fiber.stack.size, fiber.stack), allocator,
+        [this, thread](boost::context::fiber&& scheduler) {
+            Fiber& own = *fibers_[static_cast<std::size_t>(thread)];
+            enter_stack(nullptr, &scheduler_stack_, &scheduler_stack_bytes_);
+            scheduler_ = std::move(scheduler);
+            while (!closing_) {
+                run_body(own);
+                to_scheduler(own);
+            }
+            leave_stack(nullptr, scheduler_stack_, scheduler_stack_bytes_);
+            return std::move(scheduler_);
+        });
+}
+
+void BlockExecutor::run_body(Fiber& fiber)
+{
+    try {
+        (*body_)();
+    } catch (const Unwound&) {
+    } catch (...) {
+        failure_ = std::current_exception();
+    }
+    fiber.running = false;
+}
+
+void BlockExecutor::to_scheduler(Fiber& fiber)
+{
+    leave_stack(&fiber.sanitizer_state, scheduler_stack_, scheduler_stack_bytes_);
+    scheduler_ = std::move(scheduler_).resume();
+    enter_stack(fiber.sanitizer_state, &scheduler_stack_, &scheduler_stack_bytes_);
+}
+
+void BlockExecutor::resume(int thread)
+{
+    thread_ = thread;
+    Fiber& fiber = running_fiber();
+    leave_stack(&scheduler_sanitizer_state_,
+                static_cast<const std::byte*>(fiber.stack.sp) - fiber.stack.size, fiber.stack.size);
+    fiber.context = std::move(fiber.context).resume();
+    enter_stack(scheduler_sanitizer_state_, nullptr, nullptr);
+}
+
+void BlockExecutor::give_way(Fiber& fiber)
+{
+    const int thread = thread_;
+    to_scheduler(fiber);
+    thread_ = thread;
+    if (unwinding_)
+        throw Unwound{};
+}
+
+bool BlockExecutor::barrier(bool vote)
+{
+    Fiber& fiber = running_fiber();
+    vote_ = vote_ || vote;
+    ++fiber.num_barriers;
+    if (++num_at_barrier_ == block_.num_threads) {
+        num_at_barrier_ = 0;
+        ++num_barriers_done_;
+        last_vote_ = vote_;
+        vote_ = false;
+    } else {
+        fiber.waits_for = "barrier";
+        while (fiber.num_barriers > num_barriers_done_)
+            give_way(fiber);
+        fiber.waits_for = nullptr;
+    }
+    return last_vote_;
+}
+
+void BlockExecutor::together(const char* name, void* own, void (*work)(void* const*))
+{
+    Fiber& fiber = running_fiber();
+    const int first = thread_ / warp_size * warp_size;
+    Warp& warp = warps_[static_cast<std::size_t>(thread_ / warp_size)];
+    if (warp.num_waiting > 0 && std::strcmp(warp.name, name) != 0)
+        throw EmulationError("thread " + std::to_string(thread_) + " is at " + name +
+                             ", others of its warp at " + warp.name);
+    warp.name = name;
+    fiber.own = own;
+    ++fiber.num_together;
+    if (++warp.num_waiting == warp_size) {
+        void* all[warp_size];
+        for (int lane = 0; lane < warp_size; ++lane)
+            all[lane] = fibers_[static_cast<std::size_t>(first + lane)]->own;
+        work(all);
+        warp.num_waiting = 0;
+        ++warp.num_done;
+    } else {
+        fiber.waits_for = name;
+        while (fiber.num_together > warp.num_done)
+            give_way(fiber);
+        fiber.waits_for = nullptr;
+    }
+}
+
+void BlockExecutor::Copy::arrive() const
+{
+    if (wanted)
+        std::memcpy(to, from, num_bytes);
+    else
+        std::memset(to, 0, num_bytes);
+}
+
+void BlockExecutor::copy_later(void* to, const void* from, std::size_t num_bytes, bool wanted)
+{
+    const Copy copy{to, from, num_bytes, wanted};
+    if (arrival_ == CopyArrival::early)
+        copy.arrive();
+    else
+        running_fiber().copies.back().push_back(copy);
+}
+
+void BlockExecutor::commit_copies() { running_fiber().copies.emplace_back(); }
+
+void BlockExecutor::wait_for_copies(int groups_left)
+{
+    auto& copies = running_fiber().copies;
+    while (copies.size() > static_cast<std::size_t>(groups_left) + 1) {
+        for (const Copy& copy : copies.front())
+            copy.arrive();
+        copies.erase(copies.begin());
+    }
+}
+
+bool BlockExecutor::may_run(int thread) const
+{
+    const Fiber& fiber = *fibers_[static_cast<std::size_t>(thread)];
+    return fiber.running && fiber.num_barriers <= num_barriers_done_ &&
+           fiber.num_together <= warps_[static_cast<std::size_t>(thread / warp_size)].num_done;
+}
+
+bool BlockExecutor::run_warp(int warp)
+{
+    bool any = false;
+    for (bool more = true; more && !failure_;) {
+        more = false;
+        for (int i = 0; i < warp_size && !failure_; ++i) {
+            const int lane = order_ == ThreadOrder::ascending ? i : warp_size - 1 - i;
+            if (may_run(warp * warp_size + lane)) {
+                resume(warp * warp_size + lane);
+                more = any = true;
+            }
+        }
+    }
+    return any;
+}
+
+void BlockExecutor::run_all()
+{
+    const int num_warps = block_.num_threads / warp_size;
+    for (bool more = true; more && !failure_;) {
+        more = false;
+        for (int i = 0; i < num_warps && !failure_; ++i)
+            more |= run_warp(order_ == ThreadOrder::ascending ? i : num_warps - 1 - i);
+    }
+    for (int thread = 0; thread < block_.num_threads && !failure_; ++thread)
+        if (fibers_[static_cast<std::size_t>(thread)]->running)
+            failure_ = std::make_exception_ptr(EmulationError(who_waits()));
+}
+
+std::string BlockExecutor::who_waits() const
+{
+    std::ostringstream text;
+    text << "not all threads come together:";
+    for (int thread = 0; thread < block_.num_threads; ++thread) {
+        const Fiber& fiber = *fibers_[static_cast<std::size_t>(thread)];
+        text << " " << thread << (fiber.running ? " waits at " : " is done")
+             << (fiber.running ? fiber.waits_for : "") << ";";
+    }
+    return text.str();
+}
+
+void BlockExecutor::unwind()
+{
+    unwinding_ = true;
+    for (int thread = 0; thread < block_.num_threads; ++thread)
+        if (fibers_[static_cast<std::size_t>(thread)]->running)
+            resume(thread);
+    unwinding_ = false;
+}
+
+void BlockExecutor::run(const Block& block, const std::function<void()>& body)
+{
+    if (block.num_threads <= 0 || block.num_threads > 1024 || block.num_threads % warp_size != 0)
+        throw EmulationError(std::to_string(block.num_threads) + " threads in a block");
+    block_ = block;
+    body_ = &body;
+    failure_ = nullptr;
+    num_at_barrier_ = 0;
+    num_barriers_done_ = 0;
+    vote_ = false;
+    warps_.assign(static_cast<std::size_t>(block.num_threads / warp_size), Warp{});
+    shared_.reset(static_cast<std::byte*>(
+        ::operator new[](block.shared_bytes, std::align_val_t{shared_alignment})));
+    std::memset(shared_.get(), 0xff, block.shared_bytes);
+    while (fibers_.size() < static_cast<std::size_t>(block.num_threads))
+        make_fiber(static_cast<int>(fibers_.size()));
+    for (int thread = 0; thread < block.num_threads; ++thread) {
+        Fiber& fiber = *fibers_[static_cast<std::size_t>(thread)];
+        fiber.running = true;
+        fiber.waits_for = nullptr;
+        fiber.num_barriers = fiber.num_together = 0;
+        fiber.copies.assign(1, {});
+    }
+
+    BlockExecutor* before = running_executor;
+    running_executor = this;
+    run_all();
+    if (failure_)
+        unwind();
+    running_executor = before;
+    if (failure_)
+        std::rethrow_exception(failure_);
+}
+
+} // namespace sluice::testing

@@ -1,0 +1,126 @@
+// Runs the blocks of a kernel on the CPU, one after the other: the threads of a block are fibers
+// (Boost.Context) that take turns at barriers and at what a warp does together.
+//
+// What is wrong on a GPU fails here in words (EmulationError): a barrier or a warp's operation that
+// not all of its threads reach, or reach in different places; a misaligned vector; shared memory
+// beyond what was asked for (under the address sanitizer). Shared memory starts as NaNs. The order
+// in which threads take turns can be turned round, and copies to shared memory can arrive early or
+// late: results that then differ miss a barrier or a wait.
+#pragma once
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/fixedsize_stack.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace sluice::testing {
+
+class EmulationError : public std::logic_error {
+public:
+    using std::logic_error::logic_error;
+};
+
+enum class ThreadOrder { ascending, descending };
+/// When copies to shared memory arrive: as late as they may (when waited for), or at once.
+enum class CopyArrival { late, early };
+
+class BlockExecutor {
+public:
+    struct Block {
+        std::int64_t x, y;
+        int num_threads;
+        std::size_t shared_bytes;
+    };
+
+    explicit BlockExecutor(ThreadOrder order = ThreadOrder::ascending,
+                           CopyArrival arrival = CopyArrival::late)
+        : order_(order), arrival_(arrival)
+    {
+    }
+    ~BlockExecutor();
+
+    void run(const Block& block, const std::function<void()>& body);
+
+    // For the vocabulary, called by the thread that is running; it belongs to this executor:
+    static BlockExecutor& current();
+    int thread() const { return thread_; }
+    const Block& block() const { return block_; }
+    void* shared_memory() { return shared_.get(); }
+    std::size_t shared_bytes() const { return block_.shared_bytes; }
+
+    /// Waits for all threads of the block. Returns whether any of them said `vote`.
+    bool barrier(bool vote);
+    /// Waits for all 32 threads of the warp, each with `own` (alive until everyone has left); the
+    /// last to come calls `work` with all 32 pointers, in the order of lanes. `name` must agree.
+    void together(const char* name, void* own, void (*work)(void* const*));
+
+    void copy_later(void* to, const void* from, std::size_t num_bytes, bool wanted);
+    void commit_copies();
+    void wait_for_copies(int groups_left);
+
+private:
+    struct Copy {
+        void* to;
+        const void* from;
+        std::size_t num_bytes;
+        bool wanted;
+        void arrive() const;
+    };
+    struct Fiber {
+        boost::context::fiber context;
+        boost::context::stack_context stack;
+        void* sanitizer_state = nullptr;
+        bool running = false; ///< has a body to run or is in the middle of it
+        const char* waits_for = nullptr;
+        std::int64_t num_barriers = 0, num_together = 0;
+        void* own = nullptr;
+        std::vector<std::vector<Copy>> copies; ///< the last group is still open
+    };
+    struct Warp {
+        int num_waiting = 0;
+        std::int64_t num_done = 0;
+        const char* name = nullptr;
+    };
+
+    Fiber& running_fiber() { return *fibers_[static_cast<std::size_t>(thread_)]; }
+    void make_fiber(int thread);
+    void run_body(Fiber& fiber);
+    void resume(int thread);
+    void to_scheduler(Fiber& fiber);
+    void give_way(Fiber& fiber);
+    bool may_run(int thread) const;
+    bool run_warp(int warp);
+    void run_all();
+    void unwind();
+    std::string who_waits() const;
+
+    ThreadOrder order_;
+    CopyArrival arrival_;
+    std::vector<std::unique_ptr<Fiber>> fibers_;
+    std::vector<Warp> warps_;
+    boost::context::fiber scheduler_;
+    void* scheduler_sanitizer_state_ = nullptr;
+    const void* scheduler_stack_ = nullptr;
+    std::size_t scheduler_stack_bytes_ = 0;
+    const std::function<void()>* body_ = nullptr;
+    std::exception_ptr failure_;
+    bool unwinding_ = false, closing_ = false;
+
+    Block block_{};
+    int thread_ = 0;
+    struct Release {
+        void operator()(std::byte* memory) const;
+    };
+    std::unique_ptr<std::byte[], Release> shared_;
+    int num_at_barrier_ = 0;
+    std::int64_t num_barriers_done_ = 0;
+    bool vote_ = false, last_vote_ = false;
+};
+
+} // namespace sluice::testing
