@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <vector>
+// Compiled here, for this build's instruction set; the library's is the oldest there is.
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 namespace sluice {

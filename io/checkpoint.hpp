@@ -93,10 +93,21 @@ std::int64_t update_of_checkpoint(const std::filesystem::path& folder);
 /// Completed checkpoints below `checkpoints`, oldest first. Folders without a manifest are not
 /// listed.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
-/// Keeps the `keep_last` newest (0: all of them), when `keep_every` > 0 every checkpoint whose
-/// update is a multiple of it, and when `rewind_updates` > 0 the one that the next update would go
-/// back to, `rewind_updates` before its own end or more; deletes the others, never the newest, and
-/// partial folders of saves that died. Returns the folders deleted.
+/// The cheap check that retention makes: the manifest has its own checksum, and every file it lists
+/// is there with its size. What CheckpointReader::verify() finds beyond that is not looked for.
+bool looks_whole(const std::filesystem::path& folder);
+/// What the rules of retention let go: all but the `keep_last` newest that look whole (0: keep
+/// all), when `keep_every` > 0 every checkpoint whose update is a multiple of it, and when
+/// `rewind_updates` > 0 the one that looks whole and that the next update would go back to,
+/// `rewind_updates` before its own end or more. A damaged one counts for nothing, so that the last
+/// whole one always stays; it goes once it is older than those.
+std::vector<std::filesystem::path> superfluous_checkpoints(const std::filesystem::path& checkpoints,
+                                                           std::int64_t keep_last,
+                                                           std::int64_t keep_every,
+                                                           std::int64_t rewind_updates = 0);
+/// Partial folders of saves that died, and what remains of deletions that did.
+std::vector<std::filesystem::path> leftovers_of_saves(const std::filesystem::path& checkpoints);
+/// Deletes both. Returns the folders deleted.
 std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& checkpoints,
                                                      std::int64_t keep_last,
                                                      std::int64_t keep_every,
@@ -105,6 +116,13 @@ std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path
 /// back and leaves their history. Returns the folders deleted.
 std::vector<std::filesystem::path>
 delete_checkpoints_after(const std::filesystem::path& checkpoints, std::int64_t update);
+
+class CheckpointReader;
+/// Writes the whole tree of a checkpoint into one HDF5 file that needs nothing beside it: the same
+/// paths, attributes and checksums, no links. Durable; a file that is there already is not touched
+/// (UserError, usage). Throws UserError (data) when a tensor is damaged or the file cannot be
+/// written.
+ManifestEntry merge_checkpoint(const CheckpointReader& reader, const std::filesystem::path& out);
 
 /// A checkpoint opened for reading.
 class CheckpointReader {
@@ -118,6 +136,7 @@ public:
     const std::filesystem::path& folder() const;
     const std::vector<ManifestEntry>& manifest() const;
     const std::string& parameters_digest() const;
+    std::int64_t update() const; ///< that the manifest says
     /// As parameters_digest, over all tensors and the gates' counters: equal for equal runs.
     const std::string& state_digest() const;
     const std::string& created_at() const; ///< UTC, "2026-01-31T23:59:59Z"

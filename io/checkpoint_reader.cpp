@@ -27,6 +27,10 @@ Manifest read_manifest(const fs::path& folder)
 {
     const fs::path path = folder / manifest_name;
     std::error_code error;
+    if (fs::is_regular_file(folder, error))
+        throw data_error("a file, not a checkpoint's folder", folder.string(),
+                         "name a folder like checkpoints/" + checkpoint_folder_name(1000) +
+                             "; a file made by `sluice checkpoint merge` is for other programs");
     if (!fs::is_directory(folder, error))
         throw data_error("there is no such checkpoint folder", folder.string(), "check the path");
     if (!fs::exists(path, error))
@@ -50,6 +54,24 @@ void read_anomalies(const Hdf5Reader& file, const std::string& where, Checkpoint
             file.read_vector<std::int64_t>("/progress/skipped_batches", most), where);
     if (file.exists("/progress/recent_losses"))
         progress.recent_losses = file.read_vector<double>("/progress/recent_losses", most);
+}
+
+/// Programs that follow the index's links stay in the folder: each leads to its tensor's file.
+void check_links(const Hdf5Reader& index, const Manifest& manifest, const std::string& where)
+{
+    auto expected = manifest.arrays.begin(); // in order of path, as the links
+    for (const Hdf5Link& link : index.foreign_links()) {
+        while (expected != manifest.arrays.end() && expected->info.path < link.path)
+            ++expected;
+        const bool good = expected != manifest.arrays.end() && expected->info.path == link.path &&
+                          link.target == link.path &&
+                          link.file == manifest.stage_file(expected->info.stage).file;
+        if (!good)
+            throw data_error("the link " + link.path + " leads to " +
+                                 (link.file.empty() ? "another place" : link.file + link.target) +
+                                 ", which is not where the manifest says",
+                             where, use_another);
+    }
 }
 
 } // namespace
@@ -106,6 +128,7 @@ const CheckpointReader::Files::Index& CheckpointReader::Files::loaded_index()
 /// What of it HDF5 reads.
 CheckpointReader::Files::Index CheckpointReader::Files::index_in(const Hdf5Reader& file) const
 {
+    check_links(file, manifest, (folder / index_name).string());
     Index found;
     found.progress = {.update = file.int64_attribute("/progress", "update"),
                       .samples = file.int64_attribute("/progress", "samples"),
@@ -172,6 +195,7 @@ const std::string& CheckpointReader::parameters_digest() const
 {
     return files_->manifest.parameters_digest;
 }
+std::int64_t CheckpointReader::update() const { return files_->manifest.update; }
 const std::string& CheckpointReader::state_digest() const { return files_->manifest.state_digest; }
 const std::string& CheckpointReader::created_at() const { return files_->manifest.created_at; }
 const CheckpointProgress& CheckpointReader::progress() const

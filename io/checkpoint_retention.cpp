@@ -59,18 +59,17 @@ void delete_checkpoint(const fs::path& folder)
         throw file_error("unlink", aside, error.value());
 }
 
-/// The newest that lies `rewind_updates` or more before the update that follows the last; empty:
-/// none does, or no rewinds are wanted.
+/// The newest that looks whole and lies `rewind_updates` or more before the update that follows the
+/// last; empty: none does, or no rewinds are wanted.
 fs::path rewind_target(const std::vector<fs::path>& folders, std::int64_t rewind_updates)
 {
     if (rewind_updates <= 0 || folders.empty())
         return {};
     const std::int64_t bound = update_of_checkpoint(folders.back()) + 1 - rewind_updates;
-    fs::path target;
-    for (const fs::path& folder : folders)
-        if (update_of_checkpoint(folder) <= bound)
-            target = folder;
-    return target;
+    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder)
+        if (update_of_checkpoint(*folder) <= bound && looks_whole(*folder))
+            return *folder;
+    return {};
 }
 
 } // namespace
@@ -110,31 +109,60 @@ std::vector<fs::path> delete_checkpoints_after(const fs::path& checkpoints, std:
     return deleted;
 }
 
+bool looks_whole(const fs::path& folder)
+{
+    try {
+        const CheckpointReader reader(folder);
+        return true;
+    } catch (const UserError&) {
+        return false;
+    }
+}
+
+std::vector<fs::path> superfluous_checkpoints(const fs::path& checkpoints, std::int64_t keep_last,
+                                              std::int64_t keep_every, std::int64_t rewind_updates)
+{
+    std::vector<fs::path> superfluous;
+    if (keep_last <= 0)
+        return superfluous;
+    std::vector<fs::path> folders = list_checkpoints(checkpoints);
+    const fs::path rewound_to = rewind_target(folders, rewind_updates);
+    std::int64_t num_whole = 0;
+    while (!folders.empty() && num_whole < keep_last) {
+        num_whole += looks_whole(folders.back()) ? 1 : 0;
+        folders.pop_back();
+    }
+    for (const fs::path& folder : folders) {
+        const bool kept = keep_every > 0 && update_of_checkpoint(folder) % keep_every == 0;
+        if (!kept && folder != rewound_to)
+            superfluous.push_back(folder);
+    }
+    return superfluous;
+}
+
+std::vector<fs::path> leftovers_of_saves(const fs::path& checkpoints)
+{
+    std::vector<fs::path> leftovers;
+    for (const fs::path& entry : entries_of(checkpoints))
+        if (is_leftover(entry.filename().string()))
+            leftovers.push_back(entry);
+    return leftovers;
+}
+
 std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_t keep_last,
                                         std::int64_t keep_every, std::int64_t rewind_updates)
 {
-    std::vector<fs::path> deleted;
-    for (const fs::path& entry : entries_of(checkpoints)) {
-        if (!is_leftover(entry.filename().string()))
-            continue;
+    std::vector<fs::path> deleted = leftovers_of_saves(checkpoints);
+    for (const fs::path& entry : deleted) {
         std::error_code error;
         fs::remove_all(entry, error);
         if (error)
             throw file_error("unlink", entry, error.value());
-        deleted.push_back(entry);
     }
-    if (keep_last <= 0)
-        return deleted;
-    const std::vector<fs::path> folders = list_checkpoints(checkpoints);
-    const std::size_t num_old =
-        folders.size() - std::min(folders.size(), static_cast<std::size_t>(keep_last));
-    const fs::path rewound_to = rewind_target(folders, rewind_updates);
-    for (std::size_t i = 0; i < num_old; ++i) {
-        const std::int64_t update = update_of_checkpoint(folders[i]);
-        if ((keep_every > 0 && update % keep_every == 0) || folders[i] == rewound_to)
-            continue;
-        delete_checkpoint(folders[i]);
-        deleted.push_back(folders[i]);
+    for (const fs::path& folder :
+         superfluous_checkpoints(checkpoints, keep_last, keep_every, rewind_updates)) {
+        delete_checkpoint(folder);
+        deleted.push_back(folder);
     }
     return deleted;
 }

@@ -71,6 +71,8 @@ ScanResult scan(const fs::path& path, std::uint64_t size_bytes, const Arrays& ar
 std::string tree_problem(const fs::path& path, const Arrays& arrays)
 {
     const Hdf5Reader file(path);
+    for (const Hdf5Link& link : file.foreign_links())
+        return "the link " + link.path + " does not belong into a stage's file";
     for (const ManifestArray* array : arrays) {
         const Hdf5DatasetInfo dataset = file.dataset(array->info.path);
         std::vector<std::uint64_t> extents;

@@ -1,8 +1,7 @@
-#include "core/checksum.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "io/checkpoint_manifest.hpp"
-#include "io/hdf5_file.hpp"
+#include "io/checkpoint_sections.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -19,49 +18,6 @@ namespace {
 
 std::string summary_name(const std::string& stage_file) { return stage_file + ".summary"; }
 
-std::span<const std::byte> bytes_of(const TensorView& view)
-{
-    return {static_cast<const std::byte*>(view.data), view.num_bytes()};
-}
-
-std::vector<std::uint64_t> extents_of(const Shape& shape)
-{
-    std::vector<std::uint64_t> extents;
-    for (int axis = 0; axis < shape.rank(); ++axis)
-        extents.push_back(static_cast<std::uint64_t>(shape[axis]));
-    return extents;
-}
-
-template <class T>
-void write_list(Hdf5Writer& file, std::string_view path, Hdf5Type type,
-                const std::vector<T>& values)
-{
-    const std::uint64_t count = values.size();
-    file.write_dataset(path, type, {&count, 1}, std::as_bytes(std::span(values)));
-}
-
-/// What anomalies left behind is there only where there is something.
-void write_anomalies(Hdf5Writer& file, const CheckpointProgress& progress)
-{
-    if (progress.num_rewinds > 0) {
-        file.set_attribute("/progress", "num_rewinds", progress.num_rewinds);
-        write_list(file, "/progress/skipped_batches", Hdf5Type::i64, progress.skipped.flat());
-    }
-    if (!progress.recent_losses.empty())
-        write_list(file, "/progress/recent_losses", Hdf5Type::f64, progress.recent_losses);
-}
-
-void write_progress(Hdf5Writer& file, const CheckpointProgress& progress, const std::string& config)
-{
-    file.create_group("/progress");
-    file.set_attribute("/progress", "update", progress.update);
-    file.set_attribute("/progress", "samples", progress.samples);
-    file.set_attribute("/progress", "tokens", progress.tokens);
-    file.set_attribute("/progress", "seed", progress.seed);
-    write_anomalies(file, progress);
-    file.write_text("/config", config);
-}
-
 /// One entry per owned layer, in the order of the chunks, with the layers' numbers beside them.
 void write_stage_warmup(Hdf5Writer& file, const std::vector<WarmupState>& states)
 {
@@ -75,9 +31,8 @@ void write_stage_warmup(Hdf5Writer& file, const std::vector<WarmupState>& states
         counters.insert(counters.end(), state.counters.begin(), state.counters.end());
         alphas.insert(alphas.end(), state.alphas.begin(), state.alphas.end());
     }
-    write_list(file, "/warmup/layer", Hdf5Type::i64, layers);
-    write_list(file, "/warmup/counter", Hdf5Type::i64, counters);
-    write_list(file, "/warmup/alpha", Hdf5Type::f64, alphas);
+    write_numbers(file, "/warmup/layer", layers);
+    write_gates(file, counters, alphas);
 }
 
 /// All stages' gates in layer order; every layer belongs to exactly one stage.
@@ -112,8 +67,7 @@ ManifestEntry write_index(const fs::path& folder, const Manifest& manifest,
     file.set_attribute("/", "parameters_digest", manifest.parameters_digest);
     file.set_attribute("/", "state_digest", manifest.state_digest);
     write_progress(file, any_stage.progress, any_stage.config_toml);
-    write_list(file, "/warmup/counter", Hdf5Type::i64, gates.counters);
-    write_list(file, "/warmup/alpha", Hdf5Type::f64, gates.alphas);
+    write_gates(file, gates.counters, gates.alphas);
     for (const ManifestArray& array : manifest.arrays)
         file.link_external(array.info.path, manifest.stage_file(array.info.stage).file,
                            array.info.path);
@@ -235,16 +189,13 @@ ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int nu
                      array.path << " " << array.view.shape.text());
         if (array.fetch)
             array.fetch();
-        const std::string checksum = checksum_of(bytes_of(array.view));
-        const auto offset = file.write_dataset(array.path, hdf5_type_of(array.view.dtype),
-                                               extents_of(array.view.shape), bytes_of(array.view));
-        file.set_attribute(array.path, "checksum", checksum);
+        const HashedDataset written = write_tensor(file, array.path, array.view);
         summary.arrays.push_back({.info = {.path = array.path,
                                            .dtype = array.view.dtype,
                                            .shape = array.view.shape,
-                                           .checksum = checksum,
+                                           .checksum = written.checksum,
                                            .stage = stage},
-                                  .file_offset = offset.value()});
+                                  .file_offset = written.file_offset});
     }
     const Hdf5FileSummary written = file.commit();
     write_file_durably(partial_folder / summary_name(name), stage_summary_text(summary));

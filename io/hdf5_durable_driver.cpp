@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace sluice::hdf5 {
@@ -25,8 +26,10 @@ struct DriverFile {
     H5FD_t base;
     DurableSink* sink;
     haddr_t end_of_allocation;
-    haddr_t end_of_file;
 };
+
+/// The least of which the disk is told at once, and the most that is handed over in one call.
+constexpr size_t large_bytes = size_t{1} << 20, block_bytes = size_t{8} << 20;
 
 constexpr haddr_t max_address = (haddr_t{1} << 62) - 1;
 
@@ -38,7 +41,7 @@ H5FD_t* open_file(const char*, unsigned, hid_t access, haddr_t)
     const auto* info = static_cast<const DriverInfo*>(H5Pget_driver_info(access));
     if (info == nullptr)
         return nullptr;
-    return &(new DriverFile{{}, info->sink, 0, 0})->base;
+    return &(new DriverFile{{}, info->sink, 0})->base;
 }
 
 herr_t close_file(H5FD_t* file)
@@ -71,7 +74,7 @@ herr_t set_end_of_allocation(H5FD_t* file, H5FD_mem_t, haddr_t address)
     return 0;
 }
 
-haddr_t get_end_of_file(const H5FD_t* file, H5FD_mem_t) { return file_of(file)->end_of_file; }
+haddr_t get_end_of_file(const H5FD_t* file, H5FD_mem_t) { return file_of(file)->sink->end_of_file; }
 
 herr_t read_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address, size_t size, void* buffer)
 {
@@ -96,34 +99,18 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address, size_t size,
 herr_t write_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address, size_t size,
                    const void* buffer)
 {
-    DriverFile* driver_file = file_of(file);
-    DurableSink& sink = *driver_file->sink;
-    driver_file->end_of_file = std::max(driver_file->end_of_file, address + size);
-    const auto* from = static_cast<const char*>(buffer);
-    while (size > 0 && sink.error_number == 0) {
-        const ssize_t done = ::pwrite(sink.descriptor, from, size, static_cast<off_t>(address));
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0) {
-            sink.fail("write", done < 0 ? errno : EIO);
-            break;
-        }
-        from += done;
-        address += static_cast<haddr_t>(done);
-        size -= static_cast<size_t>(done);
-    }
+    write_at(*file_of(file)->sink, address, {static_cast<const std::byte*>(buffer), size});
     return 0;
 }
 
 herr_t truncate_file(H5FD_t* file, hid_t, hbool_t)
 {
-    DriverFile* driver_file = file_of(file);
-    DurableSink& sink = *driver_file->sink;
-    if (driver_file->end_of_file == driver_file->end_of_allocation)
+    const haddr_t end = file_of(file)->end_of_allocation;
+    DurableSink& sink = *file_of(file)->sink;
+    if (sink.end_of_file == end)
         return 0;
-    driver_file->end_of_file = driver_file->end_of_allocation;
-    if (sink.error_number == 0 &&
-        ::ftruncate(sink.descriptor, static_cast<off_t>(driver_file->end_of_allocation)) != 0)
+    sink.end_of_file = end;
+    if (sink.error_number == 0 && ::ftruncate(sink.descriptor, static_cast<off_t>(end)) != 0)
         sink.fail("ftruncate", errno);
     return 0;
 }
@@ -159,6 +146,28 @@ const H5FD_class_t& driver_class()
 }
 
 } // namespace
+
+void write_at(DurableSink& sink, std::uint64_t address, std::span<const std::byte> bytes)
+{
+    sink.end_of_file = std::max(sink.end_of_file, address + bytes.size());
+    while (!bytes.empty() && sink.error_number == 0) {
+        const ssize_t done =
+            ::pwrite(sink.descriptor, bytes.data(), std::min(bytes.size(), block_bytes),
+                     static_cast<off_t>(address));
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            sink.fail("write", done < 0 ? errno : EIO);
+            break;
+        }
+        // A hint: whatever fails here is told by the fsync.
+        if (static_cast<size_t>(done) >= large_bytes)
+            ::sync_file_range(sink.descriptor, static_cast<off_t>(address), done,
+                              SYNC_FILE_RANGE_WRITE);
+        bytes = bytes.subspan(static_cast<size_t>(done));
+        address += static_cast<std::uint64_t>(done);
+    }
+}
 
 Id durable_file_access(DurableSink& sink)
 {

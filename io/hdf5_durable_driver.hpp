@@ -3,7 +3,10 @@
 
 #include "io/hdf5_handle.hpp"
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <span>
 
 namespace sluice::hdf5 {
 
@@ -14,6 +17,7 @@ struct DurableSink {
     int descriptor = -1;
     int error_number = 0;        ///< errno of the first failed call, 0 while all is well
     const char* error_call = ""; ///< its name
+    std::uint64_t end_of_file = 0;
 
     void fail(const char* call, int number)
     {
@@ -23,6 +27,10 @@ struct DurableSink {
         }
     }
 };
+
+/// Writes at `address`, unless a call has failed before. What fails is remembered in `sink`. Of
+/// large writes the disk is told at once, so that it works while the next are copied.
+void write_at(DurableSink& sink, std::uint64_t address, std::span<const std::byte> bytes);
 
 /// File access properties that make H5Fcreate write into `sink`, which must outlive the file.
 Id durable_file_access(DurableSink& sink);

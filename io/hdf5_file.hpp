@@ -42,6 +42,11 @@ struct Hdf5DatasetInfo {
     std::uint64_t num_bytes = 0;
 };
 
+struct HashedDataset {
+    std::uint64_t file_offset = 0;
+    std::string checksum;
+};
+
 /// Size and XXH3-128 checksum of a finished file, read back from the file after it was written.
 struct Hdf5FileSummary {
     std::uint64_t size_bytes = 0;
@@ -64,6 +69,11 @@ public:
     std::optional<std::uint64_t> write_dataset(std::string_view path, Hdf5Type type,
                                                std::span<const std::uint64_t> extents,
                                                std::span<const std::byte> bytes);
+    /// The same, for large tensors: with an attribute `checksum` of the bytes (XXH3-128, computed
+    /// while they are written, so that they come from memory once). At least one element.
+    HashedDataset write_hashed_dataset(std::string_view path, Hdf5Type type,
+                                       std::span<const std::uint64_t> extents,
+                                       std::span<const std::byte> bytes);
     void write_text(std::string_view path, std::string_view text);
     /// For datasets that arrive in pieces: creates it contiguous and unwritten ...
     void create_dataset(std::string_view path, Hdf5Type type,
@@ -79,12 +89,17 @@ public:
     /// Where the bytes of a dataset lie in the file.
     std::uint64_t dataset_offset(std::string_view path) const;
 
-    /// Closes, fsyncs, reads back for the checksum, renames to the final name, fsyncs the folder.
+    /// Closes, reads back for the checksum, fsyncs, renames to the final name, fsyncs the folder.
     Hdf5FileSummary commit();
 
 private:
     struct State;
     std::unique_ptr<State> state_;
+};
+
+/// A link that leads to another file; `file` and `target` are empty for other kinds (soft links).
+struct Hdf5Link {
+    std::string path, file, target;
 };
 
 /// Reads a file that may be damaged: whatever is in it, the outcome is a value or a UserError
@@ -118,6 +133,8 @@ public:
 
     /// Paths of all datasets below `group`, sorted; links to other files are not followed.
     std::vector<std::string> datasets_below(std::string_view group) const;
+    /// Every link that is not an ordinary one, sorted by path.
+    std::vector<Hdf5Link> foreign_links() const;
 
 private:
     struct State;

@@ -389,4 +389,31 @@ std::vector<std::string> Hdf5Reader::datasets_below(std::string_view group) cons
     return paths;
 }
 
+std::vector<Hdf5Link> Hdf5Reader::foreign_links() const
+{
+    hdf5::prepare_thread();
+    std::vector<Hdf5Link> links;
+    const auto collect = [](hid_t group, const char* name, const H5L_info_t* link,
+                            void* data) -> herr_t {
+        if (link->type == H5L_TYPE_HARD)
+            return 0;
+        Hdf5Link found{.path = "/" + std::string(name), .file = {}, .target = {}};
+        std::vector<char> value(link->type == H5L_TYPE_EXTERNAL ? link->u.val_size : 0);
+        const char *file = nullptr, *target = nullptr;
+        if (!value.empty() &&
+            H5Lget_val(group, name, value.data(), value.size(), H5P_DEFAULT) >= 0 &&
+            H5Lunpack_elink_val(value.data(), value.size(), nullptr, &file, &target) >= 0) {
+            found.file = file;
+            found.target = target;
+        }
+        static_cast<std::vector<Hdf5Link>*>(data)->push_back(std::move(found));
+        return 0;
+    };
+    if (H5Lvisit(state_->file.get(), H5_INDEX_NAME, H5_ITER_INC, collect, &links) < 0)
+        throw state_->damaged("/", "cannot be listed: " + hdf5::take_reason());
+    std::sort(links.begin(), links.end(),
+              [](const Hdf5Link& a, const Hdf5Link& b) { return a.path < b.path; });
+    return links;
+}
+
 } // namespace sluice

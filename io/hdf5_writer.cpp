@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "io/hdf5_durable_driver.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <set>
@@ -157,6 +158,31 @@ std::optional<std::uint64_t> Hdf5Writer::write_dataset(std::string_view path, Hd
     return offset == HADDR_UNDEF ? std::nullopt : std::optional<std::uint64_t>(offset);
 }
 
+HashedDataset Hdf5Writer::write_hashed_dataset(std::string_view path, Hdf5Type type,
+                                               std::span<const std::uint64_t> extents,
+                                               std::span<const std::byte> bytes)
+{
+    SLUICE_CHECK(!bytes.empty(), path << " is empty");
+    create_group(fs::path(path).parent_path().string());
+    const Id dataset = state_->create(path, hdf5::number_type(type), extents);
+    SLUICE_CHECK(H5Dget_storage_size(dataset.get()) == bytes.size(),
+                 path << ": " << bytes.size() << " bytes");
+    const haddr_t offset = H5Dget_offset(dataset.get());
+    state_->check(offset != HADDR_UNDEF, path);
+    // HDF5 has given the place; the bytes go there without it, each block while it is still in the
+    // cache from hashing.
+    constexpr std::size_t block_bytes = std::size_t{1} << 20;
+    Checksum checksum;
+    for (std::size_t begin = 0; begin < bytes.size(); begin += block_bytes) {
+        const auto block = bytes.subspan(begin, std::min(block_bytes, bytes.size() - begin));
+        checksum.update(block);
+        hdf5::write_at(state_->sink, offset + begin, block);
+    }
+    HashedDataset written{offset, checksum.hex()};
+    set_attribute(path, "checksum", written.checksum);
+    return written;
+}
+
 void Hdf5Writer::write_text(std::string_view path, std::string_view text)
 {
     create_group(fs::path(path).parent_path().string());
@@ -259,9 +285,11 @@ Hdf5FileSummary Hdf5Writer::commit()
     State& state = *state_;
     const bool closed = state.file.close();
     state.check(closed, "the end of the file");
+    // Read back from memory while the disk still writes.
+    Hdf5FileSummary summary;
+    summary.checksum = checksum_of_file(state.sink.path);
     if (::fsync(state.sink.descriptor) != 0)
         throw file_error("fsync", state.path, errno);
-    Hdf5FileSummary summary;
     const off_t size = ::lseek(state.sink.descriptor, 0, SEEK_END);
     if (size < 0)
         throw file_error("lseek", state.path, errno);
@@ -269,7 +297,6 @@ Hdf5FileSummary Hdf5Writer::commit()
     const int descriptor = std::exchange(state.sink.descriptor, -1);
     if (::close(descriptor) != 0)
         throw file_error("close", state.path, errno);
-    summary.checksum = checksum_of_file(state.sink.path);
     rename_durably(state.sink.path, state.path);
     state.committed = true;
     return summary;

@@ -36,6 +36,21 @@ struct MetricsFile::File {
             throw file_error("ftruncate", path, errno);
         size_bytes = to_bytes;
     }
+    void append(std::string_view lines)
+    {
+        for (std::string_view rest = lines; !rest.empty();) {
+            const ssize_t done = ::write(descriptor, rest.data(), rest.size());
+            if (done < 0 && errno == EINTR)
+                continue;
+            if (done < 0) {
+                const int code = errno;
+                truncate(size_bytes); // no half line
+                throw file_error("write", path, code);
+            }
+            rest.remove_prefix(static_cast<std::size_t>(done));
+        }
+        size_bytes += lines.size();
+    }
 };
 
 namespace {
@@ -155,29 +170,46 @@ private:
     std::uint64_t begin_, end_;
 };
 
-/// Where the lines of updates up to `completed_updates` end. Looks only at what it removes: updates
-/// grow along the file, and the file may be large.
-std::uint64_t end_of_completed(Tail tail, const fs::path& path, std::int64_t completed_updates)
+/// What stays of a file when a run goes on from an earlier update.
+struct Kept {
+    std::uint64_t end = 0; ///< of the lines of updates up to that one
+    /// Lines behind it that stay all the same: a checkpoint that was written while training went on
+    /// is announced updates later.
+    std::string late;
+};
+
+/// Looks only at what it removes: updates grow along the file, and the file may be large.
+Kept kept_lines(Tail tail, const fs::path& path, std::int64_t completed_updates)
 {
+    Kept kept{.end = tail.end(), .late = {}};
+    std::string late; // behind kept.end once something before it goes
     std::int64_t num_unreadable = 0;
     while (tail.end() > 0) {
         const bool whole = tail.ends_whole();
         const std::uint64_t begin = tail.last_line();
-        const Json line = whole ? Json::parse(tail.text_from(begin), nullptr, false) : Json();
-        if (line.is_object()) {
-            const auto update = line.find("update");
-            if (update == line.end() || !update->is_number_integer() ||
-                update->get<std::int64_t>() <= completed_updates)
-                break;
-        } else if (whole) {
-            ++num_unreadable;
+        const std::string text(tail.text_from(begin));
+        const Json line = whole ? Json::parse(text, nullptr, false) : Json();
+        const auto update = line.is_object() ? line.find("update") : line.end();
+        const bool completed =
+            line.is_object() && (update == line.end() || !update->is_number_integer() ||
+                                 update->get<std::int64_t>() <= completed_updates);
+        if (completed && line.value("event", Json()) != "checkpoint")
+            break;
+        if (completed) {
+            late.insert(0, text);
+        } else {
+            if (whole && !line.is_object())
+                ++num_unreadable;
+            kept.late.insert(0, late);
+            late.clear();
+            kept.end = begin;
         }
         tail.drop_to(begin);
     }
     if (num_unreadable > 0)
         log_warning(path.string() + ": removed " + std::to_string(num_unreadable) +
                     " unreadable line(s) at its end");
-    return tail.end();
+    return kept;
 }
 
 } // namespace
@@ -201,29 +233,17 @@ MetricsFile::~MetricsFile() = default;
 
 void MetricsFile::drop_after(std::int64_t completed_updates)
 {
-    const std::uint64_t end = end_of_completed(
-        Tail(file_->descriptor, file_->path, file_->size_bytes), file_->path, completed_updates);
-    if (end != file_->size_bytes)
-        file_->truncate(end);
+    const Kept kept = kept_lines(Tail(file_->descriptor, file_->path, file_->size_bytes),
+                                 file_->path, completed_updates);
+    if (kept.end != file_->size_bytes)
+        file_->truncate(kept.end);
+    file_->append(kept.late);
     sync();
 }
 
 void MetricsFile::write(std::string_view event, std::span<const MetricField> fields)
 {
-    const std::string line = line_of(event, fields);
-    std::string_view rest = line;
-    while (!rest.empty()) {
-        const ssize_t done = ::write(file_->descriptor, rest.data(), rest.size());
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0) {
-            const int code = errno;
-            file_->truncate(file_->size_bytes); // no half line
-            throw file_error("write", file_->path, code);
-        }
-        rest.remove_prefix(static_cast<std::size_t>(done));
-    }
-    file_->size_bytes += line.size();
+    file_->append(line_of(event, fields));
 }
 
 void MetricsFile::sync()

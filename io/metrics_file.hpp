@@ -36,7 +36,8 @@ public:
     void write(std::string_view event, std::span<const MetricField> fields);
     /// Removes the lines of updates after `completed_updates`: the run went back to there.
     void drop_after(std::int64_t completed_updates);
-    /// fsync, before a checkpoint is declared complete.
+    /// fsync, before a checkpoint is declared complete. May be called on another thread than
+    /// write(), and beside it.
     void sync();
 
 private:

@@ -4,6 +4,7 @@
 #include "core/error.hpp"
 #include "core/random.hpp"
 #include "io/checkpoint.hpp"
+#include "io/hdf5_file.hpp"
 #include "tests/io/checkpoint_fixture.hpp"
 
 #include <array>
@@ -115,15 +116,14 @@ BOOST_AUTO_TEST_CASE(truncated_missing_and_replaced_files_are_named)
         fs::create_directory(folder / name);
         BOOST_TEST(contains(first_problem(folder), name));
         fs::remove(folder / name);
-        if (name != "manifest.json") {
-            overwrite(folder / "elsewhere", whole);
-            fs::create_symlink(folder / "elsewhere", folder / name);
-            BOOST_TEST(contains(first_problem(folder), name + ": is not a regular file"));
-            fs::remove(folder / name);
-            ::mkfifo((folder / name).c_str(), 0600);
-            BOOST_TEST(contains(first_problem(folder), name));
-            fs::remove(folder / name);
-        }
+        overwrite(folder / "elsewhere", whole);
+        fs::create_symlink(folder / "elsewhere", folder / name);
+        BOOST_TEST(contains(first_problem(folder), name));
+        BOOST_TEST(contains(first_problem(folder), "not a regular file of this folder"));
+        fs::remove(folder / name);
+        ::mkfifo((folder / name).c_str(), 0600);
+        BOOST_TEST(contains(first_problem(folder), name));
+        fs::remove(folder / name);
         overwrite(folder / name, whole);
     }
     BOOST_TEST(first_problem(folder).empty());
@@ -186,6 +186,35 @@ BOOST_AUTO_TEST_CASE(forged_manifests_are_refused)
         forge(folder, from, to);
         const std::string problem = first_problem(folder);
         BOOST_TEST(contains(problem, expected), to << ": " << problem);
+    }
+}
+
+// Somebody who computes new checksums still leads nobody out of the folder.
+BOOST_AUTO_TEST_CASE(forged_links_are_refused)
+{
+    const std::string weight = "/parameters/lm_head/weight";
+    const std::vector<std::array<std::string, 3>> forgeries = {
+        {weight, "/etc/shadow.h5", weight},
+        {weight, "../stage-0001-of-0002.h5", weight},
+        {weight, "stage-0000-of-0002.h5", weight}, // there, but not the tensor's file
+        {weight, "stage-0001-of-0002.h5", "/optimizer/first_moment/lm_head/weight"},
+        {"/more", "stage-0001-of-0002.h5", "/more"},
+        {"/config", "elsewhere.h5", "/config"}};
+    for (const auto& [path, file, target] : forgeries) {
+        ScratchFolder scratch;
+        ExampleModel model;
+        const fs::path folder = save(model, scratch.path(), 2);
+        const ManifestEntry old = CheckpointReader(folder).manifest().front();
+        Hdf5Writer index(folder / "checkpoint.h5");
+        index.link_external(path, file, target);
+        const Hdf5FileSummary written = index.commit();
+        forge(folder, old.checksum, written.checksum);
+        forge(folder, "\"size_bytes\": " + std::to_string(old.size_bytes),
+              "\"size_bytes\": " + std::to_string(written.size_bytes));
+        const std::string problem = first_problem(folder);
+        BOOST_TEST(contains(problem, "the link " + path + " leads to " + file + target), problem);
+        BOOST_TEST(
+            contains(message_of([&] { CheckpointReader(folder).progress(); }), "the link " + path));
     }
 }
 

@@ -1,8 +1,10 @@
+#include "core/checksum.hpp"
 #include "core/durable_file.hpp"
-#include "io/checkpoint.hpp"
+#include "io/checkpoint_manifest.hpp"
 #include "tests/io/checkpoint_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <functional>
 
 namespace fs = std::filesystem;
 using namespace sluice;
@@ -10,13 +12,31 @@ using namespace sluice::testing;
 
 namespace {
 
-/// Retention looks at names and manifests' presence only.
-void make_checkpoint(const fs::path& checkpoints, std::int64_t update)
+using Names = std::vector<std::string>;
+
+/// As much as retention looks at: a manifest, and files of the sizes it says.
+fs::path make_checkpoint(const fs::path& checkpoints, std::int64_t update)
 {
     const fs::path folder = checkpoints / checkpoint_folder_name(update);
     fs::create_directories(folder);
-    write_file_durably(folder / "manifest.json", "{}");
-    write_file_durably(folder / "checkpoint.h5", "");
+    Manifest manifest;
+    manifest.update = update;
+    manifest.created_at = "2026-01-31T23:59:59Z";
+    manifest.parameters_digest = manifest.state_digest = checksum_of({});
+    for (const std::string& file : {std::string(index_name), stage_file_name(0, 1)}) {
+        manifest.files.push_back({file, 4, checksum_of({})});
+        write_file_durably(folder / file, "1234");
+    }
+    write_file_durably(folder / manifest_name, manifest_text(manifest));
+    return folder;
+}
+
+Names names_in(const fs::path& checkpoints)
+{
+    Names names;
+    for (const fs::path& folder : list_checkpoints(checkpoints))
+        names.push_back(folder.filename().string().substr(12));
+    return names;
 }
 
 std::vector<std::string> kept(std::int64_t keep_last, std::int64_t keep_every,
@@ -26,14 +46,10 @@ std::vector<std::string> kept(std::int64_t keep_last, std::int64_t keep_every,
     for (const std::int64_t update : {10, 20, 30, 40, 50, 60})
         make_checkpoint(scratch.path(), update);
     const auto deleted = prune_checkpoints(scratch.path(), keep_last, keep_every, rewind_updates);
-    std::vector<std::string> names;
-    for (const fs::path& folder : list_checkpoints(scratch.path()))
-        names.push_back(folder.filename().string().substr(12));
+    const Names names = names_in(scratch.path());
     BOOST_TEST(names.size() + deleted.size() == 6u);
     return names;
 }
-
-using Names = std::vector<std::string>;
 
 } // namespace
 
@@ -70,6 +86,42 @@ BOOST_AUTO_TEST_CASE(a_history_that_was_left_is_deleted)
     BOOST_TEST_REQUIRE(left.size() == 2u);
     BOOST_TEST(update_of_checkpoint(left[0]) == 0);
     BOOST_TEST(update_of_checkpoint(left[1]) == 10);
+}
+
+BOOST_AUTO_TEST_CASE(damaged_checkpoints_count_for_nothing)
+{
+    using Damage = std::function<void(const fs::path&)>;
+    const std::vector<Damage> damages{
+        [](const fs::path& folder) { fs::remove(folder / stage_file_name(0, 1)); },
+        [](const fs::path& folder) { fs::resize_file(folder / stage_file_name(0, 1), 3); },
+        [](const fs::path& folder) { fs::resize_file(folder / index_name, 5); },
+        [](const fs::path& folder) { fs::resize_file(folder / manifest_name, 40); },
+        [](const fs::path& folder) { write_file_durably(folder / manifest_name, "{}"); }};
+    for (const Damage& damage : damages) {
+        ScratchFolder scratch;
+        for (const std::int64_t update : {10, 20, 30, 40})
+            make_checkpoint(scratch.path(), update);
+        const fs::path newest = scratch.path() / checkpoint_folder_name(40);
+        damage(newest);
+        BOOST_TEST(!looks_whole(newest));
+        BOOST_TEST(superfluous_checkpoints(scratch.path(), 1, 0).size() == 2u);
+        BOOST_TEST(names_in(scratch.path()).size() == 4u); // that was a question
+        prune_checkpoints(scratch.path(), 1, 0);
+        BOOST_TEST((names_in(scratch.path()) == Names{"030", "040"}));
+        // Once there is a newer whole one, it goes with the others.
+        make_checkpoint(scratch.path(), 50);
+        prune_checkpoints(scratch.path(), 1, 0);
+        BOOST_TEST((names_in(scratch.path()) == Names{"050"}));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(where_none_is_whole_none_is_deleted)
+{
+    ScratchFolder scratch;
+    for (const std::int64_t update : {10, 20, 30})
+        fs::remove(make_checkpoint(scratch.path(), update) / index_name);
+    BOOST_TEST(prune_checkpoints(scratch.path(), 1, 0).empty());
+    BOOST_TEST(names_in(scratch.path()).size() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(only_finished_checkpoints_are_listed_in_order_of_updates)

@@ -76,6 +76,49 @@ Hdf5FileSummary write_example(const fs::path& path)
 
 BOOST_AUTO_TEST_SUITE(hdf5_file)
 
+// On both sides of the blocks it is hashed and written in, with ordinary datasets between.
+BOOST_AUTO_TEST_CASE(hashed_datasets_are_like_others_with_their_checksum)
+{
+    Folder folder;
+    const fs::path path = folder.path / "file.h5";
+    const std::vector<std::uint64_t> counts{
+        1, 15, 1024, 16384, 262143, 262144, 262145, 3 * 262144, 2 * 1048576, 9 * 262144 + 7};
+    std::vector<float> numbers(3'000'000);
+    std::iota(numbers.begin(), numbers.end(), 0.5f);
+    std::vector<HashedDataset> written;
+    Hdf5FileSummary summary;
+    {
+        Hdf5Writer file(path);
+        for (const std::uint64_t count : counts) {
+            const std::string name = std::to_string(count);
+            file.write_dataset("/plain/" + name, Hdf5Type::f32, {&count, 1},
+                               bytes_of(numbers).first(4 * count));
+            written.push_back(file.write_hashed_dataset("/hashed/" + name, Hdf5Type::f32,
+                                                        {&count, 1},
+                                                        bytes_of(numbers).subspan(4, 4 * count)));
+        }
+        summary = file.commit();
+    }
+    BOOST_TEST(summary.checksum == checksum_of_file(path));
+    BOOST_TEST(summary.size_bytes == fs::file_size(path));
+    const std::string image = read_file(path);
+    const Hdf5Reader file(path);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+        const std::string name = "/hashed/" + std::to_string(counts[i]);
+        const std::size_t size = 4 * counts[i];
+        std::vector<float> found(counts[i]);
+        file.read_dataset(name, Hdf5Type::f32, std::as_writable_bytes(std::span(found)));
+        BOOST_TEST(
+            (found == std::vector(numbers.begin() + 1,
+                                  numbers.begin() + 1 + static_cast<std::ptrdiff_t>(counts[i]))),
+            name);
+        BOOST_TEST(written[i].checksum == checksum_of(bytes_of(found)));
+        BOOST_TEST(file.text_attribute(name, "checksum") == written[i].checksum);
+        BOOST_TEST(file.dataset(name).file_offset.value() == written[i].file_offset);
+        BOOST_TEST(std::memcmp(image.data() + written[i].file_offset, found.data(), size) == 0);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(what_is_written_is_read)
 {
     Folder folder;
@@ -105,6 +148,11 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read)
         BOOST_TEST(file.read_vector<std::uint16_t>("/tokens", 1000)[999] == 999);
         BOOST_TEST(file.exists("/tokens"));
         BOOST_TEST(!file.exists("/links/other")); // leads out of the file
+        const std::vector<Hdf5Link> links = file.foreign_links();
+        BOOST_TEST_REQUIRE(links.size() == 1u);
+        BOOST_TEST(links[0].path == "/links/other");
+        BOOST_TEST(links[0].file == "other.h5");
+        BOOST_TEST(links[0].target == "/x");
         BOOST_TEST(!file.attribute("/", "absent").has_value());
         const std::vector<std::string> expected = {"/a/b/matrix", "/config", "/empty",
                                                    "/empty_text", "/tokens"};

@@ -106,6 +106,38 @@ BOOST_AUTO_TEST_CASE(lines_of_updates_that_will_run_again_are_removed)
     BOOST_TEST(read_file(path).empty());
 }
 
+// A checkpoint written while training went on is announced behind later updates.
+BOOST_AUTO_TEST_CASE(late_checkpoints_stay_where_the_updates_before_them_go)
+{
+    ScratchFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    const auto announce = [](MetricsFile& file, std::int64_t update) {
+        file.write("checkpoint", std::vector<MetricField>{{"update", update}});
+    };
+    const auto announcement = [](std::int64_t update) {
+        return "{\"event\":\"checkpoint\",\"update\":" + std::to_string(update) + "}\n";
+    };
+    {
+        MetricsFile file(path, 0);
+        for (const std::int64_t update : {1, 2, 3})
+            write_update(file, update);
+        announce(file, 2);
+        write_update(file, 4);
+        write_update(file, 5);
+        announce(file, 4);
+        write_update(file, 6);
+        announce(file, 6);
+    }
+    const std::string until_4 =
+        update_line(1) + update_line(2) + update_line(3) + announcement(2) + update_line(4);
+    MetricsFile(path, 4);
+    BOOST_TEST(read_file(path) == until_4 + announcement(4));
+    MetricsFile(path, 4);
+    BOOST_TEST(read_file(path) == until_4 + announcement(4));
+    MetricsFile(path, 2);
+    BOOST_TEST(read_file(path) == update_line(1) + update_line(2) + announcement(2));
+}
+
 BOOST_AUTO_TEST_CASE(long_lines_and_garbage_at_the_end)
 {
     ScratchFolder scratch;
