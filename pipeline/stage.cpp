@@ -91,6 +91,8 @@ StageMemory plan_memory(const StageOptions& options, const Schedule& program,
     memory.scratch_bytes += pool.scratch_bytes;
     memory.exchange_bytes =
         exchange_bytes(options.model, compute_dtype(options.backend), options.moments.count);
+    if (options.snapshot && options.moments.index == 0)
+        memory.snapshot_bytes = 3 * memory.parameter_bytes;
     return memory;
 }
 

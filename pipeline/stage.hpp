@@ -23,6 +23,9 @@ struct StageOptions {
     int rank = 0;
     Recompute recompute = Recompute::none;
     MomentShard moments{}; ///< this replica's share of the optimizer's moments
+    /// Replica 0 keeps a copy of its parameters and of all their moments while it is saved. Planned
+    /// here; who saves takes it.
+    bool snapshot = false;
 };
 
 /// One chunk with its place in the pipeline.
@@ -41,10 +44,11 @@ struct StageMemory {
     std::size_t transfer_bytes = 0;   ///< activations and gradients that come or go
     std::size_t scratch_bytes = 0;    ///< shared by all layers, logits and rotary tables included
     std::size_t exchange_bytes = 0;   ///< gradients that come from other replicas
+    std::size_t snapshot_bytes = 0;   ///< see StageOptions::snapshot
     std::size_t total_bytes() const
     {
         return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes +
-               transfer_bytes + scratch_bytes + exchange_bytes;
+               transfer_bytes + scratch_bytes + exchange_bytes + snapshot_bytes;
     }
 };
 

@@ -92,7 +92,10 @@ int plan(const PlanOptions& options)
 {
     const std::size_t bytes_per_rank =
         options.memory.empty() ? unlimited_bytes : bytes_from(options.memory, "--memory");
-    const RunConfig asked = load_run_config(options.run_file, options.overrides);
+    RunConfig asked = load_run_config(options.run_file, options.overrides);
+    if (bytes_per_rank == unlimited_bytes &&
+        asked.checkpoint.asynchronous == AsynchronousSaves::automatic)
+        asked.checkpoint.asynchronous = AsynchronousSaves::on; // in all that are compared
     check_layout(asked, std::int64_t{options.num_stages} * asked.pipeline.replicas);
     RunConfig config = asked;
     const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;
@@ -107,7 +110,8 @@ int plan(const PlanOptions& options)
          config.batch.num_microbatches() * options.num_stages <= always_compared))
         candidates = price_all(asked, options.num_stages, costs, bytes_per_rank);
     choose_schedule(config, candidates, options, bytes_per_rank);
-    const RunPlan plan = plan_run(config, options.num_stages);
+    RunPlan plan = plan_run(config, options.num_stages);
+    settle_saves(config, plan, bytes_per_rank);
     if (options.print_schedule) {
         std::cout << text_of(plan.program);
         return 0;

@@ -104,8 +104,9 @@ std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
     const std::size_t per_rank =
         node == unlimited_bytes ? node : node / static_cast<std::size_t>(options.tasks_per_node);
     const auto num_stages = static_cast<int>(options.num_ranks() / asked.pipeline.replicas);
-    const RunConfig config = resolve_auto(asked, num_stages, per_rank);
-    const RunPlan plan = plan_run(config, num_stages);
+    RunConfig config = resolve_auto(asked, num_stages, per_rank);
+    RunPlan plan = plan_run(config, num_stages);
+    settle_saves(config, plan, per_rank);
     refuse_unless_it_fits(config, plan, per_rank);
     std::size_t peak = 0;
     for (int rank = 0; rank < num_stages; ++rank)

@@ -81,10 +81,15 @@ struct DataConfig {
     std::string train_checksum;
 };
 
+/// Whether training goes on while a checkpoint is written, from a copy in memory. `automatic`:
+/// where the memory for it is there (settle_saves in src/plan/memory_limit.hpp).
+enum class AsynchronousSaves : std::uint8_t { automatic, on, off };
+
 struct CheckpointConfig {
     std::int64_t every_updates = 1000; ///< 0: only at the end and when stopped
     std::int64_t keep_last = 2;        ///< 0: all
     std::int64_t keep_every = 0;       ///< updates; 0: none kept beyond keep_last
+    AsynchronousSaves asynchronous = AsynchronousSaves::automatic;
 };
 
 /// What becomes of an update whose gradients are not finite or whose loss is a spike.

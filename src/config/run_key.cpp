@@ -148,6 +148,20 @@ void set_traced_updates(RunConfig& config, const ConfigValue& value)
     parse_update_ranges(config.trace.updates, value.where);
 }
 
+void set_asynchronous(RunConfig& config, const ConfigValue& value)
+{
+    using enum AsynchronousSaves;
+    if (std::holds_alternative<bool>(value.payload)) {
+        config.checkpoint.asynchronous = std::get<bool>(value.payload) ? on : off;
+        return;
+    }
+    static const Names names{"auto"};
+    if (!std::holds_alternative<std::string>(value.payload) || text_of(value) != names.front())
+        throw usage_error("expected true, false or \"auto\"", value.where,
+                          "write true, false, or \"auto\" for true where the memory is there");
+    config.checkpoint.asynchronous = automatic;
+}
+
 std::vector<RunKey> model_keys()
 {
     using enum KeyEffect;
@@ -296,6 +310,12 @@ std::vector<RunKey> running_keys()
         integer_key(
             "checkpoint", "keep_every", layout,
             [](auto& c) -> auto& { return c.checkpoint.keep_every; }, 0, many),
+        {"checkpoint", "asynchronous", layout, set_asynchronous,
+         [](const RunConfig& c) -> ConfigPayload {
+             if (c.checkpoint.asynchronous == AsynchronousSaves::automatic)
+                 return std::string("auto");
+             return c.checkpoint.asynchronous == AsynchronousSaves::on;
+         }},
         choice_key("anomaly", "on_nonfinite", layout,
                    [](auto& c) -> auto& { return c.anomaly.on_nonfinite; }, nonfinite_names,
                    {{"warn", no_warning}}),

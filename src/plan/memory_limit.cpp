@@ -127,6 +127,18 @@ std::optional<std::size_t> fitting_peak(const RunConfig& config, int num_ranks,
     return LayoutMemory(config, num_ranks).fitting_peak(config.pipeline.recompute, bytes_per_rank);
 }
 
+std::optional<FittingChange> saves_without_copy(const RunConfig& config, int num_ranks,
+                                                std::size_t bytes_per_rank)
+{
+    if (config.checkpoint.asynchronous != AsynchronousSaves::on)
+        return std::nullopt;
+    RunConfig with = config;
+    with.checkpoint.asynchronous = AsynchronousSaves::off;
+    if (const auto peak = fitting_peak(with, num_ranks, bytes_per_rank))
+        return FittingChange{"--set checkpoint.asynchronous=false", *peak, false};
+    return std::nullopt;
+}
+
 std::optional<FittingChange> more_recomputation(const RunConfig& config, int num_ranks,
                                                 std::size_t bytes_per_rank)
 {
@@ -268,14 +280,24 @@ std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ran
                                             std::size_t bytes_per_rank)
 {
     std::vector<FittingChange> changes;
-    for (const auto& find :
-         {more_recomputation, another_schedule, smaller_micro_batches, more_stages})
+    for (const auto& find : {saves_without_copy, more_recomputation, another_schedule,
+                             smaller_micro_batches, more_stages})
         if (const auto change = find(config, num_ranks, bytes_per_rank);
             change && std::none_of(changes.begin(), changes.end(), [&](const FittingChange& each) {
                 return each.overrides == change->overrides;
             }))
             changes.push_back(*change);
     return changes;
+}
+
+void settle_saves(RunConfig& config, RunPlan& plan, std::size_t bytes_per_rank)
+{
+    if (config.checkpoint.asynchronous != AsynchronousSaves::automatic)
+        return;
+    plan.stage.snapshot = true;
+    plan.stage.snapshot = peak_of(plan).bytes <= bytes_per_rank;
+    config.checkpoint.asynchronous =
+        plan.stage.snapshot ? AsynchronousSaves::on : AsynchronousSaves::off;
 }
 
 void refuse_unless_it_fits(const RunConfig& config, const RunPlan& plan, std::size_t bytes_per_rank)
@@ -296,12 +318,13 @@ void refuse_unless_it_fits(const RunConfig& config, const RunPlan& plan, std::si
     throw usage_error(
         fmt::format(
             "the run does not fit: rank {} needs {}, and may have {} (weights {}, gradients "
-            "{}, moments {}, activations {}, transfers {}, scratch {}, program {})",
+            "{}, moments {}, activations {}, transfers {}, scratch {}, copy for saves {}, program "
+            "{})",
             peak.rank, bytes_text(peak.bytes), bytes_text(bytes_per_rank),
             bytes_text(memory.parameter_bytes), bytes_text(memory.gradient_bytes),
             bytes_text(memory.optimizer_bytes), bytes_text(memory.activation_bytes),
             bytes_text(memory.transfer_bytes + memory.exchange_bytes),
-            bytes_text(memory.scratch_bytes),
+            bytes_text(memory.scratch_bytes), bytes_text(memory.snapshot_bytes),
             bytes_text(total_bytes(memory) - memory.total_bytes())),
         layout_of_ranks(std::int64_t{num_ranks} * config.pipeline.replicas), remedy);
 }

@@ -21,11 +21,15 @@ struct FittingChange {
     bool changes_result = false; ///< other micro-batches round differently
 };
 
-/// Smallest change first: more recomputation, another schedule, smaller micro-batches, more stages;
-/// each as small as fits, those that do not help left out, and what would take long to plan.
-/// `num_ranks`: of one replica.
+/// Smallest change first: saves without a copy in memory, more recomputation, another schedule,
+/// smaller micro-batches, more stages; each as small as fits, those that do not help left out, and
+/// what would take long to plan. `num_ranks`: of one replica.
 std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ranks,
                                             std::size_t bytes_per_rank);
+
+/// checkpoint.asynchronous = "auto" made concrete, in both: on where the copy for saves fits beside
+/// everything else. Any other choice stays as it is. `plan` is of `config`.
+void settle_saves(RunConfig& config, RunPlan& plan, std::size_t bytes_per_rank);
 
 /// Throws UserError (usage) when a rank would need more than `bytes_per_rank`, with what it needs
 /// for what, and the smallest changes that would fit. `plan` must be of `config`.

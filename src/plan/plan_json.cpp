@@ -27,6 +27,7 @@ Json json_of(const StageMemory& memory)
             {"transfers", memory.transfer_bytes},
             {"exchange", memory.exchange_bytes},
             {"scratch", memory.scratch_bytes},
+            {"snapshot", memory.snapshot_bytes},
             {"program", total_bytes(memory) - memory.total_bytes()},
             {"total", total_bytes(memory)}};
 }

@@ -134,10 +134,11 @@ std::string ranks_text(const PricedPlan& priced)
         text +=
             fmt::format("     {} of {} ranks, the fullest among them\n", ranks.size(), num_ranks);
     text += fmt::format("layers: e embedding, h final norm and head; cost in decoder layers; MB "
-                        "(10^6)\nactiv. with scratch, total with {} of program; fullest: "
+                        "(10^6)\nactiv. with scratch, total with {} of program{}; fullest: "
                         "rank {}, {}\n",
-                        bytes_text(program_bytes), candidate.fullest_rank,
-                        bytes_text(candidate.peak_bytes));
+                        bytes_text(program_bytes),
+                        priced.plan.stage.snapshot ? " and, for saves,\n3 x weights" : "",
+                        candidate.fullest_rank, bytes_text(candidate.peak_bytes));
     return text;
 }
 

@@ -5,10 +5,10 @@
 #include "core/logging.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
+#include "src/train/checkpoint_steps.hpp"
 #include "src/train/moment_gather.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 namespace sluice {
@@ -33,11 +33,7 @@ StageContents contents_of(Stage& stage, MomentGather& moments, const CheckpointP
                 ++moment;
             }
         }
-        const auto counters = chunk.warmup.counters();
-        const auto alphas = chunk.warmup.alphas();
-        contents.warmup.push_back({.first_layer = chunk.warmup.first_layer(),
-                                   .counters = {counters.begin(), counters.end()},
-                                   .alphas = {alphas.begin(), alphas.end()}});
+        contents.warmup.push_back(warmup_state_of(chunk));
     }
     return contents;
 }
@@ -59,17 +55,6 @@ ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas&
         moments.take_the_rest();
         throw;
     }
-}
-
-std::string entry_text(const ManifestEntry& entry)
-{
-    return nlohmann::json{entry.file, entry.size_bytes, entry.checksum}.dump();
-}
-
-ManifestEntry entry_from(const std::string& text)
-{
-    const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1].get<std::uint64_t>(), json[2]};
 }
 
 /// Read whole, as its checksum covers all of it: by way of the gradient where only a part lives
@@ -163,35 +148,18 @@ std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, const Rep
                             const CheckpointProgress& progress, const RunConfig& config)
 {
     Transport& transport = replicas.world();
-    const fs::path partial = checkpoints / partial_folder_name(progress.update);
-    const fs::path final_folder = checkpoints / checkpoint_folder_name(progress.update);
-    on_rank_zero(transport, [&] {
-        std::error_code error;
-        fs::remove_all(partial, error);
-        fs::create_directories(partial, error);
-        if (error)
-            throw data_error("cannot create the folder: " + error.message(), partial.string(),
-                             "check permissions and free space");
-    });
+    const SaveFolders folders(checkpoints, progress.update);
+    make_partial_folder(transport, folders);
     std::string digest;
     try {
-        ManifestEntry mine;
-        agree(transport, [&] { mine = write_share(partial, stage, replicas, progress, config); });
-        auto entries = transport.gather_text(entry_text(mine));
-        entries.resize(static_cast<std::size_t>(replicas.ranks_per_replica()));
-        on_rank_zero(transport, [&] {
-            std::vector<ManifestEntry> stages;
-            for (const std::string& entry : entries)
-                stages.push_back(entry_from(entry));
-            digest = finish_checkpoint(partial, final_folder, stages);
-            prune_checkpoints(checkpoints, config.checkpoint.keep_last,
-                              config.checkpoint.keep_every, config.anomaly.reach_back());
+        WrittenStage mine;
+        agree(transport, [&] {
+            mine.entry = write_share(folders.partial, stage, replicas, progress, config);
         });
+        const auto stages = gather_stages(replicas, mine);
+        on_rank_zero(transport, [&] { digest = finish_save(folders, stages, config); });
     } catch (const UserError&) {
-        if (transport.rank() == 0) {
-            std::error_code ignored;
-            fs::remove_all(partial, ignored);
-        }
+        drop_partial_folder(transport, folders);
         throw;
     }
     return broadcast_text(transport, digest);

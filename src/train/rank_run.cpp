@@ -69,6 +69,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         const int num_ranks = transport_.num_ranks() / config.pipeline.replicas;
         settled = resolve_auto(config, num_ranks, bytes_per_rank);
         plan = plan_run(settled, num_ranks);
+        settle_saves(settled, plan, bytes_per_rank);
         refuse_unless_it_fits(settled, plan, bytes_per_rank);
     });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.

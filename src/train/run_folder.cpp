@@ -23,14 +23,19 @@ void RunFolder::create_and_lock()
     if (error)
         throw data_error("cannot create the run folder: " + error.message(), path_.string(),
                          "choose a folder you can write with --run-dir");
+    if (!lock())
+        throw usage_error("another run is writing into this run folder", path_.string(),
+                          "wait until it has ended, or choose another folder with --run-dir");
+}
+
+bool RunFolder::lock()
+{
     lock_ = ::open((path_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock_ < 0)
         throw data_error(std::string("cannot write into the run folder: ") + std::strerror(errno),
                          path_.string(), "choose a folder you can write with --run-dir");
     // Some shared file systems have no locks; then this guard is all that is lost.
-    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        throw usage_error("another run is writing into this run folder", path_.string(),
-                          "wait until it has ended, or choose another folder with --run-dir");
+    return ::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 
 } // namespace sluice

@@ -20,6 +20,10 @@ public:
     /// written, or (usage) when another run holds it.
     void create_and_lock();
 
+    /// Locks a folder that is there. False when another process holds it. Throws UserError (data)
+    /// when it cannot be written.
+    bool lock();
+
     const std::filesystem::path& path() const { return path_; }
     std::filesystem::path config() const { return path_ / "config.toml"; }
     std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }

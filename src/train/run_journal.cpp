@@ -211,15 +211,28 @@ void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
             update, rank.name, notice.seconds, notice.usual_seconds, notice.slowdown));
 }
 
-void RunJournal::saved(std::int64_t update, const std::string& parameters_digest, double seconds)
+void RunJournal::saved(const SavedCheckpoint& saved)
 {
-    const auto folder = folder_.checkpoints() / checkpoint_folder_name(update);
-    metrics_.write("checkpoint", std::vector<MetricField>{{"update", update},
-                                                          {"path", folder.string()},
-                                                          {"parameters_digest", parameters_digest},
-                                                          {"seconds", seconds}});
-    write_status(folder_.status(), "running", update, "", 0);
-    progress_.note(fmt::format("saved {} ({:.1f} s)", folder.string(), seconds));
+    const auto folder = folder_.checkpoints() / checkpoint_folder_name(saved.update);
+    metrics_.write("checkpoint",
+                   std::vector<MetricField>{{"update", saved.update},
+                                            {"path", folder.string()},
+                                            {"parameters_digest", saved.parameters_digest},
+                                            {"seconds", saved.seconds},
+                                            {"stall_seconds", saved.stall_seconds},
+                                            {"write_seconds", saved.write_seconds}});
+    write_status(folder_.status(), "running", saved.update, "", 0);
+    progress_.note(saved.stall_seconds < saved.seconds
+                       ? fmt::format("saved {} ({:.1f} s, training stood still for {:.2f} s)",
+                                     folder.string(), saved.seconds, saved.stall_seconds)
+                       : fmt::format("saved {} ({:.1f} s)", folder.string(), saved.seconds));
+}
+
+void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)
+{
+    progress_.note(fmt::format("the save of update {} waits: that of update {} is still being "
+                               "written (checkpoint.every_updates is short for this disk)",
+                               update, earlier));
 }
 
 void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_bytes)

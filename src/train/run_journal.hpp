@@ -7,6 +7,7 @@
 #include "src/config/run_config.hpp"
 #include "src/trace/run_tracer.hpp"
 #include "src/train/anomaly_guard.hpp"
+#include "src/train/asynchronous_save.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_plan.hpp"
 #include "src/train/slow_ranks.hpp"
@@ -57,7 +58,9 @@ public:
     void went_back(const AnomalyVerdict& verdict, std::int64_t completed_updates);
     /// After `update`: a rank has become slow, or has recovered.
     void changed_pace(std::int64_t update, const SlowRank& rank);
-    void saved(std::int64_t update, const std::string& parameters_digest, double seconds);
+    void saved(const SavedCheckpoint& saved);
+    /// A save of `update` is due while `earlier` is still being written.
+    void waiting_for_save(std::int64_t update, std::int64_t earlier);
 
     struct End {
         std::int64_t update = 0; ///< completed
@@ -69,7 +72,7 @@ public:
     /// The last words to people, once the run's folder is ready for the next start.
     static void say_ended(const End& end);
 
-    /// Puts the metrics on disk, before a checkpoint is declared complete.
+    /// Puts the metrics on disk, before a checkpoint is declared complete; on any thread.
     void sync() { metrics_.sync(); }
 
 private:

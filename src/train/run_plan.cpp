@@ -154,7 +154,8 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                   .warmup_steps = config.prores.warmup_steps,
                   .rank = 0,
                   .recompute = config.pipeline.recompute,
-                  .moments = {0, config.pipeline.replicas}};
+                  .moments = {0, config.pipeline.replicas},
+                  .snapshot = config.checkpoint.asynchronous == AsynchronousSaves::on};
     return plan;
 }
 

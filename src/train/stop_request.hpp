@@ -22,6 +22,7 @@ public:
     /// Once per update.
     bool is_there();
     void saved(double seconds) { budget_.saved(seconds); }
+    void saving(bool under_way) { budget_.saving(under_way); }
 
     /// "a STOP file", "the time limit", "SIGTERM", or empty.
     std::string reason() const;

@@ -17,7 +17,8 @@ void TimeBudget::update_passed(double now)
 
 double TimeBudget::needed() const
 {
-    return allowance * (*std::max_element(recent_.begin(), recent_.end()) + save_seconds_) +
+    const double saves = (saving_ ? 2.0 : 1.0) * save_seconds_;
+    return allowance * (*std::max_element(recent_.begin(), recent_.end()) + saves) +
            leaving_seconds;
 }
 

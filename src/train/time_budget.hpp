@@ -24,10 +24,12 @@ public:
     /// is what the next one may take.
     void update_passed(double now);
     void saved(double seconds) { save_seconds_ = seconds; }
+    /// A save is being written while training goes on: the last one will have to wait for it.
+    void saving(bool under_way) { saving_ = under_way; }
 
     /// Whether the next update and the save after it might not fit.
     bool is_spent(double now) const { return end_ - now < needed(); }
-    /// Of a slow update, a slow save, and leaving.
+    /// Of a slow update, a slow save (two where one is under way), and leaving.
     double needed() const;
 
 private:
@@ -37,6 +39,7 @@ private:
 
     double end_ = never;
     double save_seconds_ = 0.0;
+    bool saving_ = false;
     double last_ = -1.0;
     std::array<double, remembered_updates> recent_{};
     std::size_t next_ = 0;

@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "src/config/run_key.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
@@ -52,6 +53,9 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
 {
     if (exchange_.active())
         executor_.exchange_through(exchange_);
+    if (config_.checkpoint.asynchronous == AsynchronousSaves::on)
+        saver_ = std::make_unique<AsynchronousSave>(folder_.checkpoints(), stage_, replicas_,
+                                                    config_, [this] { journal_->sync(); });
     auto traced = parse_update_ranges(config.trace.updates, "trace.updates");
     if (!traced.empty())
         tracer_ =
@@ -147,20 +151,28 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     while (completed_updates_ < last && !stopping) {
         if (tracer_)
             begin_trace();
-        const auto summary = run_update_or_go_back(fault);
+        const auto summary = run_update_or_finish_save(fault);
         if (!summary)
             continue;
         stopping = summary->stop_requested;
+        if (saver_ && saver_->under_way() && !summary->saving)
+            follow_save();
         if (due(config_.eval.every_updates, completed_updates_) ||
             (completed_updates_ == config_.run.updates && config_.eval.every_updates > 0))
             evaluate();
-        if (due(config_.checkpoint.every_updates, completed_updates_))
-            save();
+        const bool goes_on = completed_updates_ < last && !stopping;
+        if (due(config_.checkpoint.every_updates, completed_updates_)) {
+            if (saver_ && goes_on)
+                begin_save();
+            else
+                save();
+        }
         if (tracer_)
-            end_trace(stopping || completed_updates_ >= last);
+            end_trace(!goes_on);
     }
     if (saved_update_ != completed_updates_)
         save();
+    finish_save();
     return end(stopping);
 }
 
@@ -214,6 +226,22 @@ std::int64_t Trainer::first_microbatch() const
     return replicas_.share_begin(config_.batch.num_microbatches());
 }
 
+/// A refused update ends the run on every rank alike; what is being saved was good.
+std::optional<UpdateSummary> Trainer::run_update_or_finish_save(const FaultInjection& fault)
+{
+    try {
+        return run_update_or_go_back(fault);
+    } catch (const UpdateRefused&) {
+        try {
+            finish_save();
+        } catch (const UserError& error) {
+            if (replicas_.world().rank() == 0)
+                log_warning(error.what()); // the refusal is the news
+        }
+        throw;
+    }
+}
+
 void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)
 {
     stage_.zero_gradients();
@@ -255,6 +283,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
                                                      .completed_updates = completed_updates_,
                                                      .stop_here = stop_.is_there(),
                                                      .unrepeated_parameter = unrepeated_parameter,
+                                                     .saving_here = saver_ && saver_->writes_here(),
                                                      .recorder = recorder_},
                                                     tokens_per_update);
     refuse_spike(summary.loss);
@@ -362,16 +391,56 @@ CheckpointProgress Trainer::progress() const
 
 void Trainer::save()
 {
+    finish_save();
     const auto start = Clock::now();
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
     on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
     const std::string digest =
         save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
-    saved_update_ = completed_updates_;
-    stop_.saved(seconds_since(start));
+    const double seconds = seconds_since(start);
+    record_saved({.update = completed_updates_,
+                  .parameters_digest = digest,
+                  .seconds = seconds,
+                  .stall_seconds = seconds,
+                  .write_seconds = seconds});
+}
+
+void Trainer::begin_save()
+{
+    if (saver_->under_way() && journal_)
+        journal_->waiting_for_save(completed_updates_, saver_->update());
+    finish_save();
+    enter(RankPhase::saving);
+    enter(Activity::checkpoint);
+    saver_->begin(progress());
+    stop_.saving(true);
+}
+
+void Trainer::follow_save()
+{
+    enter(RankPhase::saving); // rank 0 writes the status
+    enter(Activity::checkpoint);
+    if (const auto saved = saver_->advance())
+        record_saved(*saved);
+}
+
+void Trainer::finish_save()
+{
+    if (!saver_ || !saver_->under_way())
+        return;
+    enter(RankPhase::saving);
+    enter(Activity::checkpoint);
+    record_saved(saver_->finish());
+}
+
+void Trainer::record_saved(const SavedCheckpoint& saved)
+{
+    saved_update_ = saved.update;
+    stop_.saving(false);
+    stop_.saved(saved.write_seconds);
     if (journal_)
-        journal_->saved(completed_updates_, digest, seconds_since(start));
+        journal_->saved(saved);
 }
 
 } // namespace sluice

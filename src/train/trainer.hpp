@@ -8,6 +8,7 @@
 #include "src/config/run_config.hpp"
 #include "src/trace/run_tracer.hpp"
 #include "src/train/anomaly_guard.hpp"
+#include "src/train/asynchronous_save.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/fault_injection.hpp"
 #include "src/train/repeat_check.hpp"
@@ -54,6 +55,7 @@ private:
     void refuse_spike(double loss); ///< or warn of it, or find none
     UpdateSummary run_update(const FaultInjection& fault);
     void compute_gradients(std::int64_t batch, const FaultInjection& fault);
+    std::optional<UpdateSummary> run_update_or_finish_save(const FaultInjection& fault);
     ExitCode end(bool stopping);
     void begin_trace();
     void end_trace(bool last);
@@ -63,7 +65,12 @@ private:
     void record_activation_norms();
     void evaluate();
     double evaluation_loss_sum(std::int32_t num_microbatches);
+    /// Waits for a save that is under way, and saves.
     void save();
+    void begin_save();  ///< training goes on while it is written
+    void follow_save(); ///< no rank writes: goes on with the save under way
+    void finish_save(); ///< waits for the save under way, if there is one
+    void record_saved(const SavedCheckpoint& saved);
     CheckpointProgress progress() const;
     std::int64_t first_microbatch() const;
     /// This rank's replica runs the last micro-batch of the global batch.
@@ -85,6 +92,7 @@ private:
     std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces
     ActionRecorder* recorder_ = nullptr;        ///< while an update is traced
     std::unique_ptr<RunJournal> journal_;       ///< rank 0
+    std::unique_ptr<AsynchronousSave> saver_;   ///< where saves are asynchronous
     std::vector<double> all_alphas_, norms_;    ///< [num_layers]
     std::vector<std::string> changed_rounding_; ///< by the resume, to be warned of
     std::int64_t completed_updates_ = 0;

@@ -41,6 +41,7 @@ void Trainer::go_back(const AnomalyVerdict& verdict)
         end_trace(true);
     }
     if (verdict.response == AnomalyResponse::rewind) { // even over none: weights may be damaged
+        finish_save();                                 // which may be what it goes back to
         enter(RankPhase::starting);                    // reads files
         const auto folder = checkpoint_to_rewind_to(folder_.checkpoints(), verdict.target,
                                                     verdict.text, replicas_.world());

@@ -59,6 +59,7 @@ UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program
     at_.returned = take(num_replicas_ * num_ranks_);
     at_.weights = take(num_replicas_ * partition_.size());
     at_.stop = take(1);
+    at_.saving = take(1);
     at_.compute = take(num_replicas_ * num_ranks_);
     at_.unrepeated = take(num_replicas_ * num_ranks_);
     values_.resize(end);
@@ -101,6 +102,7 @@ void UpdateReduction::fill(const UpdateOutcome& outcome)
         values_[at_.shared + owner * num_ranks_ + rank] = exchanged.sent[owner];
     values_[at_.returned + replica * num_ranks_ + rank] = exchanged.received;
     values_[at_.stop] = outcome.stop_here ? 1.0 : 0.0;
+    values_[at_.saving] = outcome.saving_here ? 1.0 : 0.0;
     values_[at_.compute + replica * num_ranks_ + rank] = outcome.executor.compute_seconds();
     values_[at_.unrepeated + replica * num_ranks_ + rank] =
         static_cast<double>(outcome.unrepeated_parameter + 1);
@@ -130,6 +132,7 @@ UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t
     return {.loss = loss,
             .grad_norm = std::sqrt(sum),
             .stop_requested = values_[at_.stop] > 0.0,
+            .saving = values_[at_.saving] > 0.0,
             .compute_seconds =
                 std::span(values_).subspan(at_.compute, at_.unrepeated - at_.compute)};
 }

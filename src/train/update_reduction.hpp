@@ -2,11 +2,12 @@
 //
 // One vector of float64 carries the squared gradient norm of every parameter (of every replica's
 // part of it), every layer's gate counter, the loss of every micro-batch, the checksums of what
-// crossed each edge of the pipeline and of what replicas exchanged, and requests to stop. Each
-// entry is non-zero on one rank only, so the sum is exact in any order, and every rank then adds
-// norms and losses in the same global order: the result does not depend on the layout. Two kinds
-// of entries have several owners, and sums that are exact all the same: requests to stop, and the
-// 40-bit checksums of gradients sent. The seconds that each rank computed ride along.
+// crossed each edge of the pipeline and of what replicas exchanged, and requests to stop, and how
+// many ranks still write a checkpoint. Each entry is non-zero on one rank only, so the sum is exact
+// in any order, and every rank then adds norms and losses in the same global order: the result does
+// not depend on the layout. Three kinds of entries have several owners, and sums that are exact all
+// the same: requests to stop, writing ranks, and the 40-bit checksums of gradients sent. The
+// seconds that each rank computed ride along.
 #pragma once
 
 #include "core/error.hpp"
@@ -56,6 +57,7 @@ struct UpdateSummary {
     double loss = 0.0;           ///< mean over the global batch's target tokens
     double grad_norm = 0.0;      ///< global, before clipping
     bool stop_requested = false; ///< by a signal on any rank
+    bool saving = false;         ///< some rank's thread still writes a checkpoint
     /// Seconds that each rank of the job computed in this update: [num_ranks], valid until the next
     /// reduction.
     std::span<const double> compute_seconds{};
@@ -71,6 +73,7 @@ struct UpdateOutcome {
     /// Where the update was computed twice: the first parameter of this rank, by its number in the
     /// whole model, whose gradient came out otherwise; -1: none did.
     std::int64_t unrepeated_parameter = -1;
+    bool saving_here = false;           ///< this rank's thread writes
     ActionRecorder* recorder = nullptr; ///< told when the reduction itself begins and ends
 };
 
@@ -91,8 +94,8 @@ public:
 private:
     /// Places of the entries: one block per kind, [replica][...] in each.
     struct Blocks {
-        std::size_t counters, losses, sent, received, shared, returned, weights, stop, compute,
-            unrepeated;
+        std::size_t counters, losses, sent, received, shared, returned, weights, stop, saving,
+            compute, unrepeated;
     };
 
     void fill(const UpdateOutcome& outcome);

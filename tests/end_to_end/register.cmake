@@ -3,6 +3,9 @@ find_program(SLUICE_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 if(NOT SLUICE_PYTHON)
     find_program(SLUICE_PYTHON NAMES python3 REQUIRED)
 endif()
+# Preloaded by the tests that want a save to last (slow_disk.c).
+add_library(sluice_slow_disk MODULE end_to_end/slow_disk.c)
+target_link_libraries(sluice_slow_disk PRIVATE ${CMAKE_DL_LIBS})
 file(GLOB tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end
      ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end/*_test.py)
 foreach(test ${tests})
@@ -11,7 +14,7 @@ foreach(test ${tests})
         COMMAND ${SLUICE_PYTHON} -B -m unittest -v ${name}_test
         WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end)
     set_tests_properties(end_to_end/${name} PROPERTIES TIMEOUT 600 LABELS end_to_end PROCESSORS 2
-        ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE}")
+        ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE};SLOW_DISK=$<TARGET_FILE:sluice_slow_disk>")
 endforeach()
 # Without Slurm, or where namespaces are forbidden, there is no cluster to be had.
 set_tests_properties(end_to_end/slurm PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: Slurm")

@@ -36,6 +36,7 @@ BOOST_AUTO_TEST_CASE(layout_never_appears)
                                       "checkpoint.every_updates=3",
                                       "checkpoint.keep_last=0",
                                       "checkpoint.keep_every=9",
+                                      "checkpoint.asynchronous=true",
                                       "eval.every_updates=0",
                                       "eval.tokens=512",
                                       "metrics.activation_norm_every=1",

@@ -21,8 +21,9 @@ std::string fields(const RunConfig& c)
         << '|' << name_of(c.pipeline.recompute) << '|' << c.pipeline.verify_transfers << '|'
         << c.data.train << '|' << c.data.train_checksum << '|' << c.data.validation << '|'
         << name_of(c.precision) << '|' << c.checkpoint.every_updates << '|'
-        << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|' << c.eval.every_updates
-        << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
+        << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|'
+        << static_cast<int>(c.checkpoint.asynchronous) << '|' << c.eval.every_updates << '|'
+        << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
         << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
         << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
         << c.run.hang_seconds;
@@ -71,6 +72,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "checkpoint.every_updates=7",
                                        "checkpoint.keep_last=5",
                                        "checkpoint.keep_every=14",
+                                       "checkpoint.asynchronous=false",
                                        "anomaly.on_nonfinite=skip",
                                        "anomaly.loss_spike_sigma=6.5",
                                        "anomaly.spike_window=50",

@@ -153,4 +153,21 @@ BOOST_AUTO_TEST_CASE(windows_line_ends_and_a_byte_order_mark_are_fine)
                    {"run.toml:1", "not valid TOML"});
 }
 
+BOOST_AUTO_TEST_CASE(asynchronous_is_true_false_or_auto)
+{
+    using enum AsynchronousSaves;
+    const auto choice = [](const char* value) {
+        return small({std::string("checkpoint.asynchronous=") + value}).checkpoint.asynchronous;
+    };
+    BOOST_TEST((small().checkpoint.asynchronous == automatic));
+    BOOST_TEST((choice("true") == on));
+    BOOST_TEST((choice("false") == off));
+    BOOST_TEST((choice("auto") == automatic));
+    for (const char* wrong : {"yes", "1"})
+        BOOST_CHECK_EXCEPTION(choice(wrong), UserError, [](const UserError& error) {
+            return error.where().find("checkpoint.asynchronous") != std::string::npos &&
+                   error.remedy().find("auto") != std::string::npos;
+        });
+}
+
 BOOST_AUTO_TEST_SUITE_END()

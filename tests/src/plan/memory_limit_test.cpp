@@ -68,6 +68,43 @@ BOOST_AUTO_TEST_CASE(every_change_named_really_fits)
         });
 }
 
+BOOST_AUTO_TEST_CASE(a_copy_for_saves_is_taken_where_it_fits)
+{
+    RunConfig config = test::small_run({}, 2);
+    RunPlan plan = plan_run(config, 2);
+    std::size_t without = 0, with = 0;
+    for (int rank = 0; rank < 2; ++rank) {
+        const StageMemory memory = plan.rank_memory(rank);
+        BOOST_TEST(memory.snapshot_bytes == 0u);
+        without = std::max(without, total_bytes(memory));
+        with = std::max(with, total_bytes(memory) + 3 * memory.parameter_bytes);
+    }
+    for (const std::size_t limit : {with, with - 1}) {
+        RunConfig settled = config;
+        RunPlan settled_plan = plan;
+        settle_saves(settled, settled_plan, limit);
+        const bool fits = limit == with;
+        BOOST_TEST(settled_plan.stage.snapshot == fits);
+        BOOST_TEST((settled.checkpoint.asynchronous == AsynchronousSaves::on) == fits);
+        BOOST_TEST((settled.checkpoint.asynchronous == AsynchronousSaves::off) == !fits);
+        BOOST_CHECK_NO_THROW(refuse_unless_it_fits(settled, settled_plan, limit));
+    }
+    // Who asks for it is told what it costs, and how to do without.
+    config = test::small_run({"checkpoint.asynchronous=true"}, 2);
+    plan = plan_run(config, 2);
+    BOOST_CHECK_NO_THROW(refuse_unless_it_fits(config, plan, with));
+    BOOST_CHECK_EXCEPTION(refuse_unless_it_fits(config, plan, without), UserError,
+                          [](const UserError& error) {
+                              return error.problem().find("copy for saves") != std::string::npos &&
+                                     error.remedy().starts_with(
+                                         "what would fit: --set checkpoint.asynchronous=false (");
+                          });
+    // Other replicas write nothing.
+    StageOptions second = plan.stage;
+    second.moments = {1, 2};
+    BOOST_TEST(plan_memory(second, plan.program, plan.slots, plan.partition).snapshot_bytes == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(smaller_micro_batches_are_said_to_change_rounding)
 {
     const RunConfig config = test::small_run({}, 6);

@@ -98,7 +98,11 @@ BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
 {
     const JournalFolder run;
     RunJournal journal(run.config, run.folder, 0);
-    journal.saved(2, "abc", 0.5);
+    journal.saved({.update = 2,
+                   .parameters_digest = "abc",
+                   .seconds = 0.5,
+                   .stall_seconds = 0.25,
+                   .write_seconds = 0.375});
     BOOST_TEST(run.status() == R"({"state":"running","update":2,"reason":"","exit_code":0})");
     journal.ended({2, false, "stopped by SIGTERM"}, {1.0, 2.0});
     BOOST_TEST(run.status() ==
@@ -110,7 +114,8 @@ BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
     BOOST_TEST_REQUIRE(lines.size() == 3u);
     BOOST_TEST(lines[0] == R"({"event":"checkpoint","update":2,"path":")" +
                                (run.folder.checkpoints() / "update-00000002").string() +
-                               R"(","parameters_digest":"abc","seconds":0.5})");
+                               R"(","parameters_digest":"abc","seconds":0.5,)"
+                               R"("stall_seconds":0.25,"write_seconds":0.375})");
     BOOST_TEST(lines[1] == R"({"event":"stop","update":2,"reason":"stopped by SIGTERM",)"
                            R"("peak_resident_bytes":[1.0,2.0]})");
 }

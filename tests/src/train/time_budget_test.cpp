@@ -32,6 +32,16 @@ BOOST_AUTO_TEST_CASE(stops_while_an_update_and_a_save_still_fit)
     BOOST_TEST(updates == 96);
 }
 
+// The last save waits for the one that is being written: 20 s more, with half as much again.
+BOOST_AUTO_TEST_CASE(a_save_under_way_counts_beside_the_last_one)
+{
+    TimeBudget budget(1000.0, 20.0);
+    budget.saving(true);
+    BOOST_TEST(budget.needed() == 65.0);
+    budget.saving(false);
+    BOOST_TEST(budget.needed() == 35.0);
+}
+
 BOOST_AUTO_TEST_CASE(the_slowest_recent_update_counts)
 {
     TimeBudget budget(10'000.0, 0.0);

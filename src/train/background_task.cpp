@@ -1,0 +1,65 @@
+#include "src/train/background_task.hpp"
+
+#include "core/error.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <utility>
+
+namespace sluice {
+
+BackgroundTask::~BackgroundTask()
+{
+    if (thread_.joinable())
+        thread_.join();
+}
+
+void BackgroundTask::start(std::function<void()> work)
+{
+    SLUICE_CHECK(!thread_.joinable(), "work is under way");
+    failure_ = nullptr;
+    running_.store(true, std::memory_order_relaxed);
+    // The new thread inherits the mask: signals are for the thread that looks for them.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+        thread_ = std::thread([this, work = std::move(work)] { run(work); });
+    } catch (...) {
+        running_.store(false, std::memory_order_relaxed);
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        throw;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void BackgroundTask::run(const std::function<void()>& work) noexcept
+{
+    // On Linux this is the thread's own; where it is refused, the work only takes more of a core.
+    constexpr int behind_computation = 10, lowest = 19;
+    const auto self = static_cast<id_t>(gettid());
+    setpriority(PRIO_PROCESS, self,
+                std::min(getpriority(PRIO_PROCESS, self) + behind_computation, lowest));
+    const auto start = std::chrono::steady_clock::now();
+    try {
+        work();
+    } catch (...) {
+        failure_ = std::current_exception();
+    }
+    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    running_.store(false, std::memory_order_release);
+}
+
+void BackgroundTask::wait()
+{
+    if (!thread_.joinable())
+        return;
+    thread_.join();
+    if (failure_)
+        std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+} // namespace sluice

@@ -1,0 +1,72 @@
+#include "src/train/checkpoint_steps.hpp"
+
+#include "core/error.hpp"
+#include "src/train/agreement.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace fs = std::filesystem;
+
+WarmupState warmup_state_of(const StageChunk& chunk)
+{
+    const auto counters = chunk.warmup.counters();
+    const auto alphas = chunk.warmup.alphas();
+    return {.first_layer = chunk.warmup.first_layer(),
+            .counters = {counters.begin(), counters.end()},
+            .alphas = {alphas.begin(), alphas.end()}};
+}
+
+SaveFolders::SaveFolders(const fs::path& all, std::int64_t update)
+    : checkpoints(all), partial(all / partial_folder_name(update)),
+      final(all / checkpoint_folder_name(update))
+{
+}
+
+void make_partial_folder(Transport& world, const SaveFolders& folders)
+{
+    on_rank_zero(world, [&] {
+        std::error_code error;
+        fs::remove_all(folders.partial, error);
+        fs::create_directories(folders.partial, error);
+        if (error)
+            throw data_error("cannot create the folder: " + error.message(),
+                             folders.partial.string(), "check permissions and free space");
+    });
+}
+
+void drop_partial_folder(const Transport& world, const SaveFolders& folders) noexcept
+{
+    std::error_code ignored;
+    if (world.rank() == 0)
+        fs::remove_all(folders.partial, ignored);
+}
+
+std::vector<WrittenStage> gather_stages(const Replicas& replicas, const WrittenStage& mine)
+{
+    const ManifestEntry& entry = mine.entry;
+    auto texts = replicas.world().gather_text(
+        nlohmann::json{entry.file, entry.size_bytes, entry.checksum, mine.seconds}.dump());
+    texts.resize(static_cast<std::size_t>(replicas.ranks_per_replica()));
+    std::vector<WrittenStage> stages;
+    for (const std::string& text : texts) {
+        const auto json = nlohmann::json::parse(text);
+        stages.push_back({{json[0], json[1].get<std::uint64_t>(), json[2]}, json[3].get<double>()});
+    }
+    return stages;
+}
+
+std::string finish_save(const SaveFolders& folders, const std::vector<WrittenStage>& stages,
+                        const RunConfig& config)
+{
+    std::vector<ManifestEntry> entries;
+    for (const WrittenStage& stage : stages)
+        entries.push_back(stage.entry);
+    const std::string digest = finish_checkpoint(folders.partial, folders.final, entries);
+    prune_checkpoints(folders.checkpoints, config.checkpoint.keep_last,
+                      config.checkpoint.keep_every, config.anomaly.reach_back());
+    return digest;
+}
+
+} // namespace sluice
