@@ -72,6 +72,7 @@ int run_command_line(int argc, char** argv)
     add_eval_command(app, chosen);
     add_plan_command(app, chosen);
     add_inspect_command(app, chosen);
+    add_checkpoint_command(app, chosen);
     add_doctor_command(app, chosen);
     add_later_commands(app, chosen);
     try {

@@ -18,6 +18,7 @@ void add_submit_command(CLI::App& app, ChosenCommand& chosen);
 void add_eval_command(CLI::App& app, ChosenCommand& chosen);
 void add_plan_command(CLI::App& app, ChosenCommand& chosen);
 void add_inspect_command(CLI::App& app, ChosenCommand& chosen);
+void add_checkpoint_command(CLI::App& app, ChosenCommand& chosen);
 void add_doctor_command(CLI::App& app, ChosenCommand& chosen);
 /// export, import, report: named so that calling them says that this version lacks them.
 void add_later_commands(CLI::App& app, ChosenCommand& chosen);

@@ -4,6 +4,7 @@
 #include "io/checkpoint.hpp"
 #include "src/cli/commands.hpp"
 #include "src/inspect/checkpoint_diff.hpp"
+#include "src/inspect/checkpoint_list.hpp"
 #include "src/inspect/checkpoint_summary.hpp"
 
 #include <CLI/CLI.hpp>
@@ -19,18 +20,6 @@ struct InspectOptions {
     std::string path, other;
     bool json = false, verify = false, tensors = false;
 };
-
-/// A run folder stands for its newest checkpoint.
-std::filesystem::path checkpoint_at(const std::filesystem::path& path)
-{
-    if (std::filesystem::exists(path / "manifest.json"))
-        return path;
-    const auto checkpoints = list_checkpoints(path / "checkpoints");
-    if (!checkpoints.empty())
-        return checkpoints.back();
-    throw data_error("neither a checkpoint (no manifest.json) nor a run folder with checkpoints",
-                     path.string(), "name a folder like RUN_DIR/checkpoints/update-00001000");
-}
 
 int verify(const CheckpointReader& reader, bool json)
 {

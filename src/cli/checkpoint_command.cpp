@@ -1,0 +1,141 @@
+// sluice checkpoint: the checkpoints of a run, listed, pruned, or merged into one file.
+
+#include "core/error.hpp"
+#include "io/checkpoint.hpp"
+#include "src/cli/commands.hpp"
+#include "src/inspect/checkpoint_list.hpp"
+#include "src/plan/memory_limit.hpp"
+#include "src/train/run_folder.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <memory>
+
+namespace sluice {
+
+namespace {
+
+struct ListFlags {
+    std::string run_dir;
+    bool json = false, verify = false;
+};
+
+int list(const ListFlags& flags)
+{
+    const auto checkpoints = checkpoints_of_run(flags.run_dir);
+    const LookAt look_at = flags.verify ? LookAt::every_byte : LookAt::manifest_and_sizes;
+    const auto listed = list_with_problems(checkpoints, look_at);
+    const auto leftovers = leftovers_of_saves(checkpoints);
+    fmt::print("{}", flags.json ? checkpoint_list_json(listed, leftovers)
+                                : checkpoint_list_text(listed, look_at, leftovers));
+    for (const ListedCheckpoint& each : listed)
+        if (flags.verify && !each.problems.empty())
+            return static_cast<int>(ExitCode::data);
+    return static_cast<int>(ExitCode::finished);
+}
+
+void add_list(CLI::App& parent, ChosenCommand& chosen)
+{
+    auto flags = std::make_shared<ListFlags>();
+    CLI::App* command = parent.add_subcommand("list", "List the checkpoints of a run");
+    command->add_option("RUN_DIR", flags->run_dir, "Run folder")->required();
+    command->add_flag("--json", flags->json, "One JSON object");
+    command->add_flag("--verify", flags->verify,
+                      "Compare every file and tensor with its checksum (exit 3 when damaged)");
+    command->callback([&chosen, flags] { chosen = [flags] { return list(*flags); }; });
+}
+
+struct PruneFlags {
+    std::string run_dir;
+    std::int64_t keep_last = 0, keep_every = 0;
+    bool dry_run = false;
+};
+
+int prune(const PruneFlags& flags)
+{
+    const auto checkpoints = checkpoints_of_run(flags.run_dir);
+    RunFolder folder(flags.run_dir);
+    if (!folder.lock())
+        throw usage_error("a run is writing into this folder, and prunes it itself", flags.run_dir,
+                          "wait until it has ended; what it keeps is checkpoint.keep_last and "
+                          "checkpoint.keep_every");
+    auto gone = leftovers_of_saves(checkpoints);
+    const auto superfluous =
+        superfluous_checkpoints(checkpoints, flags.keep_last, flags.keep_every);
+    gone.insert(gone.end(), superfluous.begin(), superfluous.end());
+    if (!flags.dry_run)
+        gone = prune_checkpoints(checkpoints, flags.keep_last, flags.keep_every);
+    for (const auto& each : gone)
+        fmt::print("{} {}\n", flags.dry_run ? "would delete" : "deleted", each.string());
+    if (gone.empty())
+        fmt::print("nothing to delete\n");
+    return static_cast<int>(ExitCode::finished);
+}
+
+void add_prune(CLI::App& parent, ChosenCommand& chosen)
+{
+    auto flags = std::make_shared<PruneFlags>();
+    CLI::App* command = parent.add_subcommand(
+        "prune", "Delete old checkpoints of a run that has ended; the last whole one always stays");
+    command->add_option("RUN_DIR", flags->run_dir, "Run folder")->required();
+    command
+        ->add_option("--keep-last", flags->keep_last,
+                     "So many of the newest stay, damaged ones not counted")
+        ->required()
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}));
+    command
+        ->add_option("--keep-every", flags->keep_every,
+                     "Also those at multiples of so many updates [none]")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}));
+    command->add_flag("--dry-run", flags->dry_run, "Say what would be deleted, and delete nothing");
+    command->callback([&chosen, flags] { chosen = [flags] { return prune(*flags); }; });
+}
+
+struct MergeFlags {
+    std::string checkpoint, out;
+};
+
+int merge(const MergeFlags& flags)
+{
+    const CheckpointReader reader(checkpoint_at(flags.checkpoint));
+    const ManifestEntry written = merge_checkpoint(reader, flags.out);
+    fmt::print("{}: {} tensors of {}, {}, checksum {}\n", flags.out, reader.arrays().size(),
+               reader.folder().string(), bytes_text(written.size_bytes), written.checksum);
+    return static_cast<int>(ExitCode::finished);
+}
+
+void add_merge(CLI::App& parent, ChosenCommand& chosen)
+{
+    auto flags = std::make_shared<MergeFlags>();
+    CLI::App* command = parent.add_subcommand(
+        "merge", "Write a checkpoint as one HDF5 file for other programs (h5py, h5dump, ...)");
+    command
+        ->add_option("CHECKPOINT", flags->checkpoint,
+                     "Checkpoint folder, or a run folder (its newest)")
+        ->required();
+    command->add_option("--out", flags->out, "The file to write; it must not be there yet")
+        ->required();
+    command->callback([&chosen, flags] { chosen = [flags] { return merge(*flags); }; });
+}
+
+} // namespace
+
+void add_checkpoint_command(CLI::App& app, ChosenCommand& chosen)
+{
+    CLI::App* command =
+        app.add_subcommand("checkpoint", "List and prune the checkpoints of a run; merge one");
+    // Not required of CLI11, so that a misspelt one is told from none and the nearest is named.
+    command->require_subcommand(0, 1);
+    command->callback([&chosen, command] {
+        if (command->get_subcommands().empty())
+            chosen = [command] {
+                fmt::print(stderr, "{}", command->help());
+                return static_cast<int>(ExitCode::usage);
+            };
+    });
+    add_list(*command, chosen);
+    add_prune(*command, chosen);
+    add_merge(*command, chosen);
+}
+
+} // namespace sluice
