@@ -57,7 +57,8 @@ class PlanTest(RunTest):
         self.assertEqual(plan["schedule"], plan["recommended"]["schedule"])
 
     def test_too_little_memory_is_refused_with_what_would_fit(self):
-        gpipe = ("--stages", "2", "--set", "pipeline.schedule=gpipe")
+        gpipe = ("--stages", "2", "--set", "pipeline.schedule=gpipe", "--set",
+                 "checkpoint.asynchronous=false")
         needed = self.plan_json(*gpipe)["peak_bytes"]
         self.plan(*gpipe, "--memory", needed)
         result = self.plan(*gpipe, "--memory", needed - 1, expect=2)
