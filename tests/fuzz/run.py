@@ -86,7 +86,7 @@ def fuzz(target, options):
         result["executions"] += int(counted[-1]) if counted else 0
         for edges, corpus in re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", log)[-1:]:
             result["edges"], result["corpus"] = int(edges), int(corpus)
-        if code == 0:
+        if code == 0 or "libFuzzer: run interrupted" in log:
             break
         if not is_contained(log):
             result["failed"] = True
