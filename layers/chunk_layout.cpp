@@ -104,8 +104,8 @@ DType compute_dtype(Backend backend)
 {
     switch (backend) {
     case Backend::reference: return DType::f64;
-    case Backend::cpu: return DType::f32;
-    case Backend::cuda: break;
+    case Backend::cpu:
+    case Backend::cuda: return DType::f32;
     }
     SLUICE_CHECK(false, "no compute type on backend " << static_cast<int>(backend));
     return DType::f32;

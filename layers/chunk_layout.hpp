@@ -75,7 +75,7 @@ struct ChunkLayout {
                               const GradientSlot& gradients) const;
 };
 
-/// f32 on the cpu backend, f64 on the reference.
+/// f32 on the cpu and cuda backends, f64 on the reference.
 DType compute_dtype(Backend backend);
 
 ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas);

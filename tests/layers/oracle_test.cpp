@@ -230,9 +230,9 @@ BOOST_AUTO_TEST_CASE(layer_by_layer_the_reference_path_is_the_oracle)
 
 BOOST_AUTO_TEST_CASE(layer_by_layer_the_single_precision_path_is_near_the_oracle)
 {
-    WorstErrors errors(title_of("Layer by layer", Backend::cpu));
+    WorstErrors errors(title_of("Layer by layer", single_precision_backend()));
     for (const std::string& name : training_fixtures())
-        check_chain(OracleFixture(name), Backend::cpu, errors);
+        check_chain(OracleFixture(name), single_precision_backend(), errors);
     errors.report();
 }
 
@@ -246,9 +246,9 @@ BOOST_AUTO_TEST_CASE(in_one_chunk_the_reference_path_is_the_oracle)
 
 BOOST_AUTO_TEST_CASE(in_one_chunk_the_single_precision_path_is_near_the_oracle)
 {
-    WorstErrors errors(title_of("In one chunk", Backend::cpu));
+    WorstErrors errors(title_of("In one chunk", single_precision_backend()));
     for (const std::string& name : training_fixtures())
-        check_whole(OracleFixture(name), Backend::cpu, errors);
+        check_whole(OracleFixture(name), single_precision_backend(), errors);
     errors.report();
 }
 

@@ -48,6 +48,13 @@ private:
     std::int64_t num_microbatches_, microbatch_tokens_;
 };
 
+/// Which kernels the tests of the single-precision path run: the CPU's, or, in a program that links
+/// another definition, those for GPUs on the CPU (tests/layers/kernels/cuda).
+Backend single_precision_backend();
+/// Of the training fixtures those that the path is trained on: all on the CPU, one per arrangement
+/// where kernels are emulated.
+std::vector<std::string> single_precision_fixtures();
+
 /// All elements, as float64 (dtype f32 or f64).
 std::vector<double> numbers_of(const TensorView& tensor);
 void append(std::vector<double>& to, const TensorView& tensor);

@@ -166,8 +166,8 @@ BOOST_AUTO_TEST_CASE(thirty_updates_of_the_reference_path_are_the_oracles)
 BOOST_AUTO_TEST_CASE(thirty_updates_of_the_single_precision_path_are_near_the_oracles)
 {
     WorstErrors errors("Thirty updates, float32");
-    for (const std::string& name : training_fixtures())
-        check_training(OracleFixture(name), Backend::cpu, errors);
+    for (const std::string& name : single_precision_fixtures())
+        check_training(OracleFixture(name), single_precision_backend(), errors);
     errors.report();
 }
 
