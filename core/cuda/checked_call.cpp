@@ -1,5 +1,6 @@
 #include "core/cuda/checked_call.hpp"
 
+#include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
 
 namespace sluice {
@@ -11,8 +12,7 @@ void check_cuda(cudaError_t status, const char* call, const char* file, int line
     case cudaErrorNoDevice:
     case cudaErrorInsufficientDriver:
     case cudaErrorStubLibrary:
-        throw usage_error(std::string("this machine has no usable NVIDIA GPU (") +
-                              cudaGetErrorString(status) + ")",
+        throw usage_error("this machine has no usable NVIDIA GPU (" + why_no_gpu() + ")",
                           "[run] device",
                           "set [run] device = \"cpu\", or run where a GPU and its driver are");
     default: break;
