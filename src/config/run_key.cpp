@@ -52,7 +52,8 @@ constexpr std::string_view no_bf16 =
 constexpr std::string_view no_warning =
     "would write numbers that are not finite into the weights; write stop, skip or rewind";
 constexpr std::string_view no_gpu =
-    "cannot train in this version yet: kernels for GPUs are there and tested (docs/gpu.md), stages "
+    "cannot train in this version yet: kernels for GPUs are there, tested on the CPU "
+    "(docs/gpu.md), stages "
     "and transport on GPUs are not, so every run of this build computes on the CPU";
 
 /// `field`: a generic lambda from a RunConfig (const or not) to a reference.
