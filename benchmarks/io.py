@@ -146,11 +146,11 @@ def main():
           f"of the medians {disk['save_over_plain_medians']:.0%}")
     standstill = stall(arguments)
     print(f"\n2 ranks, {arguments.layers} layers of 512, a save every {arguments.every} updates, seconds: median (range)")
-    print(f"  {'':<14}{'update':>22}{'training stands still':>26}{'writing':>22}")
+    print(f"  {'':<14}{'update':>22}{'training stands still':>26}{'writing':>24}")
     for name, row in standstill.items():
         cells = [f"{row[key]['median']:.3f} ({row[key]['min']:.3f} .. {row[key]['max']:.3f})"
                  for key in ("update_seconds", "stall_seconds", "write_seconds")]
-        print(f"  {name:<14}{cells[0]:>22}{cells[1]:>26}{cells[2]:>22}   "
+        print(f"  {name:<14}{cells[0]:>22}{cells[1]:>26}{cells[2]:>24}   "
               f"{row['stall_over_update']:.2f} updates")
     if arguments.json:
         pathlib.Path(arguments.json).write_text(
