@@ -65,7 +65,7 @@ std::uint64_t checksum64_of(std::span<const std::byte> bytes)
 
 std::string checksum_of_file(const std::filesystem::path& path)
 {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int file = retried([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });
     if (file < 0)
         throw file_error("open", path, errno);
     Checksum checksum;

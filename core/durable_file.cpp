@@ -19,7 +19,7 @@ class OpenFile {
 public:
     OpenFile(const fs::path& path, int flags) : path_(path)
     {
-        descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        descriptor_ = retried([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
         if (descriptor_ < 0)
             throw file_error("open", path, errno);
     }
@@ -39,7 +39,8 @@ public:
     {
         const int result = ::close(descriptor_);
         descriptor_ = -1;
-        if (result != 0)
+        // After EINTR the descriptor is gone as well, and the file was fsynced before.
+        if (result != 0 && errno != EINTR)
             throw file_error("close", path_, errno);
     }
 
@@ -52,9 +53,8 @@ private:
 void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path)
 {
     while (!bytes.empty()) {
-        const ssize_t done = ::write(descriptor, bytes.data(), bytes.size());
-        if (done < 0 && errno == EINTR)
-            continue;
+        const ssize_t done =
+            retried([&] { return ::write(descriptor, bytes.data(), bytes.size()); });
         if (done < 0)
             throw file_error("write", path, errno);
         bytes = bytes.subspan(static_cast<std::size_t>(done));
@@ -103,10 +103,12 @@ void write_file_durably(const fs::path& path, std::span<const std::byte> bytes)
 {
     report_size_limit_as_error();
     const fs::path temporary = path.string() + ".partial";
+    // Not into a file that another process has open: one that was stopped while it wrote may wake.
+    ::unlink(temporary.c_str());
     OpenFile file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
     file.delete_when_done(true);
     write_all(file.descriptor(), bytes, path);
-    if (::fsync(file.descriptor()) != 0)
+    if (retried([&] { return ::fsync(file.descriptor()); }) != 0)
         throw file_error("fsync", path, errno);
     file.close();
     rename_durably(temporary, path);
@@ -125,11 +127,18 @@ void rename_durably(const fs::path& from, const fs::path& to)
     fsync_folder(folder_of(to));
 }
 
+void remove_folder(const fs::path& folder, std::error_code& error)
+{
+    do
+        fs::remove_all(folder, error);
+    while (error == std::errc::interrupted);
+}
+
 void fsync_folder(const fs::path& folder)
 {
     OpenFile directory(folder, O_RDONLY | O_DIRECTORY);
     // EINVAL: file systems that keep folders durable by themselves and have no call for it.
-    if (::fsync(directory.descriptor()) != 0 && errno != EINVAL)
+    if (retried([&] { return ::fsync(directory.descriptor()); }) != 0 && errno != EINVAL)
         throw file_error("fsync", folder, errno);
 }
 
@@ -144,9 +153,8 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes)
     std::string text;
     std::string piece(std::size_t{1} << 16, '\0');
     for (;;) {
-        const ssize_t got = ::read(file.descriptor(), piece.data(), piece.size());
-        if (got < 0 && errno == EINTR)
-            continue;
+        const ssize_t got =
+            retried([&] { return ::read(file.descriptor(), piece.data(), piece.size()); });
         if (got < 0)
             throw file_error("read", path, errno);
         if (got == 0)

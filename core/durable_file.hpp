@@ -4,12 +4,14 @@
 
 #include "core/error.hpp"
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace sluice {
 
@@ -21,11 +23,25 @@ void write_file_durably(const std::filesystem::path& path, std::string_view text
 /// rename(2) of a file or folder, then fsync of the folder that holds it.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
+/// std::filesystem::remove_all, again where a signal cuts it short.
+void remove_folder(const std::filesystem::path& folder, std::error_code& error);
+
 void fsync_folder(const std::filesystem::path& folder);
 
 /// Whole file in memory. Throws UserError (data), also when it has more than `max_bytes`.
 std::string read_file(const std::filesystem::path& path,
                       std::uint64_t max_bytes = std::uint64_t{1} << 32);
+
+/// Calls again for as long as a signal cuts the call short (EINTR), as slow and network file
+/// systems allow: `retried([&] { return ::open(path, flags); })`.
+template <class Call>
+auto retried(const Call& call)
+{
+    auto result = call();
+    while (result < 0 && errno == EINTR)
+        result = call();
+    return result;
+}
 
 /// The UserError (data) for a failed system call: "cannot write: No space left on device (fsync)"
 /// with the remedy that fits `error_number`.

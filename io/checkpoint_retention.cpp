@@ -54,7 +54,7 @@ void delete_checkpoint(const fs::path& folder)
     const fs::path aside = folder.parent_path() / ("." + folder.filename().string() + ".deleting");
     rename_durably(folder, aside);
     std::error_code error;
-    fs::remove_all(aside, error);
+    remove_folder(aside, error);
     if (error)
         throw file_error("unlink", aside, error.value());
 }
@@ -155,7 +155,7 @@ std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_
     std::vector<fs::path> deleted = leftovers_of_saves(checkpoints);
     for (const fs::path& entry : deleted) {
         std::error_code error;
-        fs::remove_all(entry, error);
+        remove_folder(entry, error);
         if (error)
             throw file_error("unlink", entry, error.value());
     }

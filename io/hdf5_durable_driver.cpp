@@ -1,5 +1,6 @@
 #include "io/hdf5_durable_driver.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 #if H5_VERSION_GE(1, 13, 2)
@@ -110,7 +111,8 @@ herr_t truncate_file(H5FD_t* file, hid_t, hbool_t)
     if (sink.end_of_file == end)
         return 0;
     sink.end_of_file = end;
-    if (sink.error_number == 0 && ::ftruncate(sink.descriptor, static_cast<off_t>(end)) != 0)
+    if (sink.error_number == 0 &&
+        retried([&] { return ::ftruncate(sink.descriptor, static_cast<off_t>(end)); }) != 0)
         sink.fail("ftruncate", errno);
     return 0;
 }

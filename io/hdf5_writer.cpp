@@ -47,7 +47,8 @@ Hdf5Writer::State::State(const fs::path& final_path) : path(final_path)
     hdf5::prepare_thread();
     report_size_limit_as_error();
     sink.path = final_path.string() + ".partial";
-    sink.descriptor = ::open(sink.path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    sink.descriptor = retried(
+        [&] { return ::open(sink.path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
     if (sink.descriptor < 0)
         throw file_error("open", path, errno);
     Id access = hdf5::durable_file_access(sink);
@@ -288,14 +289,14 @@ Hdf5FileSummary Hdf5Writer::commit()
     // Read back from memory while the disk still writes.
     Hdf5FileSummary summary;
     summary.checksum = checksum_of_file(state.sink.path);
-    if (::fsync(state.sink.descriptor) != 0)
+    if (retried([&] { return ::fsync(state.sink.descriptor); }) != 0)
         throw file_error("fsync", state.path, errno);
     const off_t size = ::lseek(state.sink.descriptor, 0, SEEK_END);
     if (size < 0)
         throw file_error("lseek", state.path, errno);
     summary.size_bytes = static_cast<std::uint64_t>(size);
     const int descriptor = std::exchange(state.sink.descriptor, -1);
-    if (::close(descriptor) != 0)
+    if (::close(descriptor) != 0 && errno != EINTR)
         throw file_error("close", state.path, errno);
     rename_durably(state.sink.path, state.path);
     state.committed = true;

@@ -32,7 +32,7 @@ struct MetricsFile::File {
     }
     void truncate(std::uint64_t to_bytes)
     {
-        if (::ftruncate(descriptor, static_cast<off_t>(to_bytes)) != 0)
+        if (retried([&] { return ::ftruncate(descriptor, static_cast<off_t>(to_bytes)); }) != 0)
             throw file_error("ftruncate", path, errno);
         size_bytes = to_bytes;
     }
@@ -219,7 +219,8 @@ MetricsFile::MetricsFile(const fs::path& path, std::int64_t completed_updates)
 {
     report_size_limit_as_error();
     file_->path = path;
-    file_->descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    file_->descriptor = retried(
+        [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666); });
     if (file_->descriptor < 0)
         throw file_error("open", path, errno);
     struct stat status {};
@@ -248,7 +249,7 @@ void MetricsFile::write(std::string_view event, std::span<const MetricField> fie
 
 void MetricsFile::sync()
 {
-    if (::fsync(file_->descriptor) != 0)
+    if (retried([&] { return ::fsync(file_->descriptor); }) != 0)
         throw file_error("fsync", file_->path, errno);
 }
 

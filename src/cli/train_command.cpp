@@ -132,11 +132,11 @@ int train(const TrainOptions& options)
     watch_stop_signals();
     set_num_threads(config.run.threads_per_rank);
 
-    const auto transport =
-        launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
+    auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
-    RankRun run(*transport, options.run_dir.empty() ? default_run_dir(options.run_file)
-                                                    : std::filesystem::path(options.run_dir));
+    RankRun run(std::move(transport), options.run_dir.empty()
+                                          ? default_run_dir(options.run_file)
+                                          : std::filesystem::path(options.run_dir));
     return run.go(config, resume_request(options.resume), options.stop_after, fault);
 }
 

@@ -17,16 +17,20 @@
 
 namespace sluice {
 
-RankRun::RankRun(Transport& transport, std::filesystem::path run_dir)
-    : transport_(transport), folder_(std::move(run_dir))
+RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir)
+    : transport_(std::move(transport)), folder_(std::move(run_dir))
 {
-    transport_.publish_into(&activity_);
+    transport_->publish_into(&activity_);
 }
 
+/// The watch outlives MPI: a rank that stops before it has left would keep the others in there.
 RankRun::~RankRun()
 {
-    watch_.reset();
-    transport_.publish_into(nullptr);
+    if (watch_)
+        watch_->let_leave();
+    trainer_.reset();
+    transport_->publish_into(nullptr);
+    transport_.reset();
 }
 
 int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
@@ -36,10 +40,14 @@ int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64
         return train(config, resume, stop_after, fault);
     } catch (const AgreedError& error) {
         record_failure(error.what(), error.code());
-        throw;
+        // Before MPI is left: launchers end the others when the first of them has ended with an
+        // error.
+        if (transport_->rank() == 0)
+            std::fprintf(stderr, "%ssluice: %s\n", trainer_ ? "\n" : "", error.what());
+        return static_cast<int>(error.code());
     } catch (const UpdateRefused& error) {
         record_failure(error.what(), ExitCode::invariant);
-        if (transport_.rank() == 0)
+        if (transport_->rank() == 0)
             log_error("update " + std::to_string(trainer_->completed_updates() + 1) + ": " +
                       error.what());
         return static_cast<int>(ExitCode::invariant);
@@ -56,25 +64,26 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
                    const FaultInjection& fault)
 {
     num_replicas_ = config.pipeline.replicas;
-    status_before_ = status();
+    status_before_ = folder_.status_text();
+    folder_.remember_status();
     watch(config);
-    on_rank_zero(transport_, [&] { folder_.create_and_lock(); });
+    on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
     // The smallest over all ranks, so that all choose and refuse alike.
     double bytes = -static_cast<double>(memory_per_rank());
-    transport_.max({&bytes, 1});
+    transport_->max({&bytes, 1});
     const auto bytes_per_rank = static_cast<std::size_t>(-bytes);
     RunConfig settled = config;
     RunPlan plan;
-    agree(transport_, [&] {
-        const int num_ranks = transport_.num_ranks() / config.pipeline.replicas;
+    agree(*transport_, [&] {
+        const int num_ranks = transport_->num_ranks() / config.pipeline.replicas;
         settled = resolve_auto(config, num_ranks, bytes_per_rank);
         plan = plan_run(settled, num_ranks);
         settle_saves(settled, plan, bytes_per_rank);
         refuse_unless_it_fits(settled, plan, bytes_per_rank);
     });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.
-    agree(transport_, [&] {
-        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, transport_);
+    agree(*transport_, [&] {
+        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *transport_);
     });
     trainer_->start(resume);
     started_ = true;
@@ -86,11 +95,11 @@ void RankRun::watch(const RunConfig& config)
 {
     Watchdog::Options options{.hang_seconds = config.run.hang_seconds,
                               .on_alarm = [this](const Alarm& alarm) { end_by(alarm); }};
-    for (int rank = 0; rank < transport_.num_ranks(); ++rank)
+    for (int rank = 0; rank < transport_->num_ranks(); ++rank)
         options.rank_name.push_back(name_of(rank));
-    watch_ = std::make_unique<Watchdog>(transport_, activity_, std::move(options));
+    watch_ = std::make_unique<Watchdog>(*transport_, activity_, std::move(options));
     const std::vector<int>& unwatched = watch_->unwatched();
-    if (transport_.rank() == 0 && !unwatched.empty())
+    if (transport_->rank() == 0 && !unwatched.empty())
         log_warning(std::to_string(unwatched.size()) + " rank(s), the first of them " +
                     name_of(unwatched.front()) +
                     ", cannot open a TCP connection to the ranks that watch: nobody would "
@@ -102,18 +111,18 @@ std::string RankRun::name_of(int rank) const
     const std::string name = "rank " + std::to_string(rank);
     if (num_replicas_ == 1)
         return name;
-    const int replica = rank / (transport_.num_ranks() / num_replicas_);
+    const int replica = rank / (transport_->num_ranks() / num_replicas_);
     return "replica " + std::to_string(replica) + ", " + name;
 }
 
 void RankRun::announce_binding()
 {
-    if (transport_.num_ranks() == 1)
+    if (transport_->num_ranks() == 1)
         return;
     std::vector<RankBinding> of_rank;
-    for (const std::string& text : transport_.gather_text(to_text(binding_of_this_rank())))
+    for (const std::string& text : transport_->gather_text(to_text(binding_of_this_rank())))
         of_rank.push_back(binding_from(text));
-    if (transport_.rank() == 0)
+    if (transport_->rank() == 0)
         for (const std::string& line : binding_lines(of_rank))
             log_info(line);
 }
@@ -131,30 +140,33 @@ void RankRun::write_failed_status(const std::string& why, ExitCode code)
 void RankRun::record_failure(const std::string& why, ExitCode code)
 {
     // Before the trainer is there, the folder may be another run's.
-    if (transport_.rank() == 0 && trainer_)
+    if (transport_->rank() == 0 && trainer_)
         write_failed_status(why, code);
+}
+
+bool RankRun::is_failure_of_this_job(const std::string& status) const
+{
+    // Once started, what it says is this job's; before, the last job's may still stand there.
+    return (started_ || status != status_before_) && status.find("\"failed\"") != std::string::npos;
 }
 
 void RankRun::abandon(const std::string& why, ExitCode code)
 {
-    watch_->dismiss();
-    std::string text = "rank " + std::to_string(transport_.rank()) + ": " + why;
+    if (watch_)
+        watch_->speak_for_all();
+    std::string text = "rank " + std::to_string(transport_->rank()) + ": " + why;
     if (trainer_)
         text += " (" + trainer_->where() + ")";
-    std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
-    if (trainer_)
-        write_failed_status(text, code);
-    transport_.abort(static_cast<int>(code));
-    std::abort(); // never reached; not every compiler knows that of a virtual function
-}
-
-std::string RankRun::status() const
-{
-    try {
-        return read_file(folder_.status());
-    } catch (const UserError&) {
-        return ""; // no trainer has started
+    // The first reason stays: a rank that was stopped and wakes up to be ended meets strange
+    // things.
+    const bool told = trainer_ && is_failure_of_this_job(folder_.status_text());
+    if (!told) {
+        std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
+        if (trainer_)
+            write_failed_status(text, code);
     }
+    transport_->abort(static_cast<int>(code));
+    std::abort(); // never reached; not every compiler knows that of a virtual function
 }
 
 void RankRun::end_by(const Alarm& alarm)
@@ -167,22 +179,22 @@ void RankRun::end_by(const Alarm& alarm)
         _exit(static_cast<int>(ExitCode::peer));
     }
     // A rank that gave up has said why in status.json; then there is nothing to add to its end.
-    const std::string last_words = status();
-    // Once started, what it says is this job's; before, the last job's may still stand there.
-    const bool explained = alarm.kind == Alarm::Kind::died &&
-                           (started_ || last_words != status_before_) &&
-                           last_words.find("\"failed\"") != std::string::npos;
+    const std::string last_words = folder_.status_text();
+    const bool explained = alarm.kind == Alarm::Kind::died && is_failure_of_this_job(last_words);
+    // All that was to be done is done and said: only processes are left over.
+    const bool over = started_ && (last_words.find("\"finished\"") != std::string::npos ||
+                                   last_words.find("\"stopped\"") != std::string::npos);
     if (!explained) {
         std::string text, reason;
         for (const std::string& line : alarm.lines) {
             text += (text.empty() ? "\nsluice: " : "  ") + line + "\n";
             reason += (reason.empty() ? "" : "; ") + line;
         }
-        std::fprintf(stderr,
-                     "%s  what to do: run the same command again; it continues from the newest "
-                     "checkpoint\n",
-                     text.c_str());
-        write_failed_status(reason, ExitCode::peer);
+        std::fprintf(stderr, "%s  what to do: %s\n", text.c_str(),
+                     over ? "nothing is lost; status.json says how the run had ended before"
+                          : "run the same command again; it continues from the newest checkpoint");
+        if (!over)
+            write_failed_status(reason, ExitCode::peer);
     }
     // The main thread may be stuck in a message to that rank: nothing orderly is left to do.
     _exit(static_cast<int>(ExitCode::peer));

@@ -15,13 +15,14 @@ namespace sluice {
 
 class RankRun {
 public:
-    RankRun(Transport& transport, std::filesystem::path run_dir);
+    RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir);
+    /// Collective: all ranks leave together.
     ~RankRun();
     RankRun(const RankRun&) = delete;
     RankRun& operator=(const RankRun&) = delete;
 
-    /// Collective. Trains and returns the exit code. Mistakes that all ranks know of leave as
-    /// AgreedError; any other failure ends the job of all ranks from here.
+    /// Collective. Trains and returns the exit code. Mistakes that all ranks know of are said by
+    /// rank 0; any other failure ends the job of all ranks from here.
     int go(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
            const FaultInjection& fault);
 
@@ -38,13 +39,14 @@ private:
     void watch(const RunConfig& config);
     /// On the watching thread: a rank is gone or hangs.
     [[noreturn]] void end_by(const Alarm& alarm);
-    std::string status() const; ///< as it stands in the folder, or nothing
     void write_failed_status(const std::string& why, ExitCode code);
+    /// `status`, as it stands in the folder, gives a reason why this very job has failed.
+    bool is_failure_of_this_job(const std::string& status) const;
 
     /// "rank 3", with its replica where there are several.
     std::string name_of(int rank) const;
 
-    Transport& transport_;
+    std::unique_ptr<Transport> transport_;
     RunFolder folder_;
     int num_replicas_ = 1;
     std::unique_ptr<Trainer> trainer_;

@@ -1,6 +1,8 @@
 #include "src/train/run_folder.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "io/metrics_file.hpp"
 
 #include <cerrno>
 #include <cstring>
@@ -30,12 +32,31 @@ void RunFolder::create_and_lock()
 
 bool RunFolder::lock()
 {
-    lock_ = ::open((path_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    lock_ = retried(
+        [&] { return ::open((path_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
     if (lock_ < 0)
         throw data_error(std::string("cannot write into the run folder: ") + std::strerror(errno),
                          path_.string(), "choose a folder you can write with --run-dir");
     // Some shared file systems have no locks; then this guard is all that is lost.
     return ::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
+std::string RunFolder::status_text() const
+{
+    try {
+        return read_file(status());
+    } catch (const UserError&) {
+        return "";
+    }
+}
+
+void RunFolder::tell(std::string_view state, std::int64_t update, std::string_view reason,
+                     int exit_code)
+{
+    if (status_text() != last_status_)
+        return;
+    write_status(status(), state, update, reason, exit_code);
+    remember_status();
 }
 
 } // namespace sluice

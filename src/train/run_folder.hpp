@@ -24,6 +24,14 @@ public:
     /// when it cannot be written.
     bool lock();
 
+    /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
+    /// job's.
+    void remember_status() { last_status_ = status_text(); }
+    /// Replaces status.json, unless another rank has since: then the job has been declared failed
+    /// while this rank was stopped, and it has only woken up to be ended.
+    void tell(std::string_view state, std::int64_t update, std::string_view reason, int exit_code);
+    std::string status_text() const; ///< nothing where there is none
+
     const std::filesystem::path& path() const { return path_; }
     std::filesystem::path config() const { return path_ / "config.toml"; }
     std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
@@ -36,6 +44,7 @@ public:
 
 private:
     std::filesystem::path path_;
+    std::string last_status_;
     int lock_ = -1;
 };
 

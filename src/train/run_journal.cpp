@@ -16,7 +16,7 @@ namespace sluice {
 namespace {
 
 /// The log first, so that it tells of whatever else cannot be opened.
-const RunFolder& logged(const RunFolder& folder)
+RunFolder& logged(RunFolder& folder)
 {
     log_to_file(folder.log());
     return folder;
@@ -42,12 +42,11 @@ std::string layers_text(const std::vector<LayerRange>& partition)
 
 } // namespace
 
-RunJournal::RunJournal(const RunConfig& config, const RunFolder& folder,
-                       std::int64_t completed_updates)
+RunJournal::RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t completed_updates)
     : config_(config), folder_(logged(folder)), metrics_(folder.metrics(), completed_updates),
       progress_(config)
 {
-    write_status(folder_.status(), "running", completed_updates, "", 0);
+    folder_.tell("running", completed_updates, "", 0);
 }
 
 void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
@@ -176,7 +175,7 @@ void RunJournal::went_back(const AnomalyVerdict& verdict, std::int64_t completed
                                             {"num_rewinds", verdict.num_rewinds},
                                             {"reason", verdict.anomaly.what}});
     metrics_.sync();
-    write_status(folder_.status(), "running", completed_updates, "", 0);
+    folder_.tell("running", completed_updates, "", 0);
     const auto samples = samples_of(verdict.batches);
     const std::string batches = first == last
                                     ? fmt::format("batch {} is", first)
@@ -221,7 +220,7 @@ void RunJournal::saved(const SavedCheckpoint& saved)
                                             {"seconds", saved.seconds},
                                             {"stall_seconds", saved.stall_seconds},
                                             {"write_seconds", saved.write_seconds}});
-    write_status(folder_.status(), "running", saved.update, "", 0);
+    folder_.tell("running", saved.update, "", 0);
     progress_.note(saved.stall_seconds < saved.seconds
                        ? fmt::format("saved {} ({:.1f} s, training stood still for {:.2f} s)",
                                      folder.string(), saved.seconds, saved.stall_seconds)
@@ -243,7 +242,7 @@ void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_
                                                     {"peak_resident_bytes", peak_resident_bytes}});
     metrics_.sync();
     const ExitCode code = end.finished ? ExitCode::finished : ExitCode::stopped;
-    write_status(folder_.status(), end.finished ? "finished" : "stopped", end.update, end.reason,
+    folder_.tell(end.finished ? "finished" : "stopped", end.update, end.reason,
                  static_cast<int>(code));
 }
 

@@ -28,7 +28,7 @@ public:
     /// Opens the log and the metrics, which lose what they say beyond `completed_updates`, and sets
     /// the status to running. `config` and `folder` outlive the journal. Throws UserError (data),
     /// as everything here does when a file cannot be written.
-    RunJournal(const RunConfig& config, const RunFolder& folder, std::int64_t completed_updates);
+    RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t completed_updates);
 
     /// `plan`: of one replica. `changed_rounding`: keys that make a resumed run round in another
     /// order, to be warned of.
@@ -79,7 +79,7 @@ private:
     std::vector<std::int64_t> samples_of(const BatchRange& batches) const;
 
     const RunConfig& config_;
-    const RunFolder& folder_;
+    RunFolder& folder_;
     MetricsFile metrics_;
     TrainingProgress progress_;
 };

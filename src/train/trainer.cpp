@@ -107,6 +107,8 @@ void Trainer::start(const ResumeRequest& resume)
             for (const Parameter& parameter : chunk.model->parameters())
                 initialize(config_.model, config_.run.seed, parameter);
     on_rank_zero(replicas_.world(), [&] {
+        // What a save or a deletion that died has left takes space, and the next save may be far.
+        prune_checkpoints(folder_.checkpoints(), 0, 0);
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget());

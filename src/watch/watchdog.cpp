@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <csignal>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -76,6 +78,16 @@ public:
     void let_leave() { leaving_ = true; }
     /// True where this call is the first to end the watch.
     bool end() { return !ended_.exchange(true); }
+    /// Tells the ranks that watch this one that somebody speaks already.
+    void announce_end()
+    {
+        auto sent = std::make_shared<std::promise<void>>();
+        boost::asio::post(io_, [this, sent] {
+            links_.send({.kind = Heartbeat::Kind::end, .culprit = rank_});
+            sent->set_value();
+        });
+        sent->get_future().wait_for(std::chrono::seconds(1));
+    }
 
 private:
     void heard(const Heartbeat& beat);
@@ -280,11 +292,18 @@ Watchdog::~Watchdog()
 {
     if (dismissed_)
         return;
+    if (!leaving_)
+        let_leave();
+    dismiss();
+}
+
+void Watchdog::let_leave()
+{
+    leaving_ = true;
     activity_.enter(RankPhase::ending);
     // Whoever is past the barrier may go: by then, all let others leave.
     thread_->let_leave();
     transport_.barrier();
-    dismiss();
 }
 
 void Watchdog::dismiss()
@@ -293,6 +312,12 @@ void Watchdog::dismiss()
         for (;;)
             pause();
     dismissed_ = true;
+}
+
+void Watchdog::speak_for_all()
+{
+    dismiss();
+    thread_->announce_end();
 }
 
 } // namespace sluice

@@ -39,25 +39,30 @@ public:
     };
     /// Collective. `activity` (not owned) is this rank's.
     Watchdog(Transport& transport, RankActivity& activity, Options options);
-    /// Collective: nobody leaves while somebody still watches.
+    /// Ends the watch, after let_leave().
     ~Watchdog();
     Watchdog(const Watchdog&) = delete;
     Watchdog& operator=(const Watchdog&) = delete;
 
+    /// Collective, once: from here on processes may end, but none may stop on its way out. Nobody
+    /// leaves while somebody still takes that for a death.
+    void let_leave();
     /// Before leaving because of a failure: no collective, no more alarms. Does not return where an
     /// alarm already ends this process.
     void dismiss();
+    /// The same for a rank that tells itself why it fails: others that hear of it need not guess.
+    void speak_for_all();
     /// Ranks whose hanging nobody would notice, because no connection could be made. The same on
     /// every rank.
     const std::vector<int>& unwatched() const { return unwatched_; }
 
 private:
     class Thread;
-    Transport& transport_;
+    Transport& transport_; ///< until let_leave()
     RankActivity& activity_;
     std::unique_ptr<Thread> thread_;
     std::vector<int> unwatched_;
-    bool dismissed_ = false;
+    bool leaving_ = false, dismissed_ = false;
 };
 
 } // namespace sluice

@@ -42,6 +42,7 @@ class DeskCluster(RunTest):
         cls.variables = {**environment(), **settings_of("desk.env"),
                          "SLUICE_CLUSTER_DIR": str(cls.state), "SLUICE_CLUSTER_CPUS": "16",
                          "SLUICE_CLUSTER_GRACE": "40", "SLUICE_CLUSTER_KILL_WAIT": "30",
+                         "SLUICE_CLUSTER_HOLD": "10",
                          "SLURM_CONF": str(cls.state / "etc/slurm.conf"),
                          "SLUICE": SLUICE, "SLUICE_SLURM": str(SOURCE / "slurm")}
         del cls.variables["SBATCH_TIMELIMIT"]
@@ -122,7 +123,7 @@ class Events(DeskCluster):
 
     def test_events(self):
         finish = self.submit("finish", nodes="n1,n2", tasks=1, train=("--set", "run.updates=8"))
-        limit = self.submit("limit", "--time=1", "--signal=USR1@30")
+        limit = self.submit("limit", "--time=1", "--signal=USR1@45")
         again = self.submit("again")
         cancelled = self.submit("cancelled")
         stalled = self.submit("stalled", train=("--inject", "nan-gradient@2:3"),
