@@ -17,7 +17,7 @@ namespace {
 struct JournalFolder {
     std::filesystem::path path =
         std::filesystem::temp_directory_path() / ("sluice-run-journal-" + std::to_string(getpid()));
-    RunFolder folder{path};
+    mutable RunFolder folder{path}; ///< remembers what it has written
     RunConfig config;
     JournalFolder()
     {

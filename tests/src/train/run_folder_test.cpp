@@ -1,0 +1,54 @@
+#include "src/train/run_folder.hpp"
+
+#include "core/durable_file.hpp"
+#include "io/metrics_file.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <unistd.h>
+
+using namespace sluice;
+
+namespace {
+
+struct Scratch {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("sluice-run-folder-" + std::to_string(getpid()));
+    Scratch() { std::filesystem::create_directories(path); }
+    ~Scratch() { std::filesystem::remove_all(path); }
+};
+
+bool says(const RunFolder& folder, const std::string& word)
+{
+    return folder.status_text().find(word) != std::string::npos;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(run_folder)
+
+BOOST_AUTO_TEST_CASE(an_earlier_jobs_status_is_replaced)
+{
+    const Scratch scratch;
+    RunFolder folder(scratch.path);
+    write_status(folder.status(), "failed", 3, "an earlier job", 70);
+    folder.remember_status();
+    folder.tell("running", 3, "", 0);
+    BOOST_TEST(says(folder, "running"));
+    folder.tell("finished", 9, "all updates done", 0);
+    BOOST_TEST(says(folder, "finished"));
+}
+
+// As after SIGCONT, which mpirun sends before it ends a rank that had been stopped.
+BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
+{
+    const Scratch scratch;
+    RunFolder folder(scratch.path);
+    folder.remember_status();
+    folder.tell("running", 0, "", 0);
+    write_status(folder.status(), "failed", 2, "rank 0 hangs", 71);
+    folder.tell("running", 4, "", 0);
+    folder.tell("finished", 9, "all updates done", 0);
+    BOOST_TEST(says(folder, "rank 0 hangs"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
