@@ -38,13 +38,21 @@ bool is_leftover(const std::string& name)
     return ending == ".partial" || ending == ".deleting" || ending == ".partial.replaced";
 }
 
+/// Nothing where there is no such folder. A folder that is there but cannot be read is an error: a
+/// run that took it for an empty one would begin again.
 std::vector<fs::path> entries_of(const fs::path& folder)
 {
     std::vector<fs::path> entries;
     std::error_code error;
-    for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-         entry.increment(error))
-        entries.push_back(entry->path());
+    do {
+        entries.clear();
+        for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+             entry.increment(error))
+            entries.push_back(entry->path());
+    } while (error == std::errc::interrupted);
+    if (error && error != std::errc::no_such_file_or_directory &&
+        error != std::errc::not_a_directory)
+        throw file_error("opendir", folder, error.value());
     return entries;
 }
 

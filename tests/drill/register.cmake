@@ -6,7 +6,7 @@ add_executable(sluice_damage_drill drill/damage_checkpoints.cpp)
 target_link_libraries(sluice_damage_drill PRIVATE sluice_src)
 
 # How much of each is enough to see it go red.
-set(counts kills 3 stops 1 files 7 full 3 damage 400)
+set(counts kills 3 stops 1 files 2 full 3 damage 200)
 while(counts)
     list(POP_FRONT counts name count)
     add_test(NAME drill/${name}

@@ -172,4 +172,17 @@ BOOST_AUTO_TEST_CASE(a_real_checkpoint_survives_pruning_and_a_dead_save)
     BOOST_TEST(first_problem(folder).empty());
 }
 
+// Taken for an empty one, a run would begin again from nothing.
+BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_read_is_no_empty_folder)
+{
+    ScratchFolder scratch;
+    BOOST_TEST(list_checkpoints(scratch.path() / "absent").empty());
+    const fs::path loop = scratch.path() / "loop";
+    fs::create_symlink(loop, loop);
+    const std::string message = message_of([&] { list_checkpoints(loop); });
+    BOOST_TEST(contains(message, loop.string()), message);
+    BOOST_TEST(contains(message, "opendir"), message);
+    BOOST_TEST(contains(message_of([&] { prune_checkpoints(loop, 1, 0); }), "opendir"));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
