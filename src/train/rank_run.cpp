@@ -40,10 +40,11 @@ int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64
         return train(config, resume, stop_after, fault);
     } catch (const AgreedError& error) {
         record_failure(error.what(), error.code());
+        trainer_.reset(); // ends the progress line
         // Before MPI is left: launchers end the others when the first of them has ended with an
         // error.
         if (transport_->rank() == 0)
-            std::fprintf(stderr, "%ssluice: %s\n", trainer_ ? "\n" : "", error.what());
+            std::fprintf(stderr, "sluice: %s\n", error.what());
         return static_cast<int>(error.code());
     } catch (const UpdateRefused& error) {
         record_failure(error.what(), ExitCode::invariant);
