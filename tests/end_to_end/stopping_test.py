@@ -30,7 +30,8 @@ class Processes(RunTest):
 
     @staticmethod
     def ranks_of(run_dir):
-        """Process ids of the ranks that train into this folder, by rank."""
+        """Process ids of the ranks that train into this folder, by rank: not of the children in which
+        ranks read foreign files first."""
         found = {}
         for entry in pathlib.Path("/proc").iterdir():
             try:
@@ -43,10 +44,11 @@ class Processes(RunTest):
                 if b"--ranks" in words:  # the launcher
                     continue
                 rank = [v for v in variables if v.startswith(b"OMPI_COMM_WORLD_RANK=")]
-                found[int(rank[0].split(b"=")[1]) if rank else 0] = int(entry.name)
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                found[int(entry.name)] = (int(rank[0].split(b"=")[1]) if rank else 0, parent)
             except OSError:
                 continue
-        return found
+        return {rank: pid for pid, (rank, parent) in found.items() if parent not in found}
 
 
 class Stopping(Processes):
