@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <thread>
 #include <unistd.h>
 
 namespace sluice {
@@ -25,12 +26,12 @@ void RunFolder::create_and_lock()
     if (error)
         throw data_error("cannot create the run folder: " + error.message(), path_.string(),
                          "choose a folder you can write with --run-dir");
-    if (!lock())
+    if (!lock(std::chrono::seconds(5)))
         throw usage_error("another run is writing into this run folder", path_.string(),
                           "wait until it has ended, or choose another folder with --run-dir");
 }
 
-bool RunFolder::lock()
+bool RunFolder::lock(std::chrono::milliseconds patience)
 {
     lock_ = retried(
         [&] { return ::open((path_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
@@ -38,7 +39,13 @@ bool RunFolder::lock()
         throw data_error(std::string("cannot write into the run folder: ") + std::strerror(errno),
                          path_.string(), "choose a folder you can write with --run-dir");
     // Some shared file systems have no locks; then this guard is all that is lost.
-    return ::flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        if (std::chrono::steady_clock::now() >= deadline)
+            return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return true;
 }
 
 std::string RunFolder::status_text() const

@@ -1,6 +1,7 @@
 // The folder of a run: config.toml, metrics.jsonl, log.txt, checkpoints/, trace/, status.json.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -17,12 +18,13 @@ public:
     RunFolder& operator=(const RunFolder&) = delete;
 
     /// Creates the folder where missing and locks it. Throws UserError (data) when it cannot be
-    /// written, or (usage) when another run holds it.
+    /// written, or (usage) when another run still holds it after 5 s: one that was killed a moment
+    /// ago may be on its way out.
     void create_and_lock();
 
-    /// Locks a folder that is there. False when another process holds it. Throws UserError (data)
-    /// when it cannot be written.
-    bool lock();
+    /// Locks a folder that is there. False when another process holds it for all of `patience`.
+    /// Throws UserError (data) when it cannot be written.
+    bool lock(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
     /// job's.

@@ -4,6 +4,8 @@
 #include "io/metrics_file.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <memory>
+#include <thread>
 #include <unistd.h>
 
 using namespace sluice;
@@ -49,6 +51,23 @@ BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
     folder.tell("running", 4, "", 0);
     folder.tell("finished", 9, "all updates done", 0);
     BOOST_TEST(says(folder, "rank 0 hangs"));
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_is_on_its_way_out_is_waited_for)
+{
+    const Scratch scratch;
+    auto before = std::make_unique<RunFolder>(scratch.path);
+    before->create_and_lock();
+    RunFolder next(scratch.path);
+    BOOST_TEST(!next.lock());
+    std::thread leaving([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(300));
+        before.reset();
+    });
+    RunFolder patient(scratch.path);
+    patient.create_and_lock();
+    leaving.join();
+    BOOST_TEST(!next.lock());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
