@@ -62,7 +62,7 @@ public:
     {
         for (const int other : others)
             views_[static_cast<std::size_t>(other)].known = true;
-        // Signals are for the main thread.
+        // Signals are for the thread that looks for them (src/train/stop_signals).
         sigset_t all, before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
