@@ -5,6 +5,7 @@
 
 namespace sluice::kernels {
 
+/// Both of one type; on the CPU also f32 to bf16, rounded, or back.
 struct Copy {
     TensorView from; ///< any shape, in
     TensorView to;   ///< equally many elements, overwritten

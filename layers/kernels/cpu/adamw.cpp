@@ -1,16 +1,21 @@
 #include "layers/kernels/cpu/blocks.hpp"
 #include "layers/kernels/cpu/lanes.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 
 namespace sluice::kernels {
 
-void run(Cpu, const AdamW& op)
+namespace {
+
+/// State: weight and moments.
+template <class State, class Gradient>
+void update(const AdamW& op)
 {
-    SLUICE_CHECK(op.compute_copy.empty(), "a copy in bf16 is made on GPUs only");
-    float* weight = op.weight.as<float>();
-    const float* gradient = op.gradient.as<float>();
-    float* first_moment = op.first_moment.as<float>();
-    float* second_moment = op.second_moment.as<float>();
+    State* weight = op.weight.as<State>();
+    const Gradient* gradient = op.gradient.as<Gradient>();
+    State* first_moment = op.first_moment.as<State>();
+    State* second_moment = op.second_moment.as<State>();
+    BFloat16* compute_copy = elements_or_null<BFloat16>(op.compute_copy);
     // Factors are formed in float64 and rounded once.
     const auto gradient_scale = static_cast<float>(op.gradient_scale);
     const Lanes beta1 = broadcast(static_cast<float>(op.beta1));
@@ -30,10 +35,23 @@ void run(Cpu, const AdamW& op)
             const Lanes v = fma(beta2, load(second_moment + i, count), one_minus_beta2 * g * g);
             const Lanes w = load(weight + i, count);
             const Lanes direction = m / (sqrt(v * over_correction2) + eps);
+            const Lanes updated = fma(minus_step, direction, fma(minus_decay, w, w));
             store(first_moment + i, m, count);
             store(second_moment + i, v, count);
-            store(weight + i, fma(minus_step, direction, fma(minus_decay, w, w)), count);
+            store(weight + i, updated, count);
+            if (compute_copy)
+                store(compute_copy + i, updated, count);
         });
+    });
+}
+
+} // namespace
+
+void run(Cpu, const AdamW& op)
+{
+    with_type_of(op.weight, [&]<class State>(Type<State>) {
+        with_type_of(op.gradient,
+                     [&]<class Gradient>(Type<Gradient>) { update<State, Gradient>(op); });
     });
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/parallel.hpp"
 #include "layers/kernels/cpu/attention_tiles.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 
 #include <limits>
@@ -49,18 +50,20 @@ void softmax_block(const BlockPair& pair, ForwardBlocks& blocks)
     }
 }
 
+template <class T>
 struct Head {
-    HeadRows<const float> q, k, v;
-    HeadRows<float> out;
+    HeadRows<const T> q, k, v;
+    HeadRows<T> out;
     float* logsumexp; ///< [T]
 };
 
-void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries,
+template <class T>
+void attend(const Head<T>& head, std::int64_t first_query, std::int64_t num_queries,
             std::int64_t head_dim, ForwardBlocks& blocks)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
     const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
-    copy_block({head.q[first_query], head.q.stride}, num_queries, head_dim, scale, blocks.rows);
+    copy_block(head.q.from(first_query), num_queries, head_dim, scale, blocks.rows);
     transpose_block(blocks.rows, num_queries, head_dim, blocks.queries);
     std::fill_n(blocks.maximum, block_rows, -std::numeric_limits<float>::infinity());
     std::fill_n(blocks.weight_sum, block_rows, 0.0F);
@@ -69,7 +72,7 @@ void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries
     for (std::int64_t first_key = 0; first_key <= first_query; first_key += block_rows) {
         const bool diagonal = first_key == first_query;
         const BlockPair pair{num_queries, diagonal ? num_queries : block_rows, diagonal};
-        copy_block({head.k[first_key], head.k.stride}, pair.num_keys, head_dim, 1.0F, blocks.rows);
+        copy_block(head.k.from(first_key), pair.num_keys, head_dim, 1.0F, blocks.rows);
         score_product(pair, blocks.rows, blocks.queries, head_dim, blocks.scores);
         softmax_block(pair, blocks);
         for (std::int64_t query = 0; query < num_queries; ++query) {
@@ -77,13 +80,13 @@ void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries
             for (std::int64_t c = 0; c < stride; c += num_lanes)
                 store(sums + c, blocks.rescale[query] * load(sums + c));
         }
-        copy_block({head.v[first_key], head.v.stride}, pair.num_keys, head_dim, 1.0F, blocks.rows);
+        copy_block(head.v.from(first_key), pair.num_keys, head_dim, 1.0F, blocks.rows);
         add_over_keys(pair, blocks.scores, blocks.rows, head_dim, blocks.sums);
     }
 
     for (std::int64_t query = 0; query < num_queries; ++query) {
         const float weight_sum = blocks.weight_sum[query];
-        float* out = head.out[first_query + query];
+        T* out = head.out[first_query + query];
         for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
             store(out + c, load(blocks.sums + query * stride + c) / weight_sum, count);
         });
@@ -91,14 +94,13 @@ void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries
     }
 }
 
-} // namespace
-
-void run(Cpu, const AttentionForward& op)
+template <class T>
+void attend_all(const AttentionForward& op)
 {
     const AttentionExtents e = extents_of(op);
     SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const float* qkv = op.qkv.as<float>();
-    float* out = op.out.as<float>();
+    const T* qkv = op.qkv.as<T>();
+    T* out = op.out.as<T>();
     float* logsumexp = op.logsumexp.as<float>();
     const std::int64_t channels = e.heads * e.head_dim;
     const std::int64_t num_blocks = (e.positions + block_rows - 1) / block_rows;
@@ -111,15 +113,22 @@ void run(Cpu, const AttentionForward& op)
         const std::int64_t block = turn % 2 == 0 ? turn / 2 : num_blocks - 1 - turn / 2;
         const std::int64_t first_query = block * block_rows;
 
-        const float* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
+        const T* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
         ForwardBlocks blocks;
-        attend({.q = {first, 3 * channels},
-                .k = {first + channels, 3 * channels},
-                .v = {first + 2 * channels, 3 * channels},
-                .out = {out + b * e.positions * channels + h * e.head_dim, channels},
-                .logsumexp = logsumexp + head * e.positions},
-               first_query, std::min(block_rows, e.positions - first_query), e.head_dim, blocks);
+        attend<T>({.q = {first, 3 * channels},
+                   .k = {first + channels, 3 * channels},
+                   .v = {first + 2 * channels, 3 * channels},
+                   .out = {out + b * e.positions * channels + h * e.head_dim, channels},
+                   .logsumexp = logsumexp + head * e.positions},
+                  first_query, std::min(block_rows, e.positions - first_query), e.head_dim, blocks);
     });
+}
+
+} // namespace
+
+void run(Cpu, const AttentionForward& op)
+{
+    with_type_of(op.qkv, [&]<class T>(Type<T>) { attend_all<T>(op); });
 }
 
 } // namespace sluice::kernels

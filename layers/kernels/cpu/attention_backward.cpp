@@ -1,10 +1,15 @@
 // The backward pass: one head at a time, block pair by block pair, with the probabilities
 // recomputed from the log sum of exponentials (Dao et al. 2022, "FlashAttention", algorithm 4).
-// One thread owns a head, so every gradient adds in a fixed order.
+// One thread owns a head, so every gradient adds in a fixed order, and in float32: queries outside
+// and keys inside where gradients themselves are float32; the other way round in bfloat16, where
+// the sums of dk and dv then stay in their block, and those of dq wait in what is written last.
 #include "core/parallel.hpp"
 #include "layers/kernels/attention.hpp"
 #include "layers/kernels/cpu/attention_tiles.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
+
+#include <bit>
 
 namespace sluice::kernels {
 
@@ -16,17 +21,28 @@ struct BackwardBlocks {
     alignas(64) HeadBlock dout, dout_by_channel;       ///< and transposed
     alignas(64) HeadBlock dq;                          ///< [query][P] sum over the keys
     alignas(64) HeadBlock keys, values;
-    alignas(64) HeadBlock sums;   ///< [key][P] one pair's part of dv, then of dk
+    alignas(64) HeadBlock dk, dv; ///< [key][P] sums over queries: of one pair, or of all
     alignas(64) ScoreBlock p, ds; ///< [key][query]
     alignas(64) float logsumexp[block_rows];
     alignas(64) float row_dot[block_rows];
 };
 
+template <class T>
 struct HeadGradient {
-    HeadRows<const float> q, k, v, dout, out;
-    HeadRows<float> dq, dk, dv;
+    HeadRows<const T> q, k, v, dout, out;
+    HeadRows<T> dq, dk, dv;
     const float* logsumexp; ///< [T]
     float* row_dot;         ///< [T]
+    std::int64_t positions, head_dim;
+
+    float scale() const
+    {
+        return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
+    }
+    std::int64_t rows_from(std::int64_t first) const
+    {
+        return std::min(block_rows, positions - first);
+    }
 };
 
 /// p = exp(scores - logsumexp), ds = p (dp - row_dot); in: p the scores, ds the products dout v.
@@ -59,13 +75,25 @@ void add_rows(const BlockPair& pair, const float* sums, std::int64_t head_dim, H
         });
 }
 
-/// Loads one block of queries and what belongs to it, and writes its row_dot.
-void load_queries(const HeadGradient& head, std::int64_t first, std::int64_t num_queries,
-                  std::int64_t head_dim, float scale, BackwardBlocks& blocks)
+template <class T>
+void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim, float factor,
+                HeadRows<T> to)
 {
-    copy_block({head.q[first], head.q.stride}, num_queries, head_dim, scale, blocks.queries);
+    const std::int64_t stride = round_up(head_dim, panel_width);
+    for (std::int64_t row = 0; row < num_rows; ++row)
+        for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
+            store(to[row] + c, factor * load(sums + row * stride + c), count);
+        });
+}
+
+/// Loads one block of queries and what belongs to it, and writes its row_dot. dq becomes zero.
+template <class T>
+void load_queries(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
+{
+    const std::int64_t num_queries = head.rows_from(first), head_dim = head.head_dim;
+    copy_block(head.q.from(first), num_queries, head_dim, head.scale(), blocks.queries);
     transpose_block(blocks.queries, num_queries, head_dim, blocks.queries_by_channel);
-    copy_block({head.dout[first], head.dout.stride}, num_queries, head_dim, 1.0F, blocks.dout);
+    copy_block(head.dout.from(first), num_queries, head_dim, 1.0F, blocks.dout);
     transpose_block(blocks.dout, num_queries, head_dim, blocks.dout_by_channel);
     std::fill_n(blocks.logsumexp, block_rows, 0.0F);
     std::fill_n(blocks.row_dot, block_rows, 0.0F);
@@ -82,57 +110,113 @@ void load_queries(const HeadGradient& head, std::int64_t first, std::int64_t num
                 0.0F);
 }
 
-void differentiate(const HeadGradient& head, std::int64_t positions, std::int64_t head_dim,
-                   BackwardBlocks& blocks)
+template <class T>
+void load_keys(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
 {
-    const std::int64_t stride = round_up(head_dim, panel_width);
-    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
-    for (std::int64_t first_query = 0; first_query < positions; first_query += block_rows) {
-        const std::int64_t num_queries = std::min(block_rows, positions - first_query);
-        load_queries(head, first_query, num_queries, head_dim, scale, blocks);
+    const std::int64_t num_keys = head.rows_from(first);
+    copy_block(head.k.from(first), num_keys, head.head_dim, 1.0F, blocks.keys);
+    copy_block(head.v.from(first), num_keys, head.head_dim, 1.0F, blocks.values);
+}
+
+/// What a pair of blocks adds to the gradients: dk and dv from `start`, dq onto what is there.
+template <Start start>
+void differentiate_pair(const BlockPair& pair, std::int64_t head_dim, BackwardBlocks& blocks)
+{
+    score_product(pair, blocks.keys, blocks.queries_by_channel, head_dim, blocks.p);
+    score_product(pair, blocks.values, blocks.dout_by_channel, head_dim, blocks.ds);
+    score_gradient(pair, blocks);
+    sum_over_queries<start>(pair, blocks.p, blocks.dout, head_dim, blocks.dv);
+    sum_over_queries<start>(pair, blocks.ds, blocks.queries, head_dim, blocks.dk);
+    add_over_keys(pair, blocks.ds, blocks.keys, head_dim, blocks.dq);
+}
+
+void differentiate(const HeadGradient<float>& head, BackwardBlocks& blocks)
+{
+    for (std::int64_t first_query = 0; first_query < head.positions; first_query += block_rows) {
+        const std::int64_t num_queries = head.rows_from(first_query);
+        load_queries(head, first_query, blocks);
         for (std::int64_t first_key = 0; first_key <= first_query; first_key += block_rows) {
             const bool diagonal = first_key == first_query;
-            const BlockPair pair{num_queries, diagonal ? num_queries : block_rows, diagonal};
-            copy_block({head.k[first_key], head.k.stride}, pair.num_keys, head_dim, 1.0F,
-                       blocks.keys);
-            copy_block({head.v[first_key], head.v.stride}, pair.num_keys, head_dim, 1.0F,
-                       blocks.values);
+            const BlockPair pair{num_queries, head.rows_from(first_key), diagonal};
+            load_keys(head, first_key, blocks);
             if (!diagonal) {
                 const std::int64_t next = first_key + block_rows;
-                const std::int64_t num_next = std::min(block_rows, positions - next);
-                prefetch_rows<const float>({head.k[next], head.k.stride}, num_next, head_dim);
-                prefetch_rows<const float>({head.v[next], head.v.stride}, num_next, head_dim);
+                prefetch_rows(head.k.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.v.from(next), head.rows_from(next), head.head_dim);
             }
-            prefetch_rows<float>({head.dv[first_key], head.dv.stride}, pair.num_keys, head_dim);
-            prefetch_rows<float>({head.dk[first_key], head.dk.stride}, pair.num_keys, head_dim);
-            score_product(pair, blocks.keys, blocks.queries_by_channel, head_dim, blocks.p);
-            score_product(pair, blocks.values, blocks.dout_by_channel, head_dim, blocks.ds);
-            score_gradient(pair, blocks);
-            sum_over_queries(pair, blocks.p, blocks.dout, head_dim, blocks.sums);
-            add_rows(pair, blocks.sums, head_dim, {head.dv[first_key], head.dv.stride});
-            sum_over_queries(pair, blocks.ds, blocks.queries, head_dim, blocks.sums);
-            add_rows(pair, blocks.sums, head_dim, {head.dk[first_key], head.dk.stride});
-            add_over_keys(pair, blocks.ds, blocks.keys, head_dim, blocks.dq);
+            prefetch_rows(head.dv.from(first_key), pair.num_keys, head.head_dim);
+            prefetch_rows(head.dk.from(first_key), pair.num_keys, head.head_dim);
+            differentiate_pair<Start::zero>(pair, head.head_dim, blocks);
+            add_rows(pair, blocks.dv, head.head_dim, head.dv.from(first_key));
+            add_rows(pair, blocks.dk, head.head_dim, head.dk.from(first_key));
         }
-        for (std::int64_t query = 0; query < num_queries; ++query) {
-            float* dq = head.dq[first_query + query];
-            for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
-                store(dq + c, scale * load(blocks.dq + query * stride + c), count);
-            });
-        }
+        write_rows(blocks.dq, num_queries, head.head_dim, head.scale(), head.dq.from(first_query));
     }
 }
 
-} // namespace
+/// Sums in float32 in the place of two rows of bfloat16: the upper halves of their bits and the
+/// lower ones.
+struct WaitingSums {
+    HeadRows<BFloat16> upper, lower;
 
-void run(Cpu, const AttentionBackward& op)
+    void put(const float* sums, std::int64_t num_rows, std::int64_t head_dim) const
+    {
+        const std::int64_t stride = round_up(head_dim, panel_width);
+        for (std::int64_t row = 0; row < num_rows; ++row)
+            for (std::int64_t c = 0; c < head_dim; ++c) {
+                const auto bits = std::bit_cast<std::uint32_t>(sums[row * stride + c]);
+                upper[row][c].bits = static_cast<std::uint16_t>(bits >> 16);
+                lower[row][c].bits = static_cast<std::uint16_t>(bits);
+            }
+    }
+    void get(std::int64_t num_rows, std::int64_t head_dim, float* sums) const
+    {
+        const std::int64_t stride = round_up(head_dim, panel_width);
+        for (std::int64_t row = 0; row < num_rows; ++row)
+            for (std::int64_t c = 0; c < head_dim; ++c)
+                sums[row * stride + c] = std::bit_cast<float>(
+                    static_cast<std::uint32_t>(upper[row][c].bits) << 16 | lower[row][c].bits);
+    }
+};
+
+void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
+{
+    const std::int64_t block_size = round_up(head.head_dim, panel_width) * block_rows;
+    for (std::int64_t first_key = 0; first_key < head.positions; first_key += block_rows) {
+        const std::int64_t num_keys = head.rows_from(first_key);
+        load_keys(head, first_key, blocks);
+        std::fill_n(blocks.dk, block_size, 0.0F);
+        std::fill_n(blocks.dv, block_size, 0.0F);
+        for (std::int64_t first_query = first_key; first_query < head.positions;
+             first_query += block_rows) {
+            const bool diagonal = first_key == first_query;
+            const BlockPair pair{head.rows_from(first_query), num_keys, diagonal};
+            load_queries(head, first_query, blocks);
+            // The gradients of these queries' own keys are not there before their diagonal pair,
+            // the last one that adds to dq.
+            const WaitingSums dq{head.dq.from(first_query), head.dk.from(first_query)};
+            if (first_key > 0)
+                dq.get(pair.num_queries, head.head_dim, blocks.dq);
+            differentiate_pair<Start::sum>(pair, head.head_dim, blocks);
+            if (diagonal)
+                write_rows(blocks.dq, pair.num_queries, head.head_dim, head.scale(), dq.upper);
+            else
+                dq.put(blocks.dq, pair.num_queries, head.head_dim);
+        }
+        write_rows(blocks.dk, num_keys, head.head_dim, 1.0F, head.dk.from(first_key));
+        write_rows(blocks.dv, num_keys, head.head_dim, 1.0F, head.dv.from(first_key));
+    }
+}
+
+template <class T>
+void differentiate_all(const AttentionBackward& op)
 {
     const AttentionExtents e = extents_of(op);
     SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const float* qkv = op.qkv.as<float>();
-    const float* dout = op.dout.as<float>();
-    const float* out = op.out.as<float>();
-    float* qkv_gradient = op.qkv_gradient.as<float>();
+    const T* qkv = op.qkv.as<T>();
+    const T* dout = op.dout.as<T>();
+    const T* out = op.out.as<T>();
+    T* qkv_gradient = op.qkv_gradient.as<T>();
     const float* logsumexp = op.logsumexp.as<float>();
     float* row_dot = op.row_dot.as<float>();
     const std::int64_t channels = e.heads * e.head_dim;
@@ -142,18 +226,27 @@ void run(Cpu, const AttentionBackward& op)
         const std::int64_t in_heads = b * e.positions * channels + h * e.head_dim;
         const std::int64_t in_qkv = b * e.positions * 3 * channels + h * e.head_dim;
         BackwardBlocks blocks;
-        differentiate({.q = {qkv + in_qkv, 3 * channels},
-                       .k = {qkv + in_qkv + channels, 3 * channels},
-                       .v = {qkv + in_qkv + 2 * channels, 3 * channels},
-                       .dout = {dout + in_heads, channels},
-                       .out = {out + in_heads, channels},
-                       .dq = {qkv_gradient + in_qkv, 3 * channels},
-                       .dk = {qkv_gradient + in_qkv + channels, 3 * channels},
-                       .dv = {qkv_gradient + in_qkv + 2 * channels, 3 * channels},
-                       .logsumexp = logsumexp + item * e.positions,
-                       .row_dot = row_dot + item * e.positions},
-                      e.positions, e.head_dim, blocks);
+        differentiate(HeadGradient<T>{.q = {qkv + in_qkv, 3 * channels},
+                                      .k = {qkv + in_qkv + channels, 3 * channels},
+                                      .v = {qkv + in_qkv + 2 * channels, 3 * channels},
+                                      .dout = {dout + in_heads, channels},
+                                      .out = {out + in_heads, channels},
+                                      .dq = {qkv_gradient + in_qkv, 3 * channels},
+                                      .dk = {qkv_gradient + in_qkv + channels, 3 * channels},
+                                      .dv = {qkv_gradient + in_qkv + 2 * channels, 3 * channels},
+                                      .logsumexp = logsumexp + item * e.positions,
+                                      .row_dot = row_dot + item * e.positions,
+                                      .positions = e.positions,
+                                      .head_dim = e.head_dim},
+                      blocks);
     });
+}
+
+} // namespace
+
+void run(Cpu, const AttentionBackward& op)
+{
+    with_type_of(op.qkv, [&]<class T>(Type<T>) { differentiate_all<T>(op); });
 }
 
 } // namespace sluice::kernels

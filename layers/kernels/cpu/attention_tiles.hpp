@@ -31,27 +31,30 @@ using HeadBlock = float[block_rows * max_head_dim];
 using ScoreBlock = float[block_rows * block_rows];
 
 /// Where one head's rows lie in [B,T,3,H,D] or [B,T,H,D].
-template <class Float>
+template <class T>
 struct HeadRows {
-    Float* first; ///< [D] at position 0
+    T* first; ///< [D] at position 0
     std::int64_t stride;
-    Float* operator[](std::int64_t position) const { return first + position * stride; }
+    T* operator[](std::int64_t position) const { return first + position * stride; }
+    /// The same rows counted from `position` on.
+    HeadRows from(std::int64_t position) const { return {(*this)[position], stride}; }
 };
 
 /// Asks for rows that are needed soon: they lie a whole token apart, further than the processor
 /// looks ahead on its own.
-template <class Float>
-inline void prefetch_rows(HeadRows<Float> rows, std::int64_t num_rows, std::int64_t head_dim)
+template <class T>
+inline void prefetch_rows(HeadRows<T> rows, std::int64_t num_rows, std::int64_t head_dim)
 {
-    constexpr std::int64_t floats_per_line = 16;
+    constexpr std::int64_t elements_per_line = 64 / sizeof(T);
     for (std::int64_t row = 0; row < num_rows; ++row)
-        for (std::int64_t c = 0; c < head_dim; c += floats_per_line)
-            __builtin_prefetch(rows[row] + c, std::is_const_v<Float> ? 0 : 1, 2);
+        for (std::int64_t c = 0; c < head_dim; c += elements_per_line)
+            __builtin_prefetch(rows[row] + c, std::is_const_v<T> ? 0 : 1, 2);
 }
 
 /// to[row][P] = factor * from[row] for `num_rows` rows; rows up to the next whole strip and
 /// channels from D to P become zero.
-inline void copy_block(HeadRows<const float> from, std::int64_t num_rows, std::int64_t head_dim,
+template <class T>
+inline void copy_block(HeadRows<const T> from, std::int64_t num_rows, std::int64_t head_dim,
                        float factor, float* to)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
@@ -164,7 +167,8 @@ inline void add_over_keys(const BlockPair& pair, const float* weights, const flo
                                        sums + query * stride + c, stride);
 }
 
-/// sums[key][P] = sum over queries of weights[key][query] * rows[query][P].
+/// sums[key][P] (+)= sum over queries of weights[key][query] * rows[query][P].
+template <Start start>
 inline void sum_over_queries(const BlockPair& pair, const float* weights, const float* rows,
                              std::int64_t head_dim, float* sums)
 {
@@ -172,9 +176,9 @@ inline void sum_over_queries(const BlockPair& pair, const float* weights, const 
     for (std::int64_t key = 0; key < pair.key_rows(); key += strip_height) {
         const std::int64_t first = pair.diagonal ? key : 0; // earlier queries do not see these keys
         for (std::int64_t c = 0; c < stride; c += panel_width)
-            multiply_strip<Start::zero>({weights + key * block_rows + first, block_rows, 1},
-                                        rows + first * stride + c, stride, pair.num_queries - first,
-                                        sums + key * stride + c, stride);
+            multiply_strip<start>({weights + key * block_rows + first, block_rows, 1},
+                                  rows + first * stride + c, stride, pair.num_queries - first,
+                                  sums + key * stride + c, stride);
     }
 }
 

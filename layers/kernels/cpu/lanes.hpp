@@ -1,7 +1,11 @@
 // Eight floats at a time, in the compiler's portable vector types (GCC, Clang). Every operation is
 // per lane and rounds as its scalar twin, and sums over lanes have one fixed order, so results
 // depend neither on alignment nor on what the compiler makes of a loop.
+//
+// bfloat16 exists in memory only: load() widens it, which is exact, and store() rounds to it.
 #pragma once
+
+#include "core/bfloat16.hpp"
 
 #include <cmath>
 #include <cstdint>
@@ -13,6 +17,8 @@ namespace sluice::kernels {
 inline constexpr int num_lanes = 8;
 using Lanes = float __attribute__((vector_size(num_lanes * sizeof(float))));
 using IntLanes = std::int32_t __attribute__((vector_size(num_lanes * sizeof(std::int32_t))));
+using BitLanes = std::uint32_t __attribute__((vector_size(num_lanes * sizeof(std::uint32_t))));
+using HalfLanes = std::uint16_t __attribute__((vector_size(num_lanes * sizeof(std::uint16_t))));
 
 /// All lanes of a chunk are inside the array; the other kind of count is a plain int below 8.
 using AllLanes = std::integral_constant<int, num_lanes>;
@@ -41,6 +47,46 @@ inline void store(float* to, const Lanes& lanes, int count)
 {
     std::memcpy(to, &lanes, static_cast<std::size_t>(count) * sizeof(float));
 }
+
+inline Lanes widened(const HalfLanes& halves)
+{
+    const BitLanes bits = __builtin_convertvector(halves, BitLanes) << 16;
+    Lanes lanes;
+    std::memcpy(&lanes, &bits, sizeof lanes);
+    return lanes;
+}
+
+/// As bfloat16_of().
+inline HalfLanes narrowed(const Lanes& lanes)
+{
+    BitLanes bits;
+    std::memcpy(&bits, &lanes, sizeof bits);
+    const BitLanes rounded = (bits + 0x7fffU + (bits >> 16 & 1U)) >> 16;
+    const BitLanes quiet_nan = bits >> 16 | 0x40U;
+    return __builtin_convertvector((bits & 0x7fffffffU) > 0x7f800000U ? quiet_nan : rounded,
+                                   HalfLanes);
+}
+
+template <class Count = AllLanes>
+inline Lanes load(const BFloat16* from, Count count = {})
+{
+    HalfLanes halves{};
+    std::memcpy(&halves, from, static_cast<std::size_t>(count) * sizeof(BFloat16));
+    return widened(halves);
+}
+
+template <class Count = AllLanes>
+inline void store(BFloat16* to, const Lanes& lanes, Count count = {})
+{
+    const HalfLanes halves = narrowed(lanes);
+    std::memcpy(to, &halves, static_cast<std::size_t>(count) * sizeof(BFloat16));
+}
+
+/// One element, as load() and store() would.
+inline float value_of(float x) { return x; }
+inline float value_of(BFloat16 x) { return float_of(x); }
+inline void put(float& to, float x) { to = x; }
+inline void put(BFloat16& to, float x) { to = bfloat16_of(x); }
 
 inline Lanes broadcast(float x) { return Lanes{x, x, x, x, x, x, x, x}; }
 

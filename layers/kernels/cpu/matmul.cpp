@@ -1,16 +1,7 @@
-// Products by oneDNN's sgemm, one call per tile of a grid that follows from the shape alone.
-//
-// Left to thread by itself oneDNN splits some products along K by the number of threads, and with
-// it changes bits. So every call here runs on one thread, inside a parallel loop over tiles.
+// Products of float32 by oneDNN's sgemm, one call per tile.
 #include "layers/kernels/matmul.hpp"
 
-#include "core/parallel.hpp"
-#include "layers/kernels/extents.hpp"
-
-#include <algorithm>
-#include <atomic>
-#include <dnnl.h>
-#include <omp.h>
+#include "layers/kernels/cpu/matmul_tiles.hpp"
 
 namespace sluice::kernels {
 
@@ -33,39 +24,18 @@ void copy_piece(const float* from, std::int64_t stride, std::int64_t rows, std::
         std::copy_n(from + row * stride, columns, to + row * piece_stride);
 }
 
-struct Grid {
-    std::int64_t rows, columns; ///< of one tile
-
-    static std::int64_t count(std::int64_t extent, std::int64_t tile)
-    {
-        return (extent + tile - 1) / tile;
-    }
-};
-
-/// Sixteen tiles or more, each as large and as square as that allows: sgemm is slower on slivers.
-Grid grid_of(const MatmulExtents& e, Transpose transpose_a, Transpose transpose_b)
+TileGrid grid_of(const MatmulExtents& e, Transpose transpose_a, Transpose transpose_b)
 {
-    constexpr std::int64_t enough_tiles = 16, max_columns = 2048, min_side = 128, alignment = 16;
-    const auto halve = [](std::int64_t& side) {
-        side = (side / 2 + alignment - 1) / alignment * alignment;
-    };
-    Grid grid{e.m, e.n};
+    constexpr std::int64_t max_columns = 2048;
+    TileGrid grid{e.m, e.n};
     if (transpose_a == Transpose::yes)
         grid.rows = std::min(e.m, piece_columns);
     if (transpose_b == Transpose::no)
         grid.columns = std::min(e.n, piece_columns);
     while (grid.columns > max_columns)
-        halve(grid.columns);
-    while (Grid::count(e.m, grid.rows) * Grid::count(e.n, grid.columns) < enough_tiles &&
-           std::max(grid.rows, grid.columns) >= 2 * min_side)
-        halve(grid.rows >= grid.columns ? grid.rows : grid.columns);
-    return grid;
+        TileGrid::halve(grid.columns);
+    return grid.halved_until_enough(e);
 }
-
-/// One tile of the result, or what a range of K adds to it.
-struct Tile {
-    std::int64_t row, column, rows, columns, first_k, depth;
-};
 
 struct Product {
     MatmulExtents extents;
@@ -118,9 +88,7 @@ dnnl_status_t compute(const Product& product, const Tile& tile)
     return dnnl_success;
 }
 
-} // namespace
-
-void run(Cpu, const Matmul& op)
+void multiply_f32(const Matmul& op)
 {
     const MatmulExtents e = extents_of(op);
     const Product product{.extents = e,
@@ -132,32 +100,18 @@ void run(Cpu, const Matmul& op)
                           .b_transposed = op.transpose_b == Transpose::yes,
                           .alpha = static_cast<float>(op.alpha),
                           .beta = static_cast<float>(op.beta)};
-    const Grid grid = grid_of(e, op.transpose_a, op.transpose_b);
-    const std::int64_t tile_rows = Grid::count(e.m, grid.rows);
-    const std::int64_t tile_columns = Grid::count(e.n, grid.columns);
+    for_each_tile(e, grid_of(e, op.transpose_a, op.transpose_b), max_depth, "dnnl_sgemm",
+                  [&](const Tile& tile) { return compute(product, tile); });
+}
 
-    std::atomic<dnnl_status_t> failure{dnnl_success};
-    for (std::int64_t first_k = 0; first_k < e.k; first_k += max_depth) {
-        parallel_for(tile_rows * tile_columns, [&](std::int64_t i) {
-            // The limit belongs to this thread's part of the loop alone: it keeps oneDNN on one
-            // thread also where the loop itself has but one and does not count as parallel.
-            omp_set_num_threads(1);
-            const std::int64_t row = i % tile_rows * grid.rows;
-            const std::int64_t column = i / tile_rows * grid.columns;
-            const dnnl_status_t status =
-                compute(product, {.row = row,
-                                  .column = column,
-                                  .rows = std::min(grid.rows, e.m - row),
-                                  .columns = std::min(grid.columns, e.n - column),
-                                  .first_k = first_k,
-                                  .depth = std::min(max_depth, e.k - first_k)});
-            if (status != dnnl_success)
-                failure = status;
-        });
-    }
-    SLUICE_CHECK(failure == dnnl_success, "dnnl_sgemm returned " << failure.load() << " for m "
-                                                                 << e.m << ", n " << e.n << ", k "
-                                                                 << e.k);
+} // namespace
+
+void run(Cpu, const Matmul& op)
+{
+    if (op.a.dtype == DType::bf16)
+        multiply_bf16(op);
+    else
+        multiply_f32(op);
 }
 
 } // namespace sluice::kernels

@@ -1,5 +1,6 @@
 #include "core/parallel.hpp"
 #include "layers/kernels/cpu/lanes.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 
 #include <algorithm>
@@ -25,13 +26,13 @@ float sum_over_channels(std::int64_t channels, Term&& term)
 
 /// weight_gradient[c] += scale * sum over rows of dy x rstd for `count` channels from `c`: runs of
 /// 64 rows add up first, then the runs.
-template <class Count>
+template <class T, class Gradient, class Count>
 void add_weight_gradient(const RmsNormBackward& op, const RowExtents& extents, std::int64_t c,
                          Count count)
 {
     constexpr std::int64_t run_length = 64;
-    const float* dy = op.dy.as<float>() + c;
-    const float* x = op.x.as<float>() + c;
+    const T* dy = op.dy.as<T>() + c;
+    const T* x = op.x.as<T>() + c;
     const float* rstd = op.rstd.as<float>();
     Lanes total{};
     for (std::int64_t begin = 0; begin < extents.rows; begin += run_length) {
@@ -41,25 +42,24 @@ void add_weight_gradient(const RmsNormBackward& op, const RowExtents& extents, s
                     load(x + row * extents.channels, count) * rstd[row];
         total += sums;
     }
-    float* gradient = op.weight_gradient.as<float>() + c;
+    Gradient* gradient = op.weight_gradient.as<Gradient>() + c;
     store(gradient, load(gradient, count) + static_cast<float>(op.scale) * total, count);
 }
 
-} // namespace
-
-void run(Cpu, const RmsNormForward& op)
+template <class T>
+void forward(const RmsNormForward& op)
 {
     const auto [rows, channels] = extents_of(op);
-    const float* all_x = op.x.as<float>();
-    const float* weight = op.weight.as<float>();
-    const float* all_addend = op.addend.empty() ? nullptr : op.addend.as<float>();
-    float* all_y = op.y.as<float>();
+    const T* all_x = op.x.as<T>();
+    const T* weight = op.weight.as<T>();
+    const T* all_addend = elements_or_null<T>(op.addend);
+    T* all_y = op.y.as<T>();
     float* all_rstd = op.rstd.as<float>();
     const auto scale = static_cast<float>(op.scale), eps = static_cast<float>(op.eps);
     parallel_for(rows, [=, channels = channels](std::int64_t row) {
-        const float* x = all_x + row * channels;
-        const float* addend = all_addend ? all_addend + row * channels : nullptr;
-        float* y = all_y + row * channels;
+        const T* x = all_x + row * channels;
+        const T* addend = all_addend ? all_addend + row * channels : nullptr;
+        T* y = all_y + row * channels;
         const float squares = sum_over_channels(channels, [&](std::int64_t c, auto count) {
             const Lanes lanes = load(x + c, count);
             return lanes * lanes;
@@ -76,7 +76,8 @@ void run(Cpu, const RmsNormForward& op)
     });
 }
 
-void run(Cpu, const RmsNormBackward& op)
+template <class T, class Gradient>
+void backward(const RmsNormBackward& op)
 {
     const RowExtents extents = extents_of(op);
     const std::int64_t channels = extents.channels;
@@ -87,22 +88,22 @@ void run(Cpu, const RmsNormBackward& op)
         const std::int64_t begin = item * channels_per_item;
         for_each_chunk(std::min(channels_per_item, channels - begin),
                        [&](std::int64_t c, auto count) {
-                           add_weight_gradient(op, extents, begin + c, count);
+                           add_weight_gradient<T, Gradient>(op, extents, begin + c, count);
                        });
     });
 
-    const float* all_dy = op.dy.as<float>();
-    const float* all_x = op.x.as<float>();
-    const float* weight = op.weight.as<float>();
+    const T* all_dy = op.dy.as<T>();
+    const T* all_x = op.x.as<T>();
+    const T* weight = op.weight.as<T>();
     const float* all_rstd = op.rstd.as<float>();
-    const float* all_addend = op.addend.empty() ? nullptr : op.addend.as<float>();
-    float* all_dx = op.dx.as<float>();
+    const T* all_addend = elements_or_null<T>(op.addend);
+    T* all_dx = op.dx.as<T>();
     const auto scale = static_cast<float>(op.scale), beta = static_cast<float>(op.beta);
     parallel_for(extents.rows, [=](std::int64_t row) {
-        const float* dy = all_dy + row * channels;
-        const float* x = all_x + row * channels;
-        const float* addend = all_addend ? all_addend + row * channels : nullptr;
-        float* dx = all_dx + row * channels;
+        const T* dy = all_dy + row * channels;
+        const T* x = all_x + row * channels;
+        const T* addend = all_addend ? all_addend + row * channels : nullptr;
+        T* dx = all_dx + row * channels;
         const float rstd = all_rstd[row];
         const float dot = sum_over_channels(channels, [&](std::int64_t c, auto count) {
             return load(weight + c, count) * load(dy + c, count) * load(x + c, count);
@@ -116,6 +117,21 @@ void run(Cpu, const RmsNormBackward& op)
                 lanes += beta * load(addend + c, count);
             store(dx + c, lanes, count);
         });
+    });
+}
+
+} // namespace
+
+void run(Cpu, const RmsNormForward& op)
+{
+    with_type_of(op.x, [&]<class T>(Type<T>) { forward<T>(op); });
+}
+
+void run(Cpu, const RmsNormBackward& op)
+{
+    with_type_of(op.x, [&]<class T>(Type<T>) {
+        with_type_of(op.weight_gradient,
+                     [&]<class Gradient>(Type<Gradient>) { backward<T, Gradient>(op); });
     });
 }
 

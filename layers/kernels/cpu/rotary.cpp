@@ -1,12 +1,14 @@
 #include "core/parallel.hpp"
 #include "layers/kernels/cpu/lanes.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 
 namespace sluice::kernels {
 
 namespace {
 
-void rotate(const AttentionExtents& extents, float* qkv, const float* all_cos, const float* all_sin,
+template <class T>
+void rotate(const AttentionExtents& extents, T* qkv, const float* all_cos, const float* all_sin,
             float direction)
 {
     const auto [sequences, positions, heads, head_dim] = extents;
@@ -15,9 +17,9 @@ void rotate(const AttentionExtents& extents, float* qkv, const float* all_cos, c
                  [=, positions = positions, heads = heads, head_dim = head_dim](std::int64_t row) {
                      const float* cos = all_cos + row % positions * half;
                      const float* sin = all_sin + row % positions * half;
-                     float* q_and_k = qkv + row * 3 * heads * head_dim;
+                     T* q_and_k = qkv + row * 3 * heads * head_dim;
                      for (std::int64_t h = 0; h < 2 * heads; ++h) {
-                         float* x = q_and_k + h * head_dim;
+                         T* x = q_and_k + h * head_dim;
                          for_each_chunk(half, [&](std::int64_t i, auto count) {
                              const Lanes c = load(cos + i, count);
                              const Lanes s = direction * load(sin + i, count);
@@ -47,13 +49,17 @@ void run(Cpu, const RotaryTable& op)
 
 void run(Cpu, const RotaryForward& op)
 {
-    rotate(extents_of(op), op.qkv.as<float>(), op.cos.as<float>(), op.sin.as<float>(), 1.0F);
+    with_type_of(op.qkv, [&]<class T>(Type<T>) {
+        rotate(extents_of(op), op.qkv.as<T>(), op.cos.as<float>(), op.sin.as<float>(), 1.0F);
+    });
 }
 
 void run(Cpu, const RotaryBackward& op)
 {
-    rotate(extents_of(op), op.qkv_gradient.as<float>(), op.cos.as<float>(), op.sin.as<float>(),
-           -1.0F);
+    with_type_of(op.qkv_gradient, [&]<class T>(Type<T>) {
+        rotate(extents_of(op), op.qkv_gradient.as<T>(), op.cos.as<float>(), op.sin.as<float>(),
+               -1.0F);
+    });
 }
 
 } // namespace sluice::kernels

@@ -1,5 +1,6 @@
 #include "core/parallel.hpp"
 #include "layers/kernels/cpu/lanes.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 
 #include <algorithm>
@@ -21,7 +22,8 @@ void add_squares(const Lanes& lanes, WideLanes& even, WideLanes& odd)
     odd += high * high;
 }
 
-double sum_of_squares(const float* x, std::int64_t n)
+template <class T>
+double sum_of_squares(const T* x, std::int64_t n)
 {
     WideLanes sums[4] = {};
     std::int64_t i = 0;
@@ -36,14 +38,13 @@ double sum_of_squares(const float* x, std::int64_t n)
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-} // namespace
-
-void run(Cpu, const SumOfSquares& op)
+template <class T>
+double sum_in_blocks(const TensorView& tensor)
 {
     // At most 256 blocks whose length follows from the element count alone.
     constexpr std::int64_t max_blocks = 256, min_block = 4096;
-    const float* x = op.x.as<float>();
-    const std::int64_t n = op.x.num_elements();
+    const T* x = tensor.as<T>();
+    const std::int64_t n = tensor.num_elements();
     const std::int64_t block = std::max(min_block, (n + max_blocks - 1) / max_blocks);
     const std::int64_t num_blocks = (n + block - 1) / block;
     std::array<double, max_blocks> parts;
@@ -54,7 +55,14 @@ void run(Cpu, const SumOfSquares& op)
     double total = 0.0;
     for (std::int64_t i = 0; i < num_blocks; ++i)
         total += parts[static_cast<std::size_t>(i)];
-    op.result.as<double>()[0] = total;
+    return total;
+}
+
+} // namespace
+
+void run(Cpu, const SumOfSquares& op)
+{
+    with_type_of(op.x, [&]<class T>(Type<T>) { *op.result.as<double>() = sum_in_blocks<T>(op.x); });
 }
 
 } // namespace sluice::kernels

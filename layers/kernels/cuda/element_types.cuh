@@ -1,33 +1,12 @@
-// From a tensor's run-time type to a kernel's C++ type, and what a launch asks about tensors.
+// What a launch asks about tensors.
 #pragma once
 
-#include "core/tensor_view.hpp"
 #include "layers/kernels/cuda/device_language.cuh"
+#include "layers/kernels/element_types.hpp"
 
 #include <bit>
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
-
-template <class T>
-struct Type {
-    using type = T;
-};
-
-/// body(Type<float>{}) or body(Type<BFloat16>{}).
-template <class Body>
-void with_type_of(const TensorView& tensor, Body&& body)
-{
-    if (tensor.dtype == DType::bf16)
-        return body(Type<BFloat16>{});
-    SLUICE_CHECK(tensor.dtype == DType::f32, "tensor is " << name_of(tensor.dtype));
-    body(Type<float>{});
-}
-
-template <class T>
-T* elements_or_null(const TensorView& tensor)
-{
-    return tensor.empty() ? nullptr : tensor.as<T>();
-}
 
 /// Elements of one thread's access: 16 bytes of bfloat16, twice 16 of float32.
 inline constexpr int chunk = 8;

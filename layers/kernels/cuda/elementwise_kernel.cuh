@@ -84,6 +84,8 @@ template <class Launcher>
 void launch_elementwise(const Launcher& launcher, const Copy& op)
 {
     extents_of(op);
+    SLUICE_CHECK(op.from.dtype == op.to.dtype, name_of(op.from.dtype)
+                                                   << " to " << name_of(op.to.dtype));
     launcher.copy(op.to.data, op.from.data, op.from.num_bytes());
 }
 

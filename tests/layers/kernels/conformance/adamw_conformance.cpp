@@ -61,8 +61,6 @@ BOOST_AUTO_TEST_CASE(fp32_states_over_updates)
 
 BOOST_AUTO_TEST_CASE(bf16_copy_is_the_master_weight_rounded)
 {
-    if (backend_under_test() == BackendUnderTest::cpu)
-        return;
     for (const std::int64_t n : sizes)
         check_conformance([n](Case& c) {
             Tensors t{.weight = c.random({n}, DType::f32, 1),
@@ -86,8 +84,6 @@ BOOST_AUTO_TEST_CASE(bf16_copy_is_the_master_weight_rounded)
 BOOST_AUTO_TEST_CASE(bf16_states_of_one_update)
 {
     // From the same states, every output is rounded once; nothing carries over to a second update.
-    if (backend_under_test() == BackendUnderTest::cpu)
-        return;
     for (const std::int64_t n : sizes)
         check_conformance([n](Case& c) {
             Tensors t{.weight = c.random({n}, DType::bf16, 1),

@@ -220,10 +220,7 @@ void Case::check_exactly(Operand& operand, const std::string& what)
 
 void check_conformance(const CaseBody& body, Placement second)
 {
-    std::vector<DType> types{DType::f32};
-    if (backend_under_test() != BackendUnderTest::cpu)
-        types.push_back(DType::bf16);
-    for (const DType type : types) {
+    for (const DType type : {DType::f32, DType::bf16}) {
         Case once(type, Placement::aligned);
         body(once);
         const auto compare = [&](Case again) {
