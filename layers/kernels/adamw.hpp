@@ -5,8 +5,8 @@
 
 namespace sluice::kernels {
 
-/// On GPUs weight and moments are f32 (master weights) or all bf16, the gradient f32 or bf16; one
-/// element's arithmetic is in f32.
+/// Weight and moments are f32 (master weights) or all bf16, the gradient f32 or bf16; one element's
+/// arithmetic is in f32.
 ///
 /// With g = gradient_scale * gradient:
 ///   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
@@ -17,7 +17,7 @@ struct AdamW {
     TensorView gradient;         ///< [n] in
     TensorView first_moment;     ///< [n] m, OVERWRITTEN IN PLACE
     TensorView second_moment;    ///< [n] v, OVERWRITTEN IN PLACE
-    TensorView compute_copy{};   ///< [n] overwritten by w rounded to bf16, or empty (cuda only)
+    TensorView compute_copy{};   ///< [n] overwritten by w rounded to bf16, or empty
     double gradient_scale = 1.0; ///< the clipping factor min(1, clip / norm)
     double lr = 0.0;
     double beta1 = 0.9;

@@ -5,8 +5,9 @@
 //
 // Each operation `Op` has one header here (shapes, units, what is overwritten and what is
 // accumulated) and one file with the same stem per backend: reference/ (float64, naive, the
-// readable oracle), cpu/ (float32), cuda/. A backend that is not compiled in is replaced at link
-// time by cuda/*_absent.cpp, which throws. The backend is the first argument's type.
+// readable oracle), cpu/ and cuda/
+// (float32 and bfloat16; arithmetic in float32). A backend that is not compiled in is replaced at
+// link time by cuda/*_absent.cpp, which throws. The backend is the first argument's type.
 //
 // Rules for every backend: outputs depend only on the inputs, never on the number of threads or on
 // alignment; nothing is allocated by our own code; empty views mean "not wanted".

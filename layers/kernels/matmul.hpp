@@ -14,8 +14,9 @@ enum class Transpose : bool { no, yes };
 /// transposed), `b` is stored [K,N] (or [N,K] when transposed: a weight matrix [out,in] used
 /// forward). `addend` [M,N] may be `out` itself (accumulate in place), another tensor (then out is
 /// overwritten), or empty, which stands for beta = 0 (overwrite; out's old values are never read).
-/// The same shapes give the same bits for any number of threads. On GPUs a and b are f32 or bf16,
-/// out and addend f32 or bf16; products add up in f32.
+/// The same shapes give the same bits for any number of threads. a and b are f32 or bf16, out and
+/// addend likewise, on the CPU bf16 only with factors of bf16; products add up in f32 and are
+/// rounded once.
 struct Matmul {
     TensorView a;
     TensorView b;

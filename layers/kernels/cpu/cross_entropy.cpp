@@ -61,9 +61,8 @@ struct Row {
 double write_gradient(float* logits, std::int64_t vocabulary, std::int32_t target, const Row& row)
 {
     const double total = sum_of_exponentials(
-        logits, vocabulary, row.max, [=](std::int64_t v, const Lanes& terms, auto count) {
-            store(logits + v, terms, count);
-        });
+        logits, vocabulary, row.max,
+        [=](std::int64_t v, const Lanes& terms, auto count) { store(logits + v, terms, count); });
     const auto factor = static_cast<float>(row.gradient_scale / total);
     for_each_chunk(vocabulary, [&](std::int64_t v, auto count) {
         store(logits + v, factor * load(logits + v, count), count);

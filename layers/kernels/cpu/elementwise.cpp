@@ -69,8 +69,9 @@ void run(Cpu, const Add& op)
     with_type_of(op.x, [&]<class T>(Type<T>) {
         const T* x = op.x.as<T>();
         T* y = op.y.as<T>();
-        write_each(
-            y, n, [=](std::int64_t i, auto count) { return load(y + i, count) + load(x + i, count); });
+        write_each(y, n, [=](std::int64_t i, auto count) {
+            return load(y + i, count) + load(x + i, count);
+        });
     });
 }
 

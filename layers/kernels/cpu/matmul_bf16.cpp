@@ -83,10 +83,9 @@ dnnl_status_t multiply_widened(const Product& product, const Tile& tile, float* 
         const std::int64_t depth = std::min(widened_depth, tile.depth - k);
         const std::int64_t a_stride = widen(product.a, tile.row, tile.rows, k, depth, a);
         const std::int64_t b_stride = widen(product.b, tile.column, tile.columns, k, depth, b);
-        const dnnl_status_t status =
-            dnnl_sgemm(product.a_letter(), product.b_letter(), tile.rows, tile.columns, depth,
-                       product.alpha, a, a_stride, b, b_stride, k > 0 ? 1.0F : 0.0F, sums,
-                       max_columns);
+        const dnnl_status_t status = dnnl_sgemm(product.a_letter(), product.b_letter(), tile.rows,
+                                                tile.columns, depth, product.alpha, a, a_stride, b,
+                                                b_stride, k > 0 ? 1.0F : 0.0F, sums, max_columns);
         if (status != dnnl_success)
             return status;
     }
@@ -130,10 +129,9 @@ void multiply_bf16(const Matmul& op)
     const MatmulExtents e = extents_of(op);
     const bool a_transposed = op.transpose_a == Transpose::yes;
     const bool b_transposed = op.transpose_b == Transpose::yes;
-    const Product product{
-        .a = {op.a.as<BFloat16>(), a_transposed ? e.m : e.k, a_transposed},
-        .b = {op.b.as<BFloat16>(), b_transposed ? e.k : e.n, !b_transposed},
-        .alpha = static_cast<float>(op.alpha)};
+    const Product product{.a = {op.a.as<BFloat16>(), a_transposed ? e.m : e.k, a_transposed},
+                          .b = {op.b.as<BFloat16>(), b_transposed ? e.k : e.n, !b_transposed},
+                          .alpha = static_cast<float>(op.alpha)};
     const TileGrid grid =
         TileGrid{std::min(e.m, max_rows), std::min(e.n, max_columns)}.halved_until_enough(e);
     with_type_of(op.out, [&]<class Out>(Type<Out>) {

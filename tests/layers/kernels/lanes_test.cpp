@@ -1,6 +1,7 @@
 #include "layers/kernels/cpu/lanes.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
@@ -41,6 +42,32 @@ BOOST_AUTO_TEST_CASE(exp_at_the_ends)
     BOOST_TEST(exp_of(1000.0F) == exp_of(88.0F));
     BOOST_TEST(exp_of(infinity) == exp_of(88.0F));
     BOOST_TEST(std::isnan(exp_of(std::nanf(""))));
+}
+
+BOOST_AUTO_TEST_CASE(bfloat16_is_widened_exactly_and_rounded_as_one_number_is)
+{
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    std::vector<float> floats{0.0F,     -0.0F,     1.0F,          0x1.01p0F,  0x1.03p0F,
+                              infinity, -infinity, std::nanf(""), 3.4e38F,    -1e-40F,
+                              1e-45F,   0x1.fep0F, 0x1.ff8p0F,    0x1.00fp9F, -7.0F};
+    floats.push_back(std::bit_cast<float>(0x7f800001U)); // NaN in its lowest bit only
+    for (std::size_t count = 1; count <= 8; ++count)
+        for (std::size_t first = 0; first + count <= floats.size(); ++first) {
+            std::vector<sluice::BFloat16> rounded(8, {0xa5a5});
+            Lanes lanes{};
+            for (std::size_t i = 0; i < count; ++i)
+                lanes[i] = floats[first + i];
+            store(rounded.data(), lanes, static_cast<int>(count));
+            const Lanes back = load(rounded.data(), static_cast<int>(count));
+            for (std::size_t i = 0; i < 8; ++i) {
+                const auto expected =
+                    i < count ? sluice::bfloat16_of(floats[first + i]) : sluice::BFloat16{0xa5a5};
+                BOOST_TEST(rounded[i].bits == expected.bits);
+                const float widened = i < count ? sluice::float_of(expected) : 0.0F;
+                BOOST_TEST(std::bit_cast<std::uint32_t>(static_cast<float>(back[i])) ==
+                           std::bit_cast<std::uint32_t>(widened));
+            }
+        }
 }
 
 BOOST_AUTO_TEST_CASE(sum_adds_every_lane_once)
