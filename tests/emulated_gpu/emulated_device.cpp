@@ -1,0 +1,209 @@
+// core/cuda/gpu.hpp, memory.hpp and gpu_stream.hpp on emulated GPUs: these definitions take the
+// place of the library's at link time.
+#include "core/cuda/gpu.hpp"
+#include "core/cuda/gpu_stream.hpp"
+#include "core/cuda/memory.hpp"
+#include "core/error.hpp"
+#include "tests/emulated_gpu/emulated_memory.hpp"
+#include "tests/emulated_gpu/work_queues.hpp"
+#include "tests/layers/kernels/cuda/block_executor.hpp"
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+using testing::current_emulated_gpu;
+using testing::EmulatedMemory;
+using testing::EmulationError;
+using testing::Mark;
+using testing::WorkQueue;
+using testing::WorkQueues;
+
+namespace {
+
+std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+void require_gpu(int index)
+{
+    if (num_gpus() == 0)
+        throw usage_error("this machine has no usable NVIDIA GPU (" + why_no_gpu() + ")",
+                          "[run] device",
+                          "set [run] device = \"cpu\", or run where a GPU and its driver are");
+    if (index < 0 || index >= num_gpus())
+        throw usage_error("there is no GPU " + std::to_string(index) + "; this process sees " +
+                              std::to_string(num_gpus()),
+                          "CUDA_VISIBLE_DEVICES",
+                          "start no more ranks per machine than it has GPUs, or show it more");
+}
+
+WorkQueue& queue_of(const Stream& stream)
+{
+    return *static_cast<WorkQueue*>(GpuStream::of(stream).native());
+}
+
+/// Of the memory that this thread takes next.
+thread_local testing::FreshMemory fresh = testing::FreshMemory::poisoned;
+
+/// What a GpuEvent's `native` is.
+struct Event {
+    int gpu;
+    std::shared_ptr<Mark> mark; ///< null until recorded
+};
+Event& event_of(void* native) { return *static_cast<Event*>(native); }
+
+} // namespace
+
+int num_gpus() { return testing::num_emulated_gpus(); }
+std::string why_no_gpu() { return num_gpus() > 0 ? "" : "no GPU is visible"; }
+
+GpuInfo gpu_info(int index)
+{
+    require_gpu(index);
+    return {.name = "emulated GPU",
+            .major = 8,
+            .minor = 0,
+            .num_multiprocessors = 1,
+            .total_bytes = testing::emulated_gpu_bytes(),
+            .shared_bytes_per_block = std::size_t{163} << 10};
+}
+
+Device use_gpu(int index)
+{
+    require_gpu(index);
+    current_emulated_gpu() = index;
+    return {DeviceKind::cuda, index};
+}
+
+std::size_t free_gpu_bytes()
+{
+    require_gpu(0);
+    return EmulatedMemory::of_process().free_bytes(current_emulated_gpu());
+}
+
+void DeviceMemory::Release::operator()(void* memory) const
+{
+    WorkQueues::of_process().wait_for_all();
+    EmulatedMemory::of_process().release(memory);
+}
+
+void PinnedMemory::Release::operator()(void* memory) const
+{
+    WorkQueues::of_process().wait_for_all();
+    EmulatedMemory::of_process().release(memory);
+}
+
+DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
+{
+    require_gpu(0);
+    owned_.reset(EmulatedMemory::of_process().allocate(current_emulated_gpu(), num_bytes, fresh));
+    if (!owned_)
+        throw usage_error("cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
+                              mebibytes(free_gpu_bytes()) + " free",
+                          "", "use more stages, a smaller micro_batch_size or a smaller model");
+}
+
+PinnedMemory::PinnedMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
+{
+    require_gpu(0);
+    owned_.reset(EmulatedMemory::of_process().allocate_pinned(num_bytes));
+    if (!owned_)
+        throw usage_error("cannot lock " + mebibytes(num_bytes) + " of this machine's memory", "",
+                          "raise the limit of locked memory (ulimit -l), or use fewer ranks here");
+}
+
+GpuStream::GpuStream(Device device, StreamPriority, std::size_t workspace_bytes)
+    : device_(use_gpu(device.index))
+{
+    if (workspace_bytes > 0) {
+        fresh = testing::FreshMemory::untouched; // each operation poisons what it asks for
+        workspace_ = DeviceMemory(workspace_bytes);
+        fresh = testing::FreshMemory::poisoned;
+    }
+    native_ = WorkQueues::of_process().make(device_.index);
+}
+
+GpuStream::~GpuStream() { WorkQueues::of_process().remove(static_cast<WorkQueue*>(native_)); }
+
+const GpuStream& GpuStream::of(const Stream& stream)
+{
+    if (stream.native == nullptr)
+        use_gpu(stream.device.index);
+    SLUICE_CHECK(stream.native != nullptr && stream.backend == Backend::cuda,
+                 "not the stream of a GpuStream");
+    return *static_cast<const GpuStream*>(stream.native);
+}
+
+void GpuStream::synchronize() const
+{
+    WorkQueues::of_process().wait_for(*static_cast<WorkQueue*>(native_));
+}
+
+/// As CUDA: from pageable memory of the host bytes are taken at once, into it the host waits.
+void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
+{
+    if (num_bytes == 0)
+        return;
+    const EmulatedMemory& memory = EmulatedMemory::of_process();
+    WorkQueues& queues = WorkQueues::of_process();
+    auto& queue = *static_cast<WorkQueue*>(native_);
+    const auto target = memory.find(to, num_bytes);
+    const auto source = memory.find(from, num_bytes);
+    if (source) {
+        queues.add(queue, "copy", [=] { std::memcpy(to, from, num_bytes); });
+    } else {
+        const auto* bytes = static_cast<const std::byte*>(from);
+        queues.add(queue, "copy", [to, taken = std::vector(bytes, bytes + num_bytes)] {
+            std::memcpy(to, taken.data(), taken.size());
+        });
+    }
+    if (!target)
+        queues.wait_for(queue);
+}
+
+GpuEvent::GpuEvent()
+{
+    require_gpu(0);
+    native_ = new Event{current_emulated_gpu(), nullptr};
+}
+
+GpuEvent::~GpuEvent() { delete static_cast<Event*>(native_); }
+
+void GpuEvent::record(const Stream& stream)
+{
+    Event& event = event_of(native_);
+    WorkQueue& queue = queue_of(stream);
+    if (event.gpu != queue.gpu())
+        throw EmulationError("an event made on GPU " + std::to_string(event.gpu) +
+                             " is recorded on a stream of GPU " + std::to_string(queue.gpu()));
+    event.mark = WorkQueues::of_process().mark(queue);
+}
+
+void GpuEvent::hold_back(const Stream& stream) const
+{
+    if (const auto& mark = event_of(native_).mark)
+        WorkQueues::of_process().hold_back(queue_of(stream), mark);
+}
+
+bool GpuEvent::reached() const
+{
+    const auto& mark = event_of(native_).mark;
+    return !mark || WorkQueues::of_process().poll(*mark);
+}
+
+void GpuEvent::wait() const
+{
+    if (const auto& mark = event_of(native_).mark)
+        WorkQueues::of_process().wait_for(*mark);
+}
+
+double GpuEvent::milliseconds_since(const GpuEvent& earlier) const
+{
+    const auto &from = event_of(earlier.native_).mark, &to = event_of(native_).mark;
+    if (!from || !to || !from->reached || !to->reached)
+        throw EmulationError("the time between two events, one of which is not reached");
+    return std::chrono::duration<double, std::milli>(to->time - from->time).count();
+}
+
+} // namespace sluice

@@ -1,0 +1,215 @@
+#include "tests/emulated_gpu/emulated_memory.hpp"
+
+#include "core/error.hpp"
+#include "tests/layers/kernels/cuda/block_executor.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <execinfo.h>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace sluice::testing {
+
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t alignment = 256; // as cudaMalloc
+const char* running = "nothing";
+
+std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+
+std::size_t number_in(const char* variable, std::size_t otherwise)
+{
+    const char* text = std::getenv(variable);
+    return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+struct sigaction others_handler;
+
+void on_fault(int number, siginfo_t* info, void* context)
+{
+    if (EmulatedMemory::of_process().explain(info->si_addr)) {
+        void* frames[64];
+        backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+        std::signal(number, SIG_DFL); // and die of it when this returns
+    } else if ((others_handler.sa_flags & SA_SIGINFO) != 0) {
+        others_handler.sa_sigaction(number, info, context);
+    } else {
+        std::signal(number, SIG_DFL);
+    }
+}
+
+/// With every block anew: MPI and the tests' library put up handlers of their own.
+void watch_for_faults()
+{
+    struct sigaction ours = {}, before = {};
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigaction(SIGSEGV, &ours, &before);
+    if ((before.sa_flags & SA_SIGINFO) == 0 || before.sa_sigaction != on_fault)
+        others_handler = before;
+}
+
+} // namespace
+
+int num_emulated_gpus()
+{
+    const auto count = static_cast<int>(number_in("SLUICE_EMULATED_GPUS", 1));
+    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+    if (visible == nullptr)
+        return count;
+    const std::string list = visible;
+    const auto named = list.empty() ? 0 : 1 + std::count(list.begin(), list.end(), ',');
+    return std::min(count, static_cast<int>(named));
+}
+
+std::size_t emulated_gpu_bytes()
+{
+    return number_in("SLUICE_EMULATED_GPU_BYTES", std::size_t{2} << 30);
+}
+
+int& current_emulated_gpu()
+{
+    thread_local int current = 0;
+    return current;
+}
+
+EmulatedMemory& EmulatedMemory::of_process()
+{
+    static auto* memory = new EmulatedMemory; // never destroyed: statics may hold blocks
+    return *memory;
+}
+
+void* EmulatedMemory::allocate(int gpu, std::size_t num_bytes, FreshMemory fresh)
+{
+    const std::scoped_lock lock(mutex_);
+    watch_for_faults();
+    if (num_bytes > free_bytes(gpu))
+        return nullptr;
+    const std::size_t taken = rounded_up(num_bytes, alignment);
+    const std::size_t inside = std::max(page, rounded_up(taken, page));
+    MemoryBlock block{.begin = nullptr,
+                      .num_bytes = num_bytes,
+                      .gpu = gpu,
+                      .mapping = nullptr,
+                      .mapping_bytes = inside + 2 * page};
+    void* mapping = mmap(nullptr, block.mapping_bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED)
+        return nullptr;
+    block.mapping = static_cast<std::byte*>(mapping);
+    block.begin = block.mapping + page + inside - taken;
+    mprotect(block.mapping + page, inside, PROT_READ | PROT_WRITE);
+    if (fresh == FreshMemory::poisoned)
+        std::memset(block.begin, 0xff, num_bytes);
+    if (!open_)
+        mprotect(block.mapping + page, inside, PROT_NONE);
+    blocks_.push_back(block);
+    return block.begin;
+}
+
+void* EmulatedMemory::allocate_pinned(std::size_t num_bytes)
+{
+    const std::scoped_lock lock(mutex_);
+    const std::size_t bytes = std::max(page, rounded_up(num_bytes, page));
+    void* mapping =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return nullptr;
+    std::memset(mapping, 0xff, num_bytes);
+    auto* begin = static_cast<std::byte*>(mapping);
+    blocks_.push_back({.begin = begin,
+                       .num_bytes = num_bytes,
+                       .gpu = -1,
+                       .mapping = begin,
+                       .mapping_bytes = bytes});
+    return begin;
+}
+
+void EmulatedMemory::release(void* begin)
+{
+    const std::scoped_lock lock(mutex_);
+    const auto at = std::ranges::find(blocks_, begin, &MemoryBlock::begin);
+    SLUICE_CHECK(at != blocks_.end(), "no emulated memory begins there");
+    munmap(at->mapping, at->mapping_bytes);
+    blocks_.erase(at);
+}
+
+std::size_t EmulatedMemory::free_bytes(int gpu) const
+{
+    const std::scoped_lock lock(mutex_);
+    std::size_t used = 0;
+    for (const MemoryBlock& block : blocks_)
+        used += block.gpu == gpu ? rounded_up(block.num_bytes, alignment) : 0;
+    return emulated_gpu_bytes() - std::min(used, emulated_gpu_bytes());
+}
+
+std::optional<MemoryBlock> EmulatedMemory::find(const void* address, std::size_t num_bytes) const
+{
+    const std::scoped_lock lock(mutex_);
+    const auto* begin = static_cast<const std::byte*>(address);
+    for (const MemoryBlock& block : blocks_) {
+        if (begin < block.begin || begin >= block.begin + block.num_bytes)
+            continue;
+        const auto left = static_cast<std::size_t>(block.begin + block.num_bytes - begin);
+        if (num_bytes > left)
+            throw EmulationError(std::to_string(num_bytes) + " bytes, where " +
+                                 std::to_string(left) + " are left of a block of " +
+                                 std::to_string(block.num_bytes));
+        return block;
+    }
+    return std::nullopt;
+}
+
+bool EmulatedMemory::explain(const void* address) const
+{
+    const auto* at = static_cast<const std::byte*>(address);
+    for (const MemoryBlock& block : blocks_) { // no lock: this process is dying
+        if (block.gpu < 0 || at < block.mapping || at >= block.mapping + block.mapping_bytes)
+            continue;
+        const auto byte = static_cast<long>(at - block.begin);
+        if (open_)
+            std::fprintf(stderr,
+                         "emulated GPU: %s touched byte %ld of a block of %zu bytes of GPU %d\n",
+                         running, byte, block.num_bytes, block.gpu);
+        else
+            std::fprintf(stderr,
+                         "emulated GPU: the host touched memory of GPU %d: byte %ld of a block of "
+                         "%zu bytes; copy it with GpuStream::copy\n",
+                         block.gpu, byte, block.num_bytes);
+        return true;
+    }
+    return false;
+}
+
+void EmulatedMemory::protect(int protection) const
+{
+    for (const MemoryBlock& block : blocks_)
+        if (block.gpu >= 0)
+            mprotect(block.mapping + page, block.mapping_bytes - 2 * page, protection);
+}
+
+DeviceAccess::DeviceAccess()
+{
+    EmulatedMemory& memory = EmulatedMemory::of_process();
+    const std::scoped_lock lock(memory.mutex_);
+    memory.open_ = true;
+    memory.protect(PROT_READ | PROT_WRITE);
+}
+
+DeviceAccess::~DeviceAccess()
+{
+    EmulatedMemory& memory = EmulatedMemory::of_process();
+    const std::scoped_lock lock(memory.mutex_);
+    memory.protect(PROT_NONE);
+    memory.open_ = false;
+}
+
+void DeviceAccess::say(const char* what) { running = what; }
+
+} // namespace sluice::testing

@@ -1,0 +1,70 @@
+// The memory of emulated GPUs, and the pinned memory of the host, in this process.
+//
+// Memory of a GPU is closed: it can be touched only while a DeviceAccess lives, which is while a
+// kernel or a copy runs. Host code that touches it dies at once (SIGSEGV) and says why, and so does
+// a kernel that goes past the end of a block. Fresh memory is full of NaNs.
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace sluice::testing {
+
+/// SLUICE_EMULATED_GPUS, 1 without it, of which CUDA_VISIBLE_DEVICES hides some.
+int num_emulated_gpus();
+/// SLUICE_EMULATED_GPU_BYTES, 2 GiB without it.
+std::size_t emulated_gpu_bytes();
+/// Of the calling thread, as cudaSetDevice leaves it: 0 at first, in every thread.
+int& current_emulated_gpu();
+
+struct MemoryBlock {
+    std::byte* begin = nullptr;
+    std::size_t num_bytes = 0;
+    int gpu = -1; ///< -1: pinned memory of the host
+    std::byte* mapping = nullptr;
+    std::size_t mapping_bytes = 0; ///< with a page before and behind that nobody may touch
+};
+
+/// `untouched` is for memory that is poisoned before every use: it costs no pages.
+enum class FreshMemory { poisoned, untouched };
+
+class EmulatedMemory {
+public:
+    static EmulatedMemory& of_process();
+
+    /// Null where the GPU has not so many bytes left. Begins on a multiple of 256; ends, but for
+    /// what that leaves, where memory ends.
+    void* allocate(int gpu, std::size_t num_bytes, FreshMemory fresh = FreshMemory::poisoned);
+    void* allocate_pinned(std::size_t num_bytes);
+    void release(void* begin);
+    std::size_t free_bytes(int gpu) const;
+    /// The block that `address` lies in. Throws EmulationError when [address, address + num_bytes)
+    /// begins in a block and ends outside.
+    std::optional<MemoryBlock> find(const void* address, std::size_t num_bytes) const;
+
+    /// Says on standard error why `address` could not be touched; false when it is none of ours.
+    bool explain(const void* address) const;
+
+private:
+    friend class DeviceAccess;
+    void protect(int protection) const;
+
+    mutable std::recursive_mutex mutex_;
+    std::vector<MemoryBlock> blocks_;
+    bool open_ = false;
+};
+
+/// Opens the memory of all GPUs while it lives; one at a time.
+class DeviceAccess {
+public:
+    DeviceAccess();
+    ~DeviceAccess();
+    DeviceAccess(const DeviceAccess&) = delete;
+    DeviceAccess& operator=(const DeviceAccess&) = delete;
+    /// What is running now, for explain().
+    static void say(const char* what);
+};
+
+} // namespace sluice::testing

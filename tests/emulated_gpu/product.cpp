@@ -1,0 +1,68 @@
+#include "tests/emulated_gpu/product.hpp"
+
+#include "core/bfloat16.hpp"
+#include "layers/kernels/extents.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace sluice::testing {
+
+namespace {
+
+using kernels::Transpose;
+
+float element(const TensorView& tensor, std::int64_t i)
+{
+    if (tensor.dtype == DType::f32)
+        return tensor.as<float>()[i];
+    return float_of(tensor.as<BFloat16>()[i]);
+}
+
+void set_element(const TensorView& tensor, std::int64_t i, float value)
+{
+    if (tensor.dtype == DType::f32)
+        tensor.as<float>()[i] = value;
+    else
+        tensor.as<BFloat16>()[i] = bfloat16_of(value);
+}
+
+/// The operand as float [rows, columns], not transposed any more.
+std::vector<float> plain(const TensorView& tensor, Transpose transpose, std::int64_t rows,
+                         std::int64_t columns)
+{
+    std::vector<float> made(static_cast<std::size_t>(rows * columns));
+    for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t j = 0; j < columns; ++j)
+            made[static_cast<std::size_t>(i * columns + j)] =
+                element(tensor, transpose == Transpose::yes ? j * rows + i : i * columns + j);
+    return made;
+}
+
+} // namespace
+
+void multiply(const kernels::Matmul& op)
+{
+    const auto [m, n, k] = extents_of(op);
+    const std::vector<float> a = plain(op.a, op.transpose_a, m, k);
+    const std::vector<float> b = plain(op.b, op.transpose_b, k, n);
+    const auto alpha = static_cast<float>(op.alpha), beta = static_cast<float>(op.beta);
+    std::vector<float> sums(static_cast<std::size_t>(n));
+    for (std::int64_t i = 0; i < m; ++i) {
+        std::ranges::fill(sums, 0.0F);
+        for (std::int64_t p = 0; p < k; ++p) {
+            const float factor = a[static_cast<std::size_t>(i * k + p)];
+            const float* row = b.data() + p * n;
+            float* out = sums.data();
+            for (std::int64_t j = 0; j < n; ++j)
+                out[j] += factor * row[j];
+        }
+        for (std::int64_t j = 0; j < n; ++j) {
+            const float rest =
+                op.addend.empty() || beta == 0.0F ? 0.0F : beta * element(op.addend, i * n + j);
+            set_element(op.out, i * n + j, alpha * sums[static_cast<std::size_t>(j)] + rest);
+        }
+    }
+}
+
+} // namespace sluice::testing

@@ -1,0 +1,12 @@
+// Matrix products as on GPUs: operands f32 or bf16, sums in f32 in the order of the inner index,
+// out f32 or bf16.
+#pragma once
+
+#include "layers/kernels/matmul.hpp"
+
+namespace sluice::testing {
+
+/// Shapes and types fit.
+void multiply(const kernels::Matmul& op);
+
+} // namespace sluice::testing

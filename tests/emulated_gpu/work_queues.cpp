@@ -1,0 +1,193 @@
+#include "tests/emulated_gpu/work_queues.hpp"
+
+#include "tests/emulated_gpu/emulated_memory.hpp"
+#include "tests/layers/kernels/cuda/block_executor.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+
+namespace sluice::testing {
+
+namespace {
+
+constexpr int usual_polls = 3;
+
+} // namespace
+
+/// Memory is opened by the first piece of work that runs and closed when the call ends.
+class WorkQueues::Opening {
+public:
+    explicit Opening(WorkQueues& queues) : queues_(queues), lock_(queues.mutex_)
+    {
+        queues_.opening_ = this;
+    }
+    ~Opening() { queues_.opening_ = nullptr; }
+    void open()
+    {
+        if (!access_)
+            access_.emplace();
+    }
+
+private:
+    WorkQueues& queues_;
+    std::scoped_lock<std::mutex> lock_;
+    std::optional<DeviceAccess> access_;
+};
+
+WorkQueues& WorkQueues::of_process()
+{
+    static auto* queues = [] { // never destroyed: statics may hold streams
+        auto* made = new WorkQueues;
+        const char* seed = std::getenv("SLUICE_EMULATED_SEED");
+        made->set_seed(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 0);
+        return made;
+    }();
+    return *queues;
+}
+
+void WorkQueues::set_seed(std::uint64_t seed)
+{
+    seed_ = seed;
+    random_.seed(seed);
+}
+
+WorkQueue* WorkQueues::make(int gpu)
+{
+    const std::scoped_lock lock(mutex_);
+    return queues_.emplace_back(std::make_unique<WorkQueue>(gpu)).get();
+}
+
+void WorkQueues::remove(WorkQueue* queue) noexcept
+{
+    wait_for_all();
+    const std::scoped_lock lock(mutex_);
+    std::erase_if(queues_, [queue](const auto& owned) { return owned.get() == queue; });
+}
+
+void WorkQueues::push(WorkQueue& queue, Work work)
+{
+    queue.held_.push_back(std::move(work));
+    ++queue.num_added_;
+    run_some();
+}
+
+void WorkQueues::add(WorkQueue& queue, std::string name, std::function<void()> body)
+{
+    const Opening opening(*this);
+    push(queue, {.name = std::move(name), .body = std::move(body), .reaches = {}, .waits_for = {}});
+}
+
+std::shared_ptr<Mark> WorkQueues::mark(WorkQueue& queue)
+{
+    const Opening opening(*this);
+    const auto polls = seed_ == 0 ? usual_polls : static_cast<int>(random_() % (2 * usual_polls));
+    auto mark = std::make_shared<Mark>(Mark{.queue = &queue,
+                                            .position = queue.num_added_ + 1,
+                                            .polls_left = polls,
+                                            .reached = false,
+                                            .time = {}});
+    push(queue, {.name = "event", .body = {}, .reaches = mark, .waits_for = {}});
+    return mark;
+}
+
+void WorkQueues::hold_back(WorkQueue& queue, std::shared_ptr<Mark> mark)
+{
+    const Opening opening(*this);
+    push(queue, {.name = "wait", .body = {}, .reaches = {}, .waits_for = std::move(mark)});
+}
+
+bool WorkQueues::ready(const WorkQueue& queue) const
+{
+    return !queue.held_.empty() &&
+           (!queue.held_.front().waits_for || queue.held_.front().waits_for->reached);
+}
+
+void WorkQueues::run_front(WorkQueue& queue)
+{
+    const Work work = std::move(queue.held_.front());
+    queue.held_.pop_front();
+    ++queue.num_done_;
+    if (work.body && failure_.empty()) {
+        opening_->open();
+        DeviceAccess::say(work.name.c_str());
+        try {
+            work.body();
+        } catch (const std::exception& error) {
+            failure_ = "GPU " + std::to_string(queue.gpu_) + ", work " +
+                       std::to_string(queue.num_done_) + " of its stream, " + work.name + ": " +
+                       error.what();
+        }
+        DeviceAccess::say("nothing");
+    }
+    if (work.reaches) {
+        work.reaches->time = std::chrono::steady_clock::now();
+        work.reaches->reached = true;
+    }
+}
+
+void WorkQueues::run_some()
+{
+    while (coin()) {
+        std::vector<WorkQueue*> choice;
+        for (const auto& queue : queues_)
+            if (ready(*queue))
+                choice.push_back(queue.get());
+        if (choice.empty())
+            return;
+        run_front(*choice[random_() % choice.size()]);
+    }
+}
+
+void WorkQueues::run_to(WorkQueue& queue, std::uint64_t position)
+{
+    while (queue.num_done_ < position) {
+        run_some();
+        if (queue.num_done_ >= position)
+            break;
+        const std::shared_ptr<Mark> first = queue.held_.front().waits_for;
+        if (first && !first->reached) // it was recorded earlier, so this comes to an end
+            run_to(*first->queue, first->position);
+        else
+            run_front(queue);
+    }
+}
+
+void WorkQueues::wait_for(WorkQueue& queue)
+{
+    const Opening opening(*this);
+    run_to(queue, queue.num_added_);
+    if (!failure_.empty())
+        throw EmulationError(failure_);
+}
+
+void WorkQueues::wait_for(const Mark& mark)
+{
+    const Opening opening(*this);
+    if (!mark.reached)
+        run_to(*mark.queue, mark.position);
+    if (!failure_.empty())
+        throw EmulationError(failure_);
+}
+
+bool WorkQueues::poll(Mark& mark)
+{
+    {
+        const Opening opening(*this);
+        if (mark.reached)
+            return true;
+        if (mark.polls_left-- > 0)
+            return false;
+    }
+    wait_for(mark);
+    return true;
+}
+
+void WorkQueues::wait_for_all() noexcept
+{
+    const Opening opening(*this);
+    for (const auto& queue : queues_)
+        run_to(*queue, queue->num_added_);
+}
+
+} // namespace sluice::testing

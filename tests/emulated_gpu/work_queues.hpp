@@ -1,0 +1,96 @@
+// The streams of emulated GPUs: queues of work that is held back as long as CUDA would allow.
+//
+// With seed 0 work runs when the host waits for it, and not before; what other streams hold runs
+// only where an event asks for it. With any other seed work runs at times of a random generator's
+// choice, early or late, in any order that streams and events allow. So a host that does not wait
+// for a copy, or a stream that does not wait for another, sees wrong numbers.
+//
+// Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
+// a GPU.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace sluice::testing {
+
+class WorkQueue;
+
+/// The place in a queue that an event stands for.
+struct Mark {
+    WorkQueue* queue = nullptr; ///< valid until reached
+    std::uint64_t position = 0; ///< reached when that many pieces of work of the queue are done
+    int polls_left = 0;         ///< asking so often ends in waiting
+    bool reached = false;
+    std::chrono::steady_clock::time_point time;
+};
+
+struct Work {
+    std::string name;
+    std::function<void()> body;      ///< runs with the memory of GPUs open; or none
+    std::shared_ptr<Mark> reaches;   ///< or null
+    std::shared_ptr<Mark> waits_for; ///< or null
+};
+
+class WorkQueue {
+public:
+    explicit WorkQueue(int gpu) : gpu_(gpu) {}
+    int gpu() const { return gpu_; }
+
+private:
+    friend class WorkQueues;
+    int gpu_;
+    std::deque<Work> held_;
+    std::uint64_t num_added_ = 0, num_done_ = 0;
+};
+
+class WorkQueues {
+public:
+    /// Seeded with SLUICE_EMULATED_SEED, 0 without it.
+    static WorkQueues& of_process();
+
+    /// From now on. With nothing held.
+    void set_seed(std::uint64_t seed);
+    std::uint64_t seed() const { return seed_; }
+
+    WorkQueue* make(int gpu);
+    /// Its work is done first.
+    void remove(WorkQueue* queue) noexcept;
+
+    void add(WorkQueue& queue, std::string name, std::function<void()> body);
+    std::shared_ptr<Mark> mark(WorkQueue& queue);
+    void hold_back(WorkQueue& queue, std::shared_ptr<Mark> mark);
+
+    // The host waits. Throws EmulationError naming the work that failed.
+    void wait_for(WorkQueue& queue);
+    void wait_for(const Mark& mark);
+    /// Whether it is reached; after a few polls it is.
+    bool poll(Mark& mark);
+    /// All queues, as freeing memory does.
+    void wait_for_all() noexcept;
+
+private:
+    class Opening;
+    void push(WorkQueue& queue, Work work);
+    bool ready(const WorkQueue& queue) const;
+    void run_front(WorkQueue& queue);
+    void run_to(WorkQueue& queue, std::uint64_t position);
+    void run_some();
+    bool coin() { return seed_ != 0 && random_() % 2 == 0; }
+
+    std::mutex mutex_;
+    std::uint64_t seed_ = 0;
+    std::mt19937_64 random_;
+    std::vector<std::unique_ptr<WorkQueue>> queues_;
+    std::string failure_;        ///< of the first work that failed
+    Opening* opening_ = nullptr; ///< of the call that is going on
+};
+
+} // namespace sluice::testing

@@ -1,0 +1,165 @@
+#include "tests/emulated_gpu/work_queues.hpp"
+
+#include "core/cuda/gpu.hpp"
+#include "core/cuda/gpu_stream.hpp"
+#include "tests/layers/kernels/cuda/block_executor.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <set>
+#include <string>
+
+using namespace sluice;
+using namespace sluice::testing;
+
+namespace {
+
+constexpr std::size_t num_ints = 8, num_bytes = num_ints * sizeof(int);
+constexpr std::uint64_t num_seeds = 64;
+
+/// Two streams, memory of a GPU and of the host, with the seed.
+struct Streams {
+    explicit Streams(std::uint64_t seed) : device(use_gpu(0)), first(device), second(device)
+    {
+        WorkQueues::of_process().set_seed(seed);
+    }
+    ~Streams() { WorkQueues::of_process().set_seed(0); }
+
+    static int& front(const PinnedMemory& memory) { return *static_cast<int*>(memory.data()); }
+    /// What a read without any waiting would see is not changed by it.
+    int on_gpu_now()
+    {
+        const PinnedMemory seen(num_bytes);
+        first.copy(seen.data(), memory.data(), num_bytes);
+        first.synchronize();
+        return front(seen);
+    }
+
+    Device device;
+    GpuStream first, second;
+    DeviceMemory memory{num_bytes};
+    PinnedMemory sent{num_bytes}, received{num_bytes};
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(work_queues)
+
+BOOST_AUTO_TEST_CASE(copies_are_as_late_as_they_may)
+{
+    Streams s(0);
+    Streams::front(s.sent) = 1;
+    s.first.copy(s.memory.data(), s.sent.data(), num_bytes);
+    Streams::front(s.sent) = 2; // too early: the host did not wait
+    s.first.copy(s.received.data(), s.memory.data(), num_bytes);
+    BOOST_TEST(Streams::front(s.received) == -1); // poison: nothing has arrived
+    s.first.synchronize();
+    BOOST_TEST(Streams::front(s.received) == 2);
+}
+
+BOOST_AUTO_TEST_CASE(with_a_seed_copies_are_early_or_late)
+{
+    std::set<int> seen;
+    for (std::uint64_t seed = 1; seed <= num_seeds; ++seed) {
+        Streams s(seed);
+        Streams::front(s.sent) = 1;
+        s.first.copy(s.memory.data(), s.sent.data(), num_bytes);
+        Streams::front(s.sent) = 2;
+        seen.insert(s.on_gpu_now());
+    }
+    BOOST_TEST((seen == std::set<int>{1, 2}));
+}
+
+BOOST_AUTO_TEST_CASE(pageable_memory_is_read_at_once_and_written_before_the_call_returns)
+{
+    Streams s(0);
+    std::vector<int> sent(num_ints, 1), received(num_ints, 0);
+    s.first.copy(s.memory.data(), sent.data(), num_bytes);
+    sent.assign(num_ints, 2);
+    s.first.copy(received.data(), s.memory.data(), num_bytes);
+    BOOST_TEST(received == std::vector<int>(num_ints, 1));
+}
+
+BOOST_AUTO_TEST_CASE(an_event_orders_streams_and_without_one_there_is_no_order)
+{
+    std::set<int> ordered, unordered;
+    for (std::uint64_t seed = 0; seed <= num_seeds; ++seed) {
+        for (const bool with_event : {true, false}) {
+            Streams s(seed);
+            Streams::front(s.sent) = 5;
+            s.first.copy(s.memory.data(), s.sent.data(), num_bytes);
+            GpuEvent copied;
+            copied.record(s.first.stream());
+            if (with_event)
+                copied.hold_back(s.second.stream());
+            s.second.copy(s.received.data(), s.memory.data(), num_bytes);
+            s.second.synchronize();
+            (with_event ? ordered : unordered).insert(Streams::front(s.received));
+        }
+    }
+    BOOST_TEST((ordered == std::set<int>{5}));
+    BOOST_TEST((unordered == std::set<int>{-1, 5}));
+}
+
+BOOST_AUTO_TEST_CASE(an_event_stands_for_what_it_recorded_when_somebody_began_to_wait)
+{
+    Streams s(0);
+    GpuEvent event;
+    BOOST_TEST(event.reached()); // never recorded
+    event.hold_back(s.second.stream());
+    Streams::front(s.sent) = 7;
+    event.record(s.first.stream());
+    event.hold_back(s.second.stream()); // for nothing: the copy comes later
+    s.first.copy(s.memory.data(), s.sent.data(), num_bytes);
+    event.record(s.first.stream());
+    s.second.copy(s.received.data(), s.memory.data(), num_bytes);
+    s.second.synchronize();
+    BOOST_TEST(Streams::front(s.received) == -1);
+    event.wait();
+    BOOST_TEST(s.on_gpu_now() == 7);
+}
+
+BOOST_AUTO_TEST_CASE(asking_often_enough_finds_an_event_reached)
+{
+    Streams s(0);
+    GpuEvent event;
+    Streams::front(s.sent) = 9;
+    s.first.copy(s.received.data(), s.sent.data(), num_bytes);
+    event.record(s.first.stream());
+    BOOST_TEST(!event.reached());
+    BOOST_TEST(Streams::front(s.received) == -1);
+    int polls = 1;
+    while (!event.reached() && polls < 100)
+        ++polls;
+    BOOST_TEST(polls < 100);
+    BOOST_TEST(Streams::front(s.received) == 9);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_stream_holds_is_done_before_it_goes)
+{
+    const Device device = use_gpu(0);
+    const PinnedMemory sent(num_bytes), received(num_bytes);
+    Streams::front(sent) = 3;
+    {
+        const GpuStream stream(device);
+        stream.copy(received.data(), sent.data(), num_bytes);
+        BOOST_TEST(Streams::front(received) == -1);
+    }
+    BOOST_TEST(Streams::front(received) == 3);
+}
+
+BOOST_AUTO_TEST_CASE(failing_work_is_named_where_the_host_waits_and_nothing_runs_behind_it)
+{
+    WorkQueues queues;
+    WorkQueue* queue = queues.make(0);
+    bool ran = false;
+    queues.add(*queue, "Fault", [] { throw EmulationError("broken"); });
+    queues.add(*queue, "Next", [&] { ran = true; });
+    BOOST_CHECK_EXCEPTION(queues.wait_for(*queue), EmulationError, [](const auto& error) {
+        const std::string text = error.what();
+        return text.find("Fault") != std::string::npos && text.find("broken") != std::string::npos;
+    });
+    BOOST_TEST(!ran);
+    BOOST_CHECK_THROW(queues.wait_for(*queue), EmulationError);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
