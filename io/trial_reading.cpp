@@ -23,10 +23,11 @@ constexpr rlim_t most_seconds = 60;     // of processor time
 constexpr unsigned longest_wait = 1800; // by the clock: file systems can be slow
 constexpr rlim_t most_bytes = rlim_t{4} << 30;
 
-void limit(int resource, rlim_t most)
+/// `beyond`: how much further the system lets it get before it kills without a choice.
+void limit(int resource, rlim_t most, rlim_t beyond = 0)
 {
     const struct rlimit value {
-        most, most
+        most, most + beyond
     };
     ::setrlimit(static_cast<__rlimit_resource>(resource), &value);
 }
@@ -100,7 +101,7 @@ std::string read_all(int file)
         ::signal(number, SIG_DFL);
     ::alarm(longest_wait);
     limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_CPU, most_seconds);
+    limit(RLIMIT_CPU, most_seconds, 5); // SIGXCPU at the limit: SIGKILL is not ours
     if (const rlim_t now = address_space_bytes(); now > 0)
         limit(RLIMIT_AS, now + most_bytes);
     if (const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC); nowhere >= 0) {
@@ -117,14 +118,23 @@ std::string read_all(int file)
     ::_exit(0);
 }
 
+/// What a file can do to the process that reads it.
 std::string ending(int status)
 {
     if (!WIFSIGNALED(status))
         return "ended the process";
-    if (const int number = WTERMSIG(status);
-        number == SIGXCPU || number == SIGALRM || number == SIGKILL)
+    if (const int number = WTERMSIG(status); number == SIGXCPU || number == SIGALRM)
         return "did not come to an end";
     return std::string("crashed (") + ::strsignal(WTERMSIG(status)) + ")";
+}
+
+/// By somebody else: the system when memory is short, an administrator, a batch system.
+bool killed_from_outside(int status)
+{
+    constexpr std::array ours{SIGSEGV, SIGBUS,  SIGABRT, SIGFPE,  SIGILL, SIGSYS,
+                              SIGTRAP, SIGPIPE, SIGXCPU, SIGXFSZ, SIGALRM};
+    return WIFSIGNALED(status) &&
+           std::find(ours.begin(), ours.end(), WTERMSIG(status)) == ours.end();
 }
 
 } // namespace
@@ -149,6 +159,12 @@ void read_on_trial(const std::string& where, std::string_view library,
             return;
     if (status == 0 && !refusal.empty())
         throw unpacked(refusal);
+    // No UserError: a caller would take the file for damaged and go on with another.
+    if (killed_from_outside(status))
+        throw PeerError(where + ": the child process that read it first was killed from outside (" +
+                        ::strsignal(WTERMSIG(status)) +
+                        "), which says nothing about the file; the system does that when memory is "
+                        "short (see dmesg): run the same command again");
     if (status != 0)
         throw data_error("reading it in a child process, the " + std::string(library) +
                              " library " + ending(status) + ": the file is damaged or forged",

@@ -12,8 +12,10 @@ namespace sluice {
 /// Runs `read` in a child process that has a minute of processor time, 4 GiB more memory than this
 /// process, and no voice; what it does there is lost. Returns when it came to its end, and the
 /// caller does the same again. Throws the UserError that it threw; and UserError (data) when it
-/// ended in any other way: `where` names the file, `library` who reads it, "HDF5". Where no child
-/// can be had it returns as if all were well. Not for use inside an update.
+/// ended in any other way: `where` names the file, `library` who reads it, "HDF5". PeerError when
+/// somebody else killed the child, the system short of memory for one: nothing is known of the
+/// file then. Where no child can be had it returns as if all were well. Not for use inside an
+/// update.
 void read_on_trial(const std::string& where, std::string_view library,
                    const std::function<void()>& read);
 

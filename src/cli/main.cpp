@@ -33,6 +33,9 @@ int main(int argc, char** argv)
             launched.rank == 0 ? "" : "rank " + std::to_string(launched.rank) + ": ";
         std::fprintf(stderr, "sluice: %s%s\n", who.c_str(), error.what());
         return static_cast<int>(error.code());
+    } catch (const PeerError& error) {
+        std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
+        return static_cast<int>(ExitCode::peer);
     } catch (const InvariantError& error) {
         std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
         return static_cast<int>(ExitCode::invariant);

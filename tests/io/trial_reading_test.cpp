@@ -5,8 +5,10 @@
 
 #include <csignal>
 #include <cstdio>
+#include <ctime>
 #include <new>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 using namespace sluice;
@@ -53,6 +55,37 @@ BOOST_AUTO_TEST_CASE(what_takes_a_process_down_is_refused)
     refused([] { ::_exit(1); }, "ended the process");
     refused([] { throw std::bad_alloc(); }, "ended the process");
     refused([] { std::raise(SIGXCPU); }, "did not come to an end"); // as the time limit does
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_is_killed_from_outside_says_nothing_of_the_file)
+{
+    for (const int number : {SIGKILL, SIGTERM, SIGHUP})
+        try {
+            read_on_trial("some.h5", "HDF5", [=] {
+                ::signal(number, SIG_DFL);
+                std::raise(number);
+            });
+            BOOST_ERROR("accepted");
+        } catch (const PeerError& error) {
+            const std::string text = error.what();
+            for (const char* part : {"some.h5", "killed from outside", "memory"})
+                BOOST_TEST(text.find(part) != std::string::npos, text);
+            BOOST_TEST(text.find("damaged") == std::string::npos, text);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(the_limit_of_time_is_told_from_a_kill)
+{
+    refused(
+        [] {
+            const struct rlimit short_time {
+                1, 5
+            };
+            ::setrlimit(RLIMIT_CPU, &short_time);
+            while (std::clock() >= 0)
+                ;
+        },
+        "did not come to an end");
 }
 
 BOOST_AUTO_TEST_CASE(memory_is_bounded)
