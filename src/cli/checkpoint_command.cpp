@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "io/checkpoint.hpp"
 #include "src/cli/commands.hpp"
+#include "src/config/run_config.hpp"
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/train/run_folder.hpp"
@@ -51,6 +52,23 @@ struct PruneFlags {
     bool dry_run = false;
 };
 
+/// How far back the run may go by itself ([anomaly]): config.toml says it, as the run was last
+/// started; where that is gone, the newest checkpoint.
+std::int64_t reach_back_of(const RunFolder& folder)
+{
+    if (std::filesystem::exists(folder.config()))
+        return load_run_config(folder.config(), {}).anomaly.reach_back();
+    auto checkpoints = list_checkpoints(folder.checkpoints());
+    while (!checkpoints.empty() && !looks_whole(checkpoints.back()))
+        checkpoints.pop_back();
+    if (checkpoints.empty())
+        return 0;
+    const std::filesystem::path& newest = checkpoints.back();
+    return parse_run_config(CheckpointReader(newest).config_toml(), newest.string(), folder.path(),
+                            {})
+        .anomaly.reach_back();
+}
+
 int prune(const PruneFlags& flags)
 {
     const auto checkpoints = checkpoints_of_run(flags.run_dir);
@@ -59,12 +77,13 @@ int prune(const PruneFlags& flags)
         throw usage_error("a run is writing into this folder, and prunes it itself", flags.run_dir,
                           "wait until it has ended; what it keeps is checkpoint.keep_last and "
                           "checkpoint.keep_every");
+    const std::int64_t reach_back = reach_back_of(folder);
     auto gone = leftovers_of_saves(checkpoints);
     const auto superfluous =
-        superfluous_checkpoints(checkpoints, flags.keep_last, flags.keep_every);
+        superfluous_checkpoints(checkpoints, flags.keep_last, flags.keep_every, reach_back);
     gone.insert(gone.end(), superfluous.begin(), superfluous.end());
     if (!flags.dry_run)
-        gone = prune_checkpoints(checkpoints, flags.keep_last, flags.keep_every);
+        gone = prune_checkpoints(checkpoints, flags.keep_last, flags.keep_every, reach_back);
     for (const auto& each : gone)
         fmt::print("{} {}\n", flags.dry_run ? "would delete" : "deleted", each.string());
     if (gone.empty())
@@ -76,7 +95,9 @@ void add_prune(CLI::App& parent, ChosenCommand& chosen)
 {
     auto flags = std::make_shared<PruneFlags>();
     CLI::App* command = parent.add_subcommand(
-        "prune", "Delete old checkpoints of a run that has ended; the last whole one always stays");
+        "prune",
+        "Delete old checkpoints of a run that has ended; the last whole one always stays, and "
+        "so does the one that [anomaly] would rewind to");
     command->add_option("RUN_DIR", flags->run_dir, "Run folder")->required();
     command
         ->add_option("--keep-last", flags->keep_last,

@@ -95,6 +95,22 @@ class CheckpointCommand(RunTest):
         self.train(2, self.run_dir.name)
         self.assert_same_state(self.run_dir.name, "whole")
 
+    def test_prune_keeps_what_a_rewind_would_go_back_to(self):
+        """Update 9 would go back to 6: three updates before its end."""
+        text = (self.run_dir / "config.toml").read_text()
+        asked = text.replace('on_nonfinite = "stop"', 'on_nonfinite = "rewind"').replace(
+            "rewind_updates = 100", "rewind_updates = 3")
+        self.assertNotEqual(text, asked)
+        (self.run_dir / "config.toml").write_text(asked)
+        said = self.checkpoint("prune", self.run_dir, "--keep-last", 1, "--dry-run").stdout
+        self.assertEqual(said.count("would delete"), 2)
+        self.checkpoint("prune", self.run_dir, "--keep-last", 1)
+        self.assertEqual(self.names(), ["update-00000006", "update-00000008"])
+        # Without config.toml the newest checkpoint says it, and that one wants no rewinds.
+        (self.run_dir / "config.toml").unlink()
+        self.checkpoint("prune", self.run_dir, "--keep-last", 1)
+        self.assertEqual(self.names(), ["update-00000008"])
+
     def test_a_running_run_prunes_itself(self):
         with open(self.run_dir / ".lock", "r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
