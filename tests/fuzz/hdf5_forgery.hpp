@@ -24,7 +24,10 @@ public:
     std::string forged(Choices& choices) const;
 
 private:
+    void keep_addresses_possible(std::string& file) const;
+
     std::string base_;
+    std::vector<std::size_t> undefined_; ///< places of addresses that name nothing
     std::vector<std::pair<std::size_t, std::size_t>> blocks_; ///< begin, bytes before the checksum
 };
 

@@ -27,12 +27,13 @@ LEAKS_IN_LIBRARIES = ("token_file", "checkpoint")  # HDF5 loses some bytes whene
 MOST_CRASHES = 1000  # of contained ones, before a target is given up
 SECONDS_PER_INPUT = 60  # by the clock, on machines that are shared
 MEMORY_MB = 1024  # larger pieces are refused, as where memory is short
+HISTORY = "history.jsonl"  # every run that was made with the corpus beside it
 
 
 def environment(target):
     result = dict(os.environ)
-    # Short stacks and a small quarantine: a fuzzer frees memory all the time.
-    result.setdefault("ASAN_OPTIONS", "malloc_context_size=6:quarantine_size_mb=16:allocator_may_return_null=1"
+    # Short stacks and a small quarantine: a fuzzer frees memory all the time. Two frames tell whose leak it is.
+    result.setdefault("ASAN_OPTIONS", "malloc_context_size=2:quarantine_size_mb=4:allocator_may_return_null=1"
                                       f":max_allocation_size_mb={MEMORY_MB}"
                                       f":detect_leaks={int(target not in LEAKS_IN_LIBRARIES)}")
     result.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
@@ -57,7 +58,7 @@ def run_once(target, options, limit):
     command = [
         str(folder / target), f"-max_len={MAX_LEN.get(target, 512)}", f"-timeout={SECONDS_PER_INPUT}",
         f"-rss_limit_mb={2 * MEMORY_MB}", "-malloc_limit_mb=1000000", f"-artifact_prefix={folder}/findings/{target}/", "-print_final_stats=1",
-        f"-seed={options.seed}", limit,
+        f"-seed={options.seed}", *limit,
     ]
     if target in DICTIONARIES:
         command.append(f"-dict={HERE / 'dictionaries' / DICTIONARIES[target]}.dict")
@@ -68,20 +69,37 @@ def run_once(target, options, limit):
     return log_path.read_text(errors="replace"), code
 
 
+def forget_crashing_input(folder, target, log):
+    """Where the target changed, an input of the corpus may crash that did not before: out, or no run gets past it."""
+    for name in re.findall(r"Test unit written to \S*/crash-([0-9a-f]{40})", log):
+        (folder / "corpus" / target / name).unlink(missing_ok=True)
+
+
+def limits(options, before, executions, spent):
+    """What libFuzzer is told to stop at; None: there is nothing left to do."""
+    left = {}
+    counts = [options.runs, options.until and options.until - before]
+    if any(count is not None for count in counts):
+        left["runs"] = min(count for count in counts if count is not None) - executions
+    if options.seconds:
+        left["max_total_time"] = int(options.seconds - spent)
+    return [f"-{name}={value}" for name, value in left.items()] if min(left.values()) > 0 else None
+
+
 def fuzz(target, options):
     """One target, until its executions or seconds are used up, or the first finding that is ours."""
     folder = options.build / "fuzz"
     for path in (folder / "corpus" / target, folder / "findings" / target):
         path.mkdir(parents=True, exist_ok=True)
     known = set(os.listdir(folder / "findings" / target))
+    before = total(target, history(folder))["executions"]
     begin = time.monotonic()
     result = {"target": target, "executions": 0, "edges": 0, "corpus": 0, "contained": 0, "failed": False}
     while True:
-        spent = time.monotonic() - begin
-        left = options.runs - result["executions"] if options.runs else int(options.seconds - spent)
-        if left <= 0 or result["contained"] >= MOST_CRASHES:
+        limit = limits(options, before, result["executions"], time.monotonic() - begin)
+        if limit is None or result["contained"] >= MOST_CRASHES:
             break
-        log, code = run_once(target, options, f"-runs={left}" if options.runs else f"-max_total_time={left}")
+        log, code = run_once(target, options, limit)
         counted = re.findall(r"stat::number_of_executed_units:\s*(\d+)", log) or re.findall(r"^#(\d+)\s", log, re.M)
         result["executions"] += int(counted[-1]) if counted else 0
         for edges, corpus in re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", log)[-1:]:
@@ -92,36 +110,69 @@ def fuzz(target, options):
             result["failed"] = True
             break
         result["contained"] += 1
+        forget_crashing_input(folder, target, log)
     spent = time.monotonic() - begin
     result["seconds"] = round(spent, 1)
     result["executions_per_second"] = round(result["executions"] / spent) if spent > 0 else 0
     result["findings"] = sorted(set(os.listdir(folder / "findings" / target)) - known)
+    if result["executions"]:
+        remember(folder, result)
     return result
 
 
-def table(results):
-    rows = [("target", "executions", "exec/s", "edges", "corpus", "in libraries", "findings")]
+def remember(folder, result):
+    """Adds a run to those that were made with this corpus."""
+    kept = {key: result[key] for key in ("target", "executions", "seconds", "edges", "contained", "failed")}
+    commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True).stdout.strip()
+    with open(folder / HISTORY, "a") as file:
+        file.write(json.dumps({"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": commit, **kept}) + "\n")
+
+
+def history(folder):
+    path = folder / HISTORY
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def total(target, runs):
+    """Of all runs of a target since its last finding: what was mended since makes earlier ones count no more."""
+    mine = [run for run in runs if run["target"] == target]
+    last = max((number for number, run in enumerate(mine, 1) if run["failed"]), default=0)
+    mine = mine[last:]
+    return {"runs": len(mine), "executions": sum(run["executions"] for run in mine),
+            "contained": sum(run["contained"] for run in mine),
+            "edges": max((run["edges"] for run in mine), default=0),
+            "first": mine[0]["date"] if mine else "-", "last": mine[-1]["date"] if mine else "-"}
+
+
+def table(results, runs):
+    rows = [("target", "executions", "exec/s", "edges", "corpus", "in libraries", "findings", "runs", "in all",
+             "since")]
     for each in results:
+        all_runs = total(each["target"], runs)
         rows.append((each["target"], f"{each['executions']:,}", f"{each['executions_per_second']:,}",
                      f"{each['edges']:,}", f"{each['corpus']:,}", f"{each['contained']:,}",
-                     "FOUND" if each["failed"] else "none"))
+                     "FOUND" if each["failed"] else "none", f"{all_runs['runs']}", f"{all_runs['executions']:,}",
+                     all_runs["first"]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) if column in (0, 6) else cell.rjust(width)
+        print("  ".join(cell.ljust(width) if column in (0, 6, 9) else cell.rjust(width)
                         for column, (cell, width) in enumerate(zip(row, widths))).rstrip())
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, when none is named")
-    limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--runs", type=int, metavar="N", help="executions of each target")
-    limit.add_argument("--seconds", type=int, metavar="S", help="seconds for each target (default 60)")
+    parser.add_argument("--runs", type=int, metavar="N", help="executions of each target")
+    parser.add_argument("--until", type=int, metavar="N",
+                        help="executions of each target in all runs since its last finding")
+    parser.add_argument("--seconds", type=int, metavar="S",
+                        help="seconds for each target (default 60 where no other limit is given)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="targets at a time (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the mutations; 0: another one each time")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/fuzz"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not options.runs and not options.seconds:
+    if not (options.runs or options.until or options.seconds):
         options.seconds = 60
     there = sorted(path.name for path in (HERE / "corpus").iterdir() if path.is_dir())
     for target in options.targets:
@@ -132,9 +183,11 @@ def main():
         for result in pool.map(lambda target: fuzz(target, options), options.targets or there):
             results.append(result)
             print(f"{result['target']}: {result['executions']:,} executions", file=sys.stderr, flush=True)
-    table(results)
+    runs = history(options.build / "fuzz")
+    table(results, runs)
     report = options.build / "fuzz" / "results.json"
-    report.write_text(json.dumps({"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "results": results},
+    report.write_text(json.dumps({"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "results": results,
+                                  "in_all": {each["target"]: total(each["target"], runs) for each in results}},
                                  indent=1) + "\n")
     print(f"\n{report}")
     for each in results:
