@@ -56,7 +56,7 @@ class DisturbedRun(Processes):
     def words(self, ranks, name, *options, overrides=()):
         return self.command(ranks, name, *options, overrides=(*self.overrides, *overrides))
 
-    def run_once(self, ranks, name, *options, overrides=(), preload=None, timeout=300):
+    def run_once(self, ranks, name, *options, overrides=(), preload=None, timeout=1200):
         """CompletedProcess; `preload`: settings of the library that makes calls fail."""
         return subprocess.run(
             [str(word) for word in self.words(ranks, name, *options, overrides=overrides)],
@@ -78,30 +78,31 @@ class DisturbedRun(Processes):
                 env[f"SLUICE_DRILL_{key.upper()}"] = str(value)
         return env
 
-    def undisturbed(self, ranks=1, name="undisturbed"):
-        result = self.run_once(ranks, name)
+    def undisturbed(self, ranks=1, name="undisturbed", overrides=()):
+        result = self.run_once(ranks, name, overrides=overrides)
         owe(result.returncode == 0, f"the undisturbed run failed: {result.stderr}")
 
     def checkpoints(self, name):
         return sorted((self.folder / name / "checkpoints").glob("update-*"))
 
-    def processes(self):
-        """Everything that still trains below our folder, launchers included."""
+    def processes(self, name=None):
+        """Everything that still trains below our folder, or into one run's, launchers included."""
+        folder = str(self.folder / name if name else self.folder).encode()
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             try:
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                if str(self.folder).encode() in words and int(entry.name) != os.getpid():
+                if folder in words and int(entry.name) != os.getpid():
                     found.append(int(entry.name))
             except OSError:
                 continue
         return found
 
-    def owe_no_process(self, seconds=10):
+    def owe_no_process(self, name=None, seconds=10):
         deadline = time.monotonic() + seconds
-        while self.processes() and time.monotonic() < deadline:
+        while self.processes(name) and time.monotonic() < deadline:
             time.sleep(0.05)
-        owe(not self.processes(), f"processes are left: {self.processes()}")
+        owe(not self.processes(name), f"processes are left: {self.processes(name)}")
 
     def owe_whole_checkpoints(self, name):
         """Whatever has a checkpoint's name is one. Returns how many there are."""

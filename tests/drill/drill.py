@@ -15,7 +15,7 @@ from drill_report import write_into, write_json  # noqa: E402
 
 # What is tried, and how often when nothing is said (docs/drills.md has the long results).
 DRILLS = {"kills": ("SIGKILL of random ranks at random instants", 50),
-          "stops": ("SIGSTOP of a rank in every phase", 4),
+          "stops": ("SIGSTOP of each rank in every phase: 21 are each once", 42),
           "files": ("every file-system call fails in turn; --count: at most so many for each kind", 0),
           "full": ("a small file system fills up", 20),
           "damage": ("bit flips, truncations and deletions in checkpoints", 10000),

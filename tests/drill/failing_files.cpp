@@ -13,18 +13,13 @@
 //     SLUICE_DRILL_LOG      every counted call is a line "NUMBER CALL PATH" of this file
 //     SLUICE_DRILL_FSYNC_MS how long every fsync takes, so that a save lasts
 //     SLUICE_DRILL_CALL     count calls of MPI_Allreduce, MPI_Barrier or MPI_Finalize instead
-#include <algorithm>
-#include <array>
+#include "tests/drill/call_plan.hpp"
+
 #include <cerrno>
-#include <csignal>
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <dirent.h>
-#include <dlfcn.h>
 #include <fcntl.h>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <sys/stat.h>
@@ -32,135 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
+using namespace sluice::drill;
+
 namespace {
-
-enum class Kind { count, error, short_write, full, dead, kill, stop };
-
-std::string variable(const char* name)
-{
-    const char* text = std::getenv(name);
-    return text == nullptr ? "" : text;
-}
-
-template <class Function>
-Function* next(const char* name)
-{
-    return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
-}
-
-struct Plan {
-    std::string under = variable("SLUICE_DRILL_UNDER"), except = variable("SLUICE_DRILL_EXCEPT");
-    std::string mpi_call = variable("SLUICE_DRILL_CALL");
-    long at = std::atol(variable("SLUICE_DRILL_AT").c_str());
-    long fsync_ms = std::atol(variable("SLUICE_DRILL_FSYNC_MS").c_str());
-    Kind kind = Kind::count;
-    int error = 0;
-    int log = -1;
-    bool active = false;
-    std::recursive_mutex mutex;
-    long calls = 0;
-    std::array<std::string, 1024> path_of; ///< [descriptor], of those below `under`
-
-    Plan()
-    {
-        const std::string rank = variable("SLUICE_DRILL_RANK");
-        std::string mine = variable("OMPI_COMM_WORLD_RANK");
-        if (mine.empty())
-            mine = "0";
-        // The launcher has no rank and touches nothing below the folder.
-        active = !under.empty() && mine == (rank.empty() ? "0" : rank);
-        const std::string name = variable("SLUICE_DRILL_KIND");
-        constexpr std::pair<std::string_view, int> errors[] = {
-            {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EIO", EIO}, {"EINTR", EINTR}};
-        for (const auto& [word, number] : errors)
-            if (name == word)
-                kind = Kind::error, error = number;
-        constexpr std::pair<std::string_view, Kind> kinds[] = {{"short", Kind::short_write},
-                                                               {"full", Kind::full},
-                                                               {"dead", Kind::dead},
-                                                               {"kill", Kind::kill},
-                                                               {"stop", Kind::stop}};
-        for (const auto& [word, value] : kinds)
-            if (name == word)
-                kind = value;
-        const std::string log_path = variable("SLUICE_DRILL_LOG");
-        if (active && !log_path.empty())
-            log = next<int(const char*, int, ...)>("open")(log_path.c_str(),
-                                                           O_WRONLY | O_CREAT | O_APPEND, 0644);
-    }
-    bool covers(std::string_view path) const
-    {
-        return active && path.starts_with(under) && (except.empty() || !path.starts_with(except));
-    }
-};
-
-Plan& plan()
-{
-    static Plan* instance = new Plan; // outlives whatever closes files at exit
-    return *instance;
-}
-
-std::string path_of(int descriptor)
-{
-    Plan& p = plan();
-    const std::lock_guard lock(p.mutex);
-    const auto index = static_cast<std::size_t>(descriptor);
-    return descriptor >= 0 && index < p.path_of.size() ? p.path_of[index] : std::string();
-}
-
-void remember(int descriptor, const std::string& path)
-{
-    Plan& p = plan();
-    const std::lock_guard lock(p.mutex);
-    const auto index = static_cast<std::size_t>(descriptor);
-    if (descriptor >= 0 && index < p.path_of.size())
-        p.path_of[index] = p.covers(path) ? path : std::string();
-}
-
-/// What a call does instead of its work.
-struct Fate {
-    int error = 0;            ///< to return
-    bool short_write = false; ///< half of it is done
-};
-
-bool takes_space(std::string_view call)
-{
-    return call != "close" && call != "unlink" && call != "rename" && call != "rmdir" &&
-           call != "opendir" && call != "ftruncate";
-}
-
-/// Counts one call and says what becomes of it.
-Fate count(std::string_view call, const std::string& path)
-{
-    Plan& p = plan();
-    if (!p.covers(path) || (call.starts_with("MPI_") ? call != p.mpi_call : !p.mpi_call.empty()))
-        return {};
-    const std::lock_guard lock(p.mutex);
-    ++p.calls;
-    if (p.log >= 0) {
-        const std::string line =
-            std::to_string(p.calls) + " " + std::string(call) + " " + path + "\n";
-        [[maybe_unused]] const auto done =
-            next<ssize_t(int, const void*, size_t)>("write")(p.log, line.data(), line.size());
-    }
-    const bool now = p.at > 0 && p.calls == p.at, since = p.at > 0 && p.calls > p.at;
-    switch (p.kind) {
-    case Kind::error: return {now ? p.error : 0, false};
-    case Kind::short_write: return {0, now};
-    case Kind::full:
-        if (now && (call == "write" || call == "pwrite"))
-            return {0, true};
-        return {(now || since) && takes_space(call) ? ENOSPC : 0, false};
-    case Kind::dead: return {now || since ? EIO : 0, false};
-    case Kind::kill:
-    case Kind::stop:
-        if (now)
-            ::kill(::getpid(), p.kind == Kind::kill ? SIGKILL : SIGSTOP);
-        return {};
-    case Kind::count: break;
-    }
-    return {};
-}
 
 int failed(int error)
 {
@@ -204,7 +73,7 @@ size_t granted(const Fate& fate, size_t size) { return fate.short_write ? (size 
 
 void linger()
 {
-    const long ms = plan().fsync_ms;
+    const long ms = fsync_ms();
     if (ms <= 0)
         return;
     const timespec time{ms / 1000, ms % 1000 * 1000000};
@@ -261,7 +130,7 @@ ssize_t pwrite64(int descriptor, const void* bytes, size_t size, off64_t offset)
 int fsync(int descriptor)
 {
     const std::string path = path_of(descriptor);
-    if (plan().covers(path))
+    if (covered(path))
         linger();
     const Fate fate = count("fsync", path);
     return fate.error != 0 ? failed(fate.error) : next<decltype(fsync)>("fsync")(descriptor);
@@ -352,7 +221,7 @@ int statvfs(const char* path, struct statvfs* status)
 {
     const std::string name = full_path(path);
     const Fate fate = count("statvfs", name);
-    const bool full = fate.error == ENOSPC && plan().kind == Kind::full;
+    const bool full = fate.disk_is_full;
     if (fate.error != 0 && !full)
         return failed(fate.error);
     const int result = next<decltype(statvfs)>("statvfs")(path, status);
@@ -365,19 +234,19 @@ int statvfs(const char* path, struct statvfs* status)
 // pass them are the same.
 int MPI_Allreduce(const void* from, void* to, int count_, void* type, void* operation, void* ranks)
 {
-    count("MPI_Allreduce", plan().under);
+    count_mpi("MPI_Allreduce");
     return next<decltype(MPI_Allreduce)>("MPI_Allreduce")(from, to, count_, type, operation, ranks);
 }
 
 int MPI_Barrier(void* ranks)
 {
-    count("MPI_Barrier", plan().under);
+    count_mpi("MPI_Barrier");
     return next<decltype(MPI_Barrier)>("MPI_Barrier")(ranks);
 }
 
 int MPI_Finalize()
 {
-    count("MPI_Finalize", plan().under);
+    count_mpi("MPI_Finalize");
     return next<decltype(MPI_Finalize)>("MPI_Finalize")();
 }
 

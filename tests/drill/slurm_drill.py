@@ -1,13 +1,22 @@
 """Requeue, preemption, time limit and scancel, again and again, on a real Slurm (./dev cluster)."""
 
 import concurrent.futures
+import os
+import random
 import re
+import signal
 import time
 import unittest
 
 from disturbed_run import Bad, owe
 from drill_report import Report
 from slurm_test import Events
+from stopping_test import Processes
+
+# Saves go on beside training all the time, so that events meet them; the rank of layer 0 sleeps most of
+# each update, which leaves the machine to Slurm and makes no difference to the numbers.
+SAVING = ("--set", "checkpoint.asynchronous=true", "--set", "checkpoint.every_updates=3",
+          "--set", "checkpoint.keep_last=2", "--inject", "slow@1-1000000:0")
 
 
 class Cluster(Events):
@@ -15,7 +24,8 @@ class Cluster(Events):
 
 
 class Job:
-    """One run under one kind of event. Every start must go on where the one before stopped."""
+    """One run under one kind of event. Every start must go on where the one before stopped, or, where
+    that had no time to save, from its newest checkpoint."""
 
     def __init__(self, cluster, name, node, **options):
         self.cluster, self.name, self.options = cluster, name, {"nodes": node, **options}
@@ -26,7 +36,7 @@ class Job:
     def submit(self):
         extra = self.options.get("extra", ())
         given = {key: value for key, value in self.options.items() if key != "extra"}
-        self.job = self.cluster.submit(self.name, *extra, **given)
+        self.job = self.cluster.submit(self.name, *extra, train=SAVING, **given)
         self.starts += 1
 
     def wait(self, what, condition, seconds=300):
@@ -64,11 +74,11 @@ class Job:
     def cycle(self):
         reached = self.wait_until_running()
         start = time.monotonic()
-        self.disturb()
+        owed = self.disturb() or reached
         self.starts += 1
         self.wait("the next start", lambda: len(self.resumed_at()) >= self.starts - 1)
         at = self.resumed_at()[-1]
-        owe(at >= reached, f"update {reached} had been made, but it went on from {at}")
+        owe(at >= owed, f"update {owed} was owed, but it went on from {at}")
         self.seconds.append(time.monotonic() - start)
 
     def end(self):
@@ -115,6 +125,33 @@ class Cancelled(Job):
         self.submit()
 
 
+class Killed(Job):
+    """Without a warning: what is owed is the newest checkpoint, not the newest update."""
+
+    event = "SIGKILL of a rank, a quarter: of all"
+
+    def __init__(self, cluster, name, node, rng, **options):
+        self.rng = rng
+        super().__init__(cluster, name, node, **options)
+
+    def newest_checkpoint(self):
+        folders = (self.cluster.folder / self.name / "checkpoints").glob("update-*")
+        return max((int(folder.name.split("-")[1]) for folder in folders), default=0)
+
+    def disturb(self):
+        self.wait("a checkpoint", self.newest_checkpoint)
+        time.sleep(self.rng.uniform(0.0, 1.0))
+        saved = self.newest_checkpoint()
+        ranks = Processes.ranks_of(self.cluster.folder / self.name)
+        owe(len(ranks) == 2, f"ranks {sorted(ranks)} are there")
+        if self.rng.random() < 0.75:
+            rank = self.rng.choice(sorted(ranks))
+            ranks = {rank: ranks[rank]}
+        for pid in ranks.values():
+            os.kill(pid, signal.SIGKILL)
+        return saved
+
+
 def run_cycles(job, count, report):
     for number in range(count):
         try:
@@ -146,12 +183,17 @@ def drill(count, seed):
                 (Limited(cluster, "limited", "n1", extra=("--time=1", "--signal=USR1@45")),
                  max(1, count // 4)),
                 (Cancelled(cluster, "cancelled", "n1"), max(1, count // 2))]
+        kills = max(2, count * 5 // 2)  # in two jobs, on the node that nothing is preempted on
+        plan += [(Killed(cluster, f"killed-{number}", "n1", random.Random(f"{seed} {number}"),
+                         SLUICE_MAX_STALLED="1000"), (kills + number) // 2) for number in (0, 1)]
         with concurrent.futures.ThreadPoolExecutor(max_workers=len(plan)) as pool:
             for future in [pool.submit(run_cycles, job, cycles, report) for job, cycles in plan]:
                 future.result()
-        for job, _ in plan:
-            mean = sum(job.seconds) / max(1, len(job.seconds))
-            report.add(job.event, len(job.seconds), f"{mean:.1f}", job.newest_update(), job.starts)
+        for event in dict.fromkeys(job.event for job, _ in plan):
+            jobs = [job for job, _ in plan if job.event == event]
+            seconds = [one for job in jobs for one in job.seconds]
+            report.add(event, len(seconds), f"{sum(seconds) / max(1, len(seconds)):.1f}",
+                       sum(job.newest_update() for job in jobs), sum(job.starts for job in jobs))
         report.progress("comparing with the undisturbed run")
         cluster.check_bits(*(job.name for job, _ in plan))
     except AssertionError as error:

@@ -1,5 +1,8 @@
 """SIGSTOP of a rank in every phase of a run: named, ended within the bound, nothing left behind."""
 
+import collections
+import concurrent.futures
+import itertools
 import os
 import random
 import re
@@ -12,6 +15,7 @@ from drill_report import Report
 HANG_SECONDS = 4
 MOST_SECONDS = 10
 RANKS = 3
+AT_A_TIME = 2
 RUN = ("run.threads_per_rank=1", f"run.hang_seconds={HANG_SECONDS}", "batch.global_batch_size=20")
 ENDLESS = ("run.updates=100000", "eval.every_updates=0")
 SHORT = ("run.updates=4", "eval.every_updates=0")
@@ -49,61 +53,63 @@ def is_stopped(pid):
 
 
 class Stops:
-    def __init__(self, seed):
-        self.rng = random.Random(seed)
+    """Two at a time: most of it is waiting."""
+
+    def __init__(self, count, seed):
+        self.count, self.seed = count, seed
         self.run = DisturbedRun(RUN)
-        self.number = 0
+        self.names = itertools.count(1)
+        self.found = collections.defaultdict(list)  # (phase, rank): (seconds of its tries, last words)
 
     @staticmethod
-    def wait(condition, process, seconds=90):
+    def wait(condition, process, seconds=90, pause=0.005):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found = condition()
             if found:
                 return found
             owe(process.poll() is None, "the run ended before a rank had stopped")
-            time.sleep(0.005)
+            time.sleep(pause)
         owe(False, "no rank has stopped")
 
     def updates(self, name):
         path = self.run.folder / name / "metrics.jsonl"
         return path.read_text().count('"event":"update"') if path.exists() else 0
 
-    def one(self, phase, rank):
+    def one(self, phase, rank, rng):
         """(seconds until all had ended, what the message said that the rank was doing)."""
-        self.number += 1
-        name = f"stop-{self.number}"
+        name = f"stop-{next(self.names):04}"
         preload = None
         if phase.itself:
-            given = phase.itself(rank, self.rng)
+            given = phase.itself(rank, rng)
             preload = {"kind": "stop", "rank": rank, **given,
                        "under": self.run.folder / name / given.get("under", "")}
         process = self.run.begin(RANKS, name, overrides=phase.overrides, preload=preload)
         try:
-            pid = self.bring_to_stop(phase, rank, name, process)
+            pid = self.bring_to_stop(phase, rank, name, process, rng)
             start = time.monotonic()
             _, errors = process.communicate(timeout=60)
             seconds = time.monotonic() - start
-            self.run.owe_no_process()
+            self.run.owe_no_process(name)
             return seconds, self.judge(phase, name, rank, pid, process.returncode, errors)
         finally:
-            for left in self.run.processes():
+            for left in self.run.processes(name):
                 os.kill(left, signal.SIGKILL)
             process.communicate()
             self.run.forget(name)
 
-    def bring_to_stop(self, phase, rank, name, process):
+    def bring_to_stop(self, phase, rank, name, process, rng):
         """Process id of the rank, which has stopped."""
         folder = self.run.folder / name
         if phase.itself:
             return self.wait(lambda: next((pid for pid in [self.run.ranks_of(folder).get(rank)]
-                                           if pid and is_stopped(pid)), None), process)
+                                           if pid and is_stopped(pid)), None), process, pause=0.05)
         if phase.says is None:
             self.wait((folder / ".lock").exists, process)
-            time.sleep(self.rng.uniform(0.0, 0.02))
+            time.sleep(rng.uniform(0.0, 0.02))
         else:
             self.wait(lambda: self.updates(name) >= 4, process)
-            time.sleep(self.rng.uniform(0.3, 0.8))  # a heartbeat tells what the rank does
+            time.sleep(rng.uniform(0.3, 0.8))  # a heartbeat tells what the rank does
         pid = self.run.ranks_of(folder)[rank]
         os.kill(pid, signal.SIGSTOP)
         return pid
@@ -124,41 +130,53 @@ class Stops:
         owe(not finished or num_checkpoints == 1, "finished without a checkpoint")
         return re.search(r"\((.*?)\), process", ours[0]).group(1)
 
-    def until_hit(self, phase, rank):
+    def until_hit(self, phase, rank, rng):
         """(seconds of every try, what the last message said; None: never hit)."""
         seconds = []
         for _ in range(MOST_TRIES if phase.says else 1):
-            took, where = self.one(phase, rank)
+            took, where = self.one(phase, rank, rng)
             seconds.append(took)
             owe(took <= MOST_SECONDS, f"ended after {took:.1f} s ({where})")
             if phase.says is None or re.search(phase.says, where):
                 return seconds, where
         return seconds, None
 
-    def go(self, count, report):
+    def stop(self, number):
+        """The number-th: seven of them meet every phase, 21 every rank in every phase."""
+        phase, rank = PHASES[number % len(PHASES)], number % RANKS
+        took, where, why = [], None, None
+        try:
+            took, where = self.until_hit(phase, rank, random.Random(f"{self.seed} {number}"))
+            owe(where, f"not hit in {len(took)} tries")
+        except AssertionError as error:
+            why = str(error)
+        return phase, rank, took, where, why
+
+    def go(self, report):
+        with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
+            for number, found in enumerate(pool.map(self.stop, range(self.count)), 1):
+                phase, rank, took, where, why = found
+                self.found[(phase.name, rank)].append((took, where))
+                if why:
+                    report.fail(f"{phase.name}, rank {rank}", why)
+                report.progress(f"{number} of {self.count}")
         for phase in PHASES:
             for rank in range(RANKS):
-                seconds, words = [], []
-                for _ in range(count):
-                    try:
-                        took, where = self.until_hit(phase, rank)
-                        seconds += took
-                        words += [where] if where else []
-                        owe(where, f"not hit in {len(took)} tries")
-                    except AssertionError as error:
-                        report.fail(f"{phase.name}, rank {rank}", error)
-                report.add(phase.name, rank, len(seconds), len(words),
-                           f"{max(seconds, default=0):.1f}", words[0] if words else "-")
-                report.progress(f"{phase.name}, rank {rank}")
+                found = self.found[(phase.name, rank)]
+                seconds = [one for took, _ in found for one in took]
+                words = [where for _, where in found if where]
+                if found:
+                    report.add(phase.name, rank, len(seconds), len(words),
+                               f"{max(seconds, default=0):.1f}", words[0] if words else "-")
 
 
 def drill(count, seed):
     report = Report("stops", ["phase", "rank", "stopped", "of them in this phase",
                               "s until all had ended, most", "last heard doing"],
                     {"count": count, "seed": seed, "hang_seconds": HANG_SECONDS})
-    stops = Stops(seed)
+    stops = Stops(count, seed)
     try:
-        stops.go(count, report)
+        stops.go(report)
     finally:
         stops.run.close()
     return report

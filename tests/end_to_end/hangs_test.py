@@ -48,7 +48,7 @@ class Hangs(stopping_test.Processes):
 
     def check_stopped_in_an_update(self, rank, waiting):
         name = f"update-{rank}"
-        process = self.begin(name)
+        process = self.begin(name, overrides=("eval.every_updates=0",))  # nor in an evaluation
         self.wait_for_update(name, 5)
         time.sleep(0.6)  # two heartbeats, which tell what the rank does
         pid = self.stop_rank(name, rank)

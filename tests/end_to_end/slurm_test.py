@@ -118,14 +118,18 @@ class DeskCluster(RunTest):
         self.assertFalse((self.folder / name / "STOP").exists())
 
 
+# Jobs that go on until something happens to them sleep most of each update: the machine is for others.
+SLEEPY = ("--inject", "slow@1-1000000:0")
+
+
 class Events(DeskCluster):
     """Everything that happens to jobs, at once: Slurm's own delays are most of the time."""
 
     def test_events(self):
         finish = self.submit("finish", nodes="n1,n2", tasks=1, train=("--set", "run.updates=8"))
-        limit = self.submit("limit", "--time=1", "--signal=USR1@45")
-        again = self.submit("again")
-        cancelled = self.submit("cancelled")
+        limit = self.submit("limit", "--time=1", "--signal=USR1@45", train=SLEEPY)
+        again = self.submit("again", train=SLEEPY)
+        cancelled = self.submit("cancelled", train=SLEEPY)
         stalled = self.submit("stalled", train=("--inject", "nan-gradient@2:3"),
                               SLUICE_MAX_STALLED="2")
         slices = self.submit("slices", "--array=1-9%1", script="train_array.sbatch",
@@ -141,7 +145,7 @@ class Events(DeskCluster):
             self.assertIn("n1: rank 0", self.log("finish"))
             self.assertIn("n2: rank 1", self.log("finish"))
         preempted = self.submit("preempted", script="train_preemptible.sbatch", nodes="n2",
-                                partition="preemptible")
+                                partition="preemptible", train=SLEEPY)
         self.wait_for_update("again", 3)
         self.slurm("scontrol", "requeue", again)
         self.wait_for_update("cancelled", 3)

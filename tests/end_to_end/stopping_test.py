@@ -43,7 +43,7 @@ class Processes(RunTest):
                 variables = (entry / "environ").read_bytes().split(b"\0")
                 if b"--ranks" in words:  # the launcher
                     continue
-                rank = [v for v in variables if v.startswith(b"OMPI_COMM_WORLD_RANK=")]
+                rank = [v for v in variables if v.startswith((b"OMPI_COMM_WORLD_RANK=", b"SLURM_PROCID="))]
                 parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
                 found[int(entry.name)] = (int(rank[0].split(b"=")[1]) if rank else 0, parent)
             except OSError:
