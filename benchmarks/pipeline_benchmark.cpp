@@ -2,8 +2,12 @@
 // set.
 //
 // usage: mpirun -n P sluice_pipeline_benchmark --set pipeline.schedule=NAME [...] [--repeat N]
+//                                              [--costs FILE]
+//        sluice_pipeline_benchmark --measure-costs FILE
 //
 // Prints one line of JSON from rank 0. benchmarks/pipeline.py runs the cases and prints the table.
+// What the plan predicts for a schedule comes from costs that were measured before, as in
+// `sluice plan --costs measure`, the same for all schedules; without them, from FLOPs.
 //
 // Every action is stamped. The bound is the time that the simulator gives when each chunk's
 // forward, input gradient and weight gradient take what they took in these very updates, with free
@@ -14,6 +18,9 @@
 #include "benchmarks/rank_under_test.hpp"
 #include "core/parallel.hpp"
 #include "pipeline/shared_cores.hpp"
+#include "src/plan/candidate.hpp"
+#include "src/plan/cost_file.hpp"
+#include "src/plan/measure_costs.hpp"
 #include "src/train/process_memory.hpp"
 #include "src/train/threads.hpp"
 
@@ -63,8 +70,8 @@ std::int64_t thread_cpu_ns()
 
 class Case {
 public:
-    Case(const RunConfig& config, Transport& transport)
-        : transport_(transport), rank_(config, transport),
+    Case(const RunConfig& config, Transport& transport, CostModel planned)
+        : transport_(transport), rank_(config, transport), planned_(std::move(planned)),
           num_cores_(static_cast<int>(std::thread::hardware_concurrency()))
     {
     }
@@ -172,26 +179,27 @@ private:
                 {"tokens_per_second",
                  static_cast<double>(rank_.config().batch.tokens_per_update()) / typical},
                 {"bound_seconds", bound},
+                {"computing_seconds", work},
                 {"share_of_bound", bound / typical},
                 {"share_of_bound_range", {bound / seconds.back(), bound / seconds.front()}},
                 {"idle_bound", heaviest / simulation.total},
                 {"partition_bound", work / (heaviest * num_ranks)},
-                {"planned_units", planned_units()},
+                {"planned_seconds", planned_seconds()},
                 {"planned_bytes", memory},
                 {"resident_bytes", resident},
                 {"planned_activation_bytes", activations}};
     }
 
-    /// What the plan alone says, from FLOPs, in decoder layers.
-    double planned_units() const
+    double planned_seconds() const
     {
-        return simulate(program(), unit_costs(plan().partition, plan().costs)).total;
+        return simulate(program(), costs_of_chunks(plan(), planned_)).total;
     }
 
     const RunPlan& plan() const { return rank_.plan(); }
 
     Transport& transport_;
     RankUnderTest rank_;
+    CostModel planned_;
     int num_cores_;
 };
 
@@ -201,19 +209,31 @@ int main(int argc, char** argv)
 {
     CLI::App app("One schedule against the bound of its idle time and partition");
     std::vector<std::string> overrides;
+    std::string costs_file, measure_into;
     int repeat = 3;
     app.add_option("--set", overrides, "section.key=value")
         ->take_all()
         ->expected(1)
         ->allow_extra_args(false);
+    app.add_option("--costs", costs_file, "What the plan counts with");
+    app.add_option("--measure-costs", measure_into, "Write such a file, and nothing else");
     app.add_option("--repeat", repeat, "Updates timed")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {
         const RunConfig config = parse_run_config(run_text, "benchmark", ".", overrides);
+        set_num_threads(config.run.threads_per_rank);
+        const CostConditions conditions{config.model,
+                                        {config.batch.micro_batch_size, config.batch.seq_len}};
+        if (!measure_into.empty()) {
+            write_cost_file(measure_into, measure_costs(config), conditions);
+            return 0;
+        }
+        const CostModel planned = costs_file.empty()
+                                      ? costs_from_flops(config.model, conditions.micro_batch)
+                                      : read_cost_file(costs_file, conditions);
         const auto transport =
             launched_as().by_launcher ? make_mpi_transport() : make_in_process_transport();
-        set_num_threads(config.run.threads_per_rank);
-        Case one(config, *transport);
+        Case one(config, *transport, planned);
         const nlohmann::json result = one.run(repeat);
         if (transport->rank() == 0)
             std::cout << result.dump() << std::endl;
