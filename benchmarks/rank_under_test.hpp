@@ -2,6 +2,7 @@
 #pragma once
 
 #include "benchmarks/random_tokens.hpp"
+#include "core/compute_stream.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
 #include "src/config/run_config.hpp"
@@ -33,7 +34,7 @@ class RankUnderTest {
 public:
     RankUnderTest(const RunConfig& config, Transport& world)
         : config_(config), replicas_(world, config.pipeline.replicas),
-          plan_(plan_run(config, replicas_.ranks_per_replica())),
+          plan_(plan_run(config, replicas_.ranks_per_replica())), compute_(plan_.stage.stream),
           stage_(on_this_rank(), plan_.program, plan_.slots, plan_.partition),
           executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), VerifyTransfers::yes),
           exchange_(stage_, replicas_.peers(), VerifyTransfers::yes),
@@ -43,8 +44,7 @@ public:
         if (exchange_.active())
             executor_.exchange_through(exchange_);
         for (StageChunk& chunk : stage_.chunks())
-            for (const Parameter& parameter : chunk.model->parameters())
-                initialize(config.model, 1, parameter);
+            chunk.model->initialize(1);
     }
 
     struct Seconds {
@@ -95,6 +95,7 @@ private:
     StageOptions on_this_rank() const
     {
         StageOptions options = plan_.stage;
+        options.stream = compute_.stream();
         options.rank = replicas_.pipeline().rank();
         options.moments.index = replicas_.index();
         return options;
@@ -103,6 +104,7 @@ private:
     RunConfig config_;
     Replicas replicas_;
     RunPlan plan_;
+    ComputeStream compute_;
     Stage stage_;
     Executor executor_;
     GradientExchange exchange_;

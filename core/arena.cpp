@@ -1,5 +1,6 @@
 #include "core/arena.hpp"
 
+#include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
 
 #include <cstdlib>
@@ -11,17 +12,23 @@ void Arena::Release::operator()(std::byte* memory) const { std::free(memory); }
 
 Arena::Arena(std::size_t capacity_bytes, Device device) : device_(device)
 {
-    SLUICE_CHECK(device.kind == DeviceKind::cpu, "only CPU memory in this build");
     // One extra block keeps an arena of nothing distinct from one that only counts.
     capacity_bytes_ = aligned_bytes(capacity_bytes) + arena_alignment_bytes;
+    if (device.kind == DeviceKind::cuda) {
+        use_gpu(device.index);
+        device_memory_ = DeviceMemory(capacity_bytes_);
+        device_memory_.clear();
+        begin_ = static_cast<std::byte*>(device_memory_.data());
+        return;
+    }
     void* memory = std::aligned_alloc(arena_alignment_bytes, capacity_bytes_);
     if (memory == nullptr)
         throw usage_error("cannot reserve " + std::to_string(capacity_bytes_ >> 20) +
                               " MiB of memory on this rank",
                           "", "use more stages, a smaller micro_batch_size or a smaller model");
     std::memset(memory, 0, capacity_bytes_);
-    owned_.reset(static_cast<std::byte*>(memory));
-    begin_ = owned_.get();
+    host_memory_.reset(static_cast<std::byte*>(memory));
+    begin_ = host_memory_.get();
 }
 
 TensorView Arena::allocate(DType dtype, const Shape& shape)

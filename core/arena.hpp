@@ -2,6 +2,7 @@
 // allocates: whatever a stage needs is taken from its arenas while it is built.
 #pragma once
 
+#include "core/cuda/memory.hpp"
 #include "core/tensor_view.hpp"
 
 #include <cstddef>
@@ -38,10 +39,11 @@ public:
 
 private:
     struct Release {
-        Device device;
         void operator()(std::byte* memory) const;
     };
-    std::unique_ptr<std::byte, Release> owned_{nullptr, Release{}}; ///< null for a window
+    /// One of them, or none for a window.
+    std::unique_ptr<std::byte, Release> host_memory_;
+    DeviceMemory device_memory_;
     std::byte* begin_ = nullptr;
     std::size_t capacity_bytes_ = 0;
     std::size_t used_bytes_ = 0;

@@ -1,5 +1,7 @@
 #include "layers/chunk_layout.hpp"
 
+#include <algorithm>
+
 namespace sluice {
 
 namespace {
@@ -8,7 +10,7 @@ namespace {
 struct Extents {
     explicit Extents(const ModelChunkOptions& options)
         : n(options.micro_batch.num_tokens()), c(options.model.hidden_size),
-          f(options.model.intermediate_size), dtype(compute_dtype(options.backend))
+          f(options.model.intermediate_size), dtype(compute_dtype(options.stream.backend))
     {
     }
     std::int64_t n, c, f;
@@ -34,8 +36,9 @@ void check(const ModelChunkOptions& options)
 DecoderLayerActivations allocate_part(const ModelChunkOptions& options, ActivationPart part,
                                       Arena& arena)
 {
-    return allocate_activations(options.model, options.micro_batch, compute_dtype(options.backend),
-                                options.recompute, part, arena);
+    return allocate_activations(options.model, options.micro_batch,
+                                compute_dtype(options.stream.backend), options.recompute, part,
+                                arena);
 }
 
 ActivationSlot allocate_slot(const ModelChunkOptions& options,
@@ -171,7 +174,10 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
     const Shape table{options.micro_batch.seq_len, options.model.head_dim() / 2};
     layout.cos = arenas.tables.allocate(extents.dtype, table);
     layout.sin = arenas.tables.allocate(extents.dtype, table);
-    layout.sum_of_squares = arenas.scratch.allocate(DType::f64, {1});
+    layout.stream_squares =
+        arenas.tables.allocate(DType::f64, {std::max<std::int64_t>(1, options.range.num_layers())});
+    layout.gradient_squares =
+        arenas.tables.allocate(DType::f64, {static_cast<std::int64_t>(layout.parameters.size())});
     if (options.range.head)
         layout.loss_head =
             allocate_loss_head_scratch(options.model, extents.n, extents.dtype, arenas.scratch);

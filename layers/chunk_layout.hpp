@@ -63,9 +63,10 @@ struct ChunkLayout {
     std::vector<ActivationSlot> slots;
     std::vector<GradientSlot> gradient_slots;
     LayerScratch scratch;
-    TensorView cos, sin;       ///< [T,D/2]
-    TensorView sum_of_squares; ///< [1] f64
-    LossHeadScratch loss_head; ///< with the head
+    TensorView cos, sin;         ///< [T,D/2]
+    TensorView stream_squares;   ///< [max(1, num_layers)] f64, of the residual stream
+    TensorView gradient_squares; ///< [num_parameters] f64
+    LossHeadScratch loss_head;   ///< with the head
 
     /// [N,C] gradients at the chunk's two ends.
     TensorView input_gradient(const ActivationSlot& slot, const GradientSlot& gradients) const;

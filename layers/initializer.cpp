@@ -40,7 +40,8 @@ void draw(const ModelSpec& spec, std::uint64_t seed, const Parameter& parameter)
 
 void initialize(const ModelSpec& spec, std::uint64_t seed, const Parameter& parameter)
 {
-    SLUICE_CHECK(parameter.value.device.kind == DeviceKind::cpu, parameter.spec.name);
+    SLUICE_CHECK(parameter.value.device.kind == DeviceKind::cpu,
+                 parameter.spec.name << " is not where the host can write it");
     switch (parameter.value.dtype) {
     case DType::f32: draw<float>(spec, seed, parameter); return;
     case DType::f64: draw<double>(spec, seed, parameter); return;

@@ -18,22 +18,25 @@ struct LossHeadScratch {
 LossHeadScratch allocate_loss_head_scratch(const ModelSpec& spec, std::int64_t num_tokens,
                                            DType dtype, Arena& arena);
 
+/// In float64 and token order.
+double sum_of_losses(std::span<const double> token_losses);
+
 struct LossHead {
     RmsNorm norm;
     Weight projection; ///< [V,C]
 
-    /// Sum of the token losses, in float64 and token order. x [N,C] and targets [N] i32 in.
-    double evaluate(const Stream& stream, const TensorView& x, const TensorView& targets,
-                    const LossHeadScratch& scratch) const;
+    /// scratch.losses. x [N,C] and targets [N] i32 in.
+    void evaluate(const Stream& stream, const TensorView& x, const TensorView& targets,
+                  const LossHeadScratch& scratch) const;
 
-    /// The same sum (unscaled), and dx [N,C] (may be x) overwritten by loss_scale times its
-    /// gradient. ACCUMULATES the gradients of norm and projection. `loss_scale` must not be 0.
-    double backward(const Stream& stream, const TensorView& x, const TensorView& targets,
-                    double loss_scale, const LossHeadScratch& scratch, const TensorView& dx) const;
+    /// The same (unscaled), and dx [N,C] (may be x) overwritten by loss_scale times the gradient of
+    /// their sum. ACCUMULATES the gradients of norm and projection. `loss_scale` must not be 0.
+    void backward(const Stream& stream, const TensorView& x, const TensorView& targets,
+                  double loss_scale, const LossHeadScratch& scratch, const TensorView& dx) const;
 
 private:
-    double loss(const Stream& stream, const TensorView& x, const TensorView& targets,
-                double loss_scale, const LossHeadScratch& scratch) const;
+    void loss(const Stream& stream, const TensorView& x, const TensorView& targets,
+              double loss_scale, const LossHeadScratch& scratch) const;
 };
 
 } // namespace sluice

@@ -1,5 +1,6 @@
 #include "layers/model_chunk.hpp"
 
+#include "core/compute_stream.hpp"
 #include "layers/chunk_layout.hpp"
 #include "layers/embedding.hpp"
 #include "layers/kernels/elementwise.hpp"
@@ -16,9 +17,9 @@ namespace {
 ChunkArenas real_arenas(const ModelChunkOptions& options, const ActivationPool& pool)
 {
     const ChunkArenas counting = count(options);
-    ChunkArenas arenas{.parameters = Arena(counting.parameters.used_bytes(), options.device),
-                       .moments = Arena(counting.moments.used_bytes(), options.device),
-                       .tables = Arena(counting.tables.used_bytes(), options.device),
+    ChunkArenas arenas{.parameters = Arena(counting.parameters.used_bytes(), options.stream.device),
+                       .moments = Arena(counting.moments.used_bytes(), options.stream.device),
+                       .tables = Arena(counting.tables.used_bytes(), options.stream.device),
                        .slots = {},
                        .gradient_slots = {},
                        .scratch = pool.scratch()};
@@ -41,11 +42,9 @@ ModelChunkOptions with_slots_of(const ActivationPool& pool, ModelChunkOptions op
 struct ModelChunk::Parts {
     Parts(const ModelChunkOptions& chunk_options, std::unique_ptr<ActivationPool> own,
           const ActivationPool& shared)
-        : options(with_slots_of(shared, chunk_options)), own_pool(std::move(own)),
-          pool(shared), stream{options.backend, options.device, nullptr},
-          arenas(real_arenas(options, pool)), layout(lay_out(options, arenas)),
-          memory(memory_of(arenas)), loss_sums(layout.slots.size(), 0.0),
-          norms(static_cast<std::size_t>(options.range.num_layers()), 0.0)
+        : options(with_slots_of(shared, chunk_options)), own_pool(std::move(own)), pool(shared),
+          stream(options.stream), arenas(real_arenas(options, pool)),
+          layout(lay_out(options, arenas)), memory(memory_of(arenas))
     {
         for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
             layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
@@ -105,9 +104,8 @@ struct ModelChunk::Parts {
         if (!options.range.head)
             return;
         const ActivationSlot& activations = slot(index);
-        loss_sums[static_cast<std::size_t>(index)] =
-            head.backward(stream, activations.output, activations.target_tokens, loss_scale,
-                          layout.loss_head, layout.output_gradient(activations, gradients));
+        head.backward(stream, activations.output, activations.target_tokens, loss_scale,
+                      layout.loss_head, layout.output_gradient(activations, gradients));
     }
 
     void embedding_backward(const ActivationSlot& activations, const GradientSlot& gradients,
@@ -130,11 +128,14 @@ struct ModelChunk::Parts {
         return made;
     }
 
-    void measure(std::size_t layer, const TensorView& x)
+    void measure(std::size_t layer, const TensorView& x) const
     {
-        kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = layout.sum_of_squares});
-        norms[layer] = std::sqrt(layout.sum_of_squares.as<double>()[0] /
-                                 static_cast<double>(x.num_elements()));
+        square(x, layout.stream_squares, static_cast<std::int64_t>(layer));
+    }
+
+    void square(const TensorView& x, const TensorView& results, std::int64_t index) const
+    {
+        kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = results.slice(index, {1})});
     }
 
     static void tell(GradientObserver* observer, std::span<const Parameter> parameters)
@@ -150,9 +151,7 @@ struct ModelChunk::Parts {
     ChunkArenas arenas;
     ChunkLayout layout;
     ChunkMemory memory;
-    std::vector<double> loss_sums; ///< [slot]
     ActivationNorms activation_norms = ActivationNorms::ignored;
-    std::vector<double> norms; ///< [num_layers]
     Embedding embedding;
     std::vector<DecoderLayer> layers;
     LossHead head;
@@ -160,7 +159,7 @@ struct ModelChunk::Parts {
 
 ModelChunk::ModelChunk(const ModelChunkOptions& options)
 {
-    auto own = std::make_unique<ActivationPool>(own_pool_sizes(options), options.device);
+    auto own = std::make_unique<ActivationPool>(own_pool_sizes(options), options.stream.device);
     const ActivationPool& pool = *own;
     parts_ = std::make_unique<Parts>(options, std::move(own), pool);
 }
@@ -267,11 +266,15 @@ void ModelChunk::backward_weight(std::int64_t slot, std::int64_t gradient_slot,
     parts.embedding_backward(activations, gradients, observer);
 }
 
-double ModelChunk::loss_sum(std::int64_t slot) const
+TensorView ModelChunk::token_losses() const
 {
     SLUICE_CHECK(parts_->options.range.head, "no head in this chunk");
-    parts_->slot(slot); // checks the index
-    return parts_->loss_sums[static_cast<std::size_t>(slot)];
+    return parts_->layout.loss_head.losses;
+}
+
+double ModelChunk::loss_sum() const
+{
+    return sum_of_losses(HostCopy(parts_->stream, token_losses()).view().elements<double>());
 }
 
 void ModelChunk::evaluate(std::int64_t slot)
@@ -279,23 +282,59 @@ void ModelChunk::evaluate(std::int64_t slot)
     Parts& parts = *parts_;
     SLUICE_CHECK(parts.options.range.head, "no head in this chunk");
     const ActivationSlot& activations = parts.slot(slot);
-    parts.loss_sums[static_cast<std::size_t>(slot)] = parts.head.evaluate(
-        parts.stream, activations.output, activations.target_tokens, parts.layout.loss_head);
+    parts.head.evaluate(parts.stream, activations.output, activations.target_tokens,
+                        parts.layout.loss_head);
 }
 
 void ModelChunk::set_activation_norms(ActivationNorms norms) { parts_->activation_norms = norms; }
 
 void ModelChunk::activation_norms(std::span<double> rms) const
 {
-    const std::vector<double>& norms = parts_->norms;
-    SLUICE_CHECK(rms.size() == norms.size(), rms.size() << " norms, " << norms.size() << " layers");
-    std::copy(norms.begin(), norms.end(), rms.begin());
+    const std::size_t num_layers = parts_->layers.size();
+    SLUICE_CHECK(rms.size() == num_layers, rms.size() << " norms, " << num_layers << " layers");
+    const HostCopy squares(parts_->stream, parts_->layout.stream_squares);
+    const auto num_elements = static_cast<double>(parts_->layout.slots[0].input.num_elements());
+    for (std::size_t layer = 0; layer < num_layers; ++layer)
+        rms[layer] = std::sqrt(squares.view().as<double>()[layer] / num_elements);
+}
+
+void ModelChunk::initialize(std::uint64_t seed)
+{
+    for (const Parameter& parameter : parts_->layout.parameters) {
+        const HostCopy value(parts_->stream, parameter.value, HostCopy::Begin::empty);
+        Parameter on_host = parameter;
+        on_host.value = value.view();
+        sluice::initialize(parts_->options.model, seed, on_host);
+        value.write_back();
+    }
 }
 
 void ModelChunk::zero_gradients()
 {
     for (const Parameter& parameter : parts_->layout.parameters)
         kernels::launch(parts_->stream, kernels::Fill{.to = parameter.gradient, .value = 0.0});
+}
+
+void ModelChunk::gradient_squares(std::span<double> sums) const
+{
+    const auto& parameters = parts_->layout.parameters;
+    SLUICE_CHECK(sums.size() == parameters.size(),
+                 sums.size() << " sums, " << parameters.size() << " parameters");
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+        if (!parameters[i].owned.empty())
+            parts_->square(parameters[i].owned_gradient(), parts_->layout.gradient_squares,
+                           static_cast<std::int64_t>(i));
+    const HostCopy found(parts_->stream, parts_->layout.gradient_squares);
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+        sums[i] = parameters[i].owned.empty() ? 0.0 : found.view().as<double>()[i];
+}
+
+double ModelChunk::sum_of_squares(const TensorView& x) const
+{
+    if (x.num_elements() == 0)
+        return 0.0;
+    parts_->square(x, parts_->layout.gradient_squares, 0);
+    return HostCopy(parts_->stream, parts_->layout.gradient_squares).view().as<double>()[0];
 }
 
 } // namespace sluice

@@ -43,9 +43,10 @@ struct ModelChunkOptions {
     std::int64_t num_gradient_slots = 1; ///< likewise
     BackwardSplit split = BackwardSplit::fused;
     Recompute recompute = Recompute::none;
-    MomentShard moments{};          ///< which of the optimizer's moments live here
-    Backend backend = Backend::cpu; ///< cpu computes in f32, reference in f64
-    Device device{};
+    MomentShard moments{}; ///< which of the optimizer's moments live here
+    /// Where the chunk lives and computes: the cpu and cuda backends in f32, the reference in f64.
+    /// Must outlive the chunk; to plan one, its backend is enough.
+    Stream stream{};
 };
 
 /// Bytes a chunk takes, by purpose.
@@ -129,9 +130,11 @@ public:
     void backward_weight(std::int64_t slot, std::int64_t gradient_slot,
                          std::span<const double> alphas, GradientObserver* observer = nullptr);
 
-    /// Sum of the token losses of the micro-batch in `slot`, in float64 and token order: set by
-    /// backward(), backward_input() or evaluate(); only with the head.
-    double loss_sum(std::int64_t slot) const;
+    /// Token losses [N] f64 of the last backward(), backward_input() or evaluate(), where the chunk
+    /// lives, until the next of them overwrites them on its stream; only with the head.
+    TensorView token_losses() const;
+    /// Their sum, in float64 and token order. Blocks until they are there.
+    double loss_sum() const;
     /// Forward through final norm, head and loss without any gradient; only with the head, after
     /// forward() on the same slot and before its backward pass.
     void evaluate(std::int64_t slot);
@@ -139,10 +142,17 @@ public:
     /// For every forward() from now on.
     void set_activation_norms(ActivationNorms norms);
     /// Root mean square of the residual stream behind each layer [num_layers], of the micro-batch
-    /// that forward() last measured; 0 before the first.
+    /// that forward() last measured; 0 before the first. Blocks until they are there.
     void activation_norms(std::span<double> rms) const;
 
+    /// Every parameter's initial value (initialize() in layers/parameter.hpp).
+    void initialize(std::uint64_t seed);
     void zero_gradients();
+    /// Sum of squares of the gradient elements whose moments live here, of each parameter
+    /// [num_parameters]. Blocks until they are there.
+    void gradient_squares(std::span<double> sums) const;
+    /// Of any tensor where the chunk lives. Blocks.
+    double sum_of_squares(const TensorView& x) const;
 
 private:
     struct Parts;

@@ -1,22 +1,17 @@
 #include "pipeline/executor.hpp"
 
 #include "core/checksum.hpp"
+#include "core/compute_stream.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "pipeline/gradient_exchange.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
+#include <numeric>
 #include <utility>
 
 namespace sluice {
 
 namespace {
-
-std::span<const std::byte> bytes_of(const TensorView& tensor)
-{
-    return {static_cast<const std::byte*>(tensor.data), tensor.num_bytes()};
-}
 
 constexpr std::uint64_t mask52 = (1ull << 52) - 1;
 
@@ -24,7 +19,10 @@ constexpr std::uint64_t mask52 = (1ull << 52) - 1;
 
 Executor::Executor(const Schedule& program, const SlotTable& slots, Stage& stage,
                    Transport& transport, VerifyTransfers verify)
-    : program_(program), slots_(slots), stage_(stage), transport_(transport), verify_(verify)
+    : program_(program), slots_(slots), stage_(stage), transport_(transport), verify_(verify),
+      stream_(stage.stream()),
+      clock_(stream_, program.actions[static_cast<std::size_t>(transport.rank())].size()),
+      upload_(stream_, stage.num_tokens()), download_(stream_, stage.num_tokens())
 {
     const auto rank = static_cast<std::size_t>(transport_.rank());
     const auto none = [](std::int32_t count) {
@@ -49,8 +47,7 @@ std::string Executor::where() const
 void Executor::run_update(TokenSource& tokens, double loss_scale)
 {
     loss_scale_ = loss_scale;
-    loss_sum_ = 0.0;
-    compute_ns_ = 0;
+    clock_.reset();
     evaluating_ = false;
     std::fill(checksums_.sent.begin(), checksums_.sent.end(), 0.0);
     std::fill(checksums_.received.begin(), checksums_.received.end(), 0.0);
@@ -59,39 +56,32 @@ void Executor::run_update(TokenSource& tokens, double loss_scale)
             break;
         run(action, tokens);
     }
-    wait_for_sends();
+    finish();
 }
 
 double Executor::run_evaluation(TokenSource& tokens)
 {
-    loss_sum_ = 0.0;
-    compute_ns_ = 0;
+    clock_.reset();
     evaluating_ = true;
     for (const Action& action : program_.actions[transport_.rank()])
         run(action, tokens);
-    wait_for_sends();
+    finish();
     evaluating_ = false;
     return loss_sum_;
 }
 
-void Executor::count_computation()
+void Executor::finish()
 {
-    std::int64_t spent_ns = steady_now_ns() - computes_since_ns_;
-    if (slowed_by_ > 1.0) {
-        std::this_thread::sleep_for(std::chrono::nanoseconds(
-            static_cast<std::int64_t>((slowed_by_ - 1.0) * static_cast<double>(spent_ns))));
-        spent_ns = steady_now_ns() - computes_since_ns_;
-    }
-    compute_ns_ += spent_ns;
-    computes_since_ns_ = 0;
+    wait_for_sends();
+    download_.finish();
+    loss_sum_ = std::accumulate(losses_.begin(), losses_.end(), 0.0);
 }
 
 void Executor::turn_to(Activity activity)
 {
-    if (computes_since_ns_ != 0)
-        count_computation();
+    clock_.stop();
     if (activity == Activity::compute)
-        computes_since_ns_ = steady_now_ns();
+        clock_.start();
     mark(recorder_, activity);
     if (RankActivity* published = transport_.activity())
         published->turn_to(activity);
@@ -143,7 +133,8 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
     wait_for_buffer(sent_activation_[slot]);
     if (model.options().range.embedding) {
         turn_to(Activity::data);
-        tokens.inputs(microbatch, model.input_tokens(slot));
+        upload_(model.input_tokens(slot),
+                [&](const TensorView& into) { tokens.inputs(microbatch, into); });
     } else {
         TensorView from;
         if (stage_.owns(c - 1)) {
@@ -153,15 +144,15 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
             from = stage_.inbox(inbox);
             take(received_activation_[inbox], from, c, microbatch, false);
         }
-        kernels::launch(Stream{model.options().backend},
-                        kernels::Copy{.from = from, .to = model.input(slot)});
+        kernels::launch(stream_, kernels::Copy{.from = from, .to = model.input(slot)});
     }
     turn_to(Activity::compute);
     model.forward(slot, chunk.warmup.alphas());
     if (evaluating_ && model.options().range.head) {
-        tokens.targets(microbatch, model.target_tokens(slot));
+        upload_(model.target_tokens(slot),
+                [&](const TensorView& into) { tokens.targets(microbatch, into); });
         model.evaluate(slot);
-        finish_loss(chunk, microbatch);
+        download_(model.token_losses(), losses_[static_cast<std::size_t>(microbatch)]);
     }
 }
 
@@ -175,12 +166,12 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     wait_for_buffer(sent_gradient_[gradient]);
     if (model.options().range.head) {
         turn_to(Activity::data);
-        tokens.targets(m, model.target_tokens(slot));
+        upload_(model.target_tokens(slot),
+                [&](const TensorView& into) { tokens.targets(m, into); });
     } else if (stage_.owns(c + 1)) {
-        kernels::launch(Stream{model.options().backend},
-                        kernels::Copy{.from = stage_.chunk(c + 1).model->input_gradient(
-                                          slots_.gradient(c + 1, m)),
-                                      .to = model.output_gradient(gradient)});
+        kernels::launch(stream_, kernels::Copy{.from = stage_.chunk(c + 1).model->input_gradient(
+                                                   slots_.gradient(c + 1, m)),
+                                               .to = model.output_gradient(gradient)});
     } else {
         take(received_gradient_[gradient], model.output_gradient(gradient), c, m, true);
     }
@@ -190,14 +181,7 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     else
         model.backward_input(slot, gradient, chunk.warmup.alphas(), loss_scale_);
     if (model.options().range.head)
-        finish_loss(chunk, m);
-}
-
-void Executor::finish_loss(StageChunk& chunk, std::int32_t microbatch)
-{
-    double& loss = losses_[static_cast<std::size_t>(microbatch)];
-    loss = chunk.model->loss_sum(slots_.activation(chunk.index, microbatch));
-    loss_sum_ += loss;
+        download_(model.token_losses(), losses_[static_cast<std::size_t>(m)]);
 }
 
 void Executor::post(StageChunk& chunk, const Action& action)
@@ -246,7 +230,9 @@ void Executor::take(MessageId& message, const TensorView& tensor, std::int32_t c
     transport_.wait(std::exchange(message, 0));
     turn_to(Activity::messages);
     if (fault_.chunk == chunk && fault_.microbatch == microbatch && fault_.gradient == gradient) {
-        static_cast<unsigned char*>(tensor.data)[tensor.num_bytes() / 2] ^= 0x10;
+        const HostCopy damaged(stream_, tensor);
+        static_cast<unsigned char*>(damaged.view().data)[tensor.num_bytes() / 2] ^= 0x10;
+        damaged.write_back();
         fault_.chunk = -1;
     }
     record(checksums_.received, gradient ? chunk : chunk - 1, gradient, microbatch, tensor);
@@ -261,7 +247,8 @@ void Executor::record(std::vector<double>& side, std::int32_t edge, bool gradien
     const std::uint64_t weight = 2 * static_cast<std::uint64_t>(microbatch) + 1;
     double& sum = side[2 * edge + (gradient ? 1 : 0)];
     const auto old = static_cast<std::uint64_t>(sum);
-    sum = static_cast<double>((old + weight * checksum64_of(bytes_of(tensor))) & mask52);
+    sum = static_cast<double>((old + weight * checksum64_of(HostCopy(stream_, tensor).bytes())) &
+                              mask52);
 }
 
 void Executor::wait_for_buffer(MessageId& message)

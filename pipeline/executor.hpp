@@ -4,6 +4,8 @@
 #pragma once
 
 #include "pipeline/action_recorder.hpp"
+#include "pipeline/compute_clock.hpp"
+#include "pipeline/host_exchange.hpp"
 #include "pipeline/schedule/schedule.hpp"
 #include "pipeline/stage.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -70,22 +72,21 @@ public:
     void exchange_through(GradientExchange& exchange) { exchange_ = &exchange; }
 
     /// Seconds this rank computed in the last update or evaluation: the layers' work, no waiting.
-    double compute_seconds() const { return 1e-9 * static_cast<double>(compute_ns_); }
+    double compute_seconds() const { return clock_.seconds(); }
 
     void inject(const TransferFault& fault) { fault_ = fault; }
     /// For drills: from now on whatever this rank computes takes `factor` times as long.
-    void slow_down(double factor) { slowed_by_ = factor; }
+    void slow_down(double factor) { clock_.slow_down(factor); }
     /// From now on; nullptr: nowhere.
     void record_into(ActionRecorder* recorder) { recorder_ = recorder; }
 
 private:
     void turn_to(Activity activity); ///< for the trace, and for whoever watches
-    void count_computation();
     void run(const Action& action, TokenSource& tokens);
     void run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
     void run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens);
     GradientExchange* observer_of(std::int32_t microbatch) const;
-    void finish_loss(StageChunk& chunk, std::int32_t microbatch);
+    void finish();
     void post(StageChunk& chunk, const Action& action);
     void take(MessageId& message, const TensorView& tensor, std::int32_t chunk,
               std::int32_t microbatch, bool gradient);
@@ -99,6 +100,10 @@ private:
     Stage& stage_;
     Transport& transport_;
     VerifyTransfers verify_;
+    Stream stream_;
+    ComputeClock clock_;
+    TokenUpload upload_;
+    LossDownload download_;
     GradientExchange* exchange_ = nullptr;
     /// Messages under way into or out of each slot.
     std::vector<MessageId> received_activation_; ///< [inbox slot]
@@ -109,9 +114,6 @@ private:
     TransferFault fault_;
     ActionRecorder* recorder_ = nullptr;
     Action current_{};
-    std::int64_t compute_ns_ = 0;
-    std::int64_t computes_since_ns_ = 0; ///< 0: it does not
-    double slowed_by_ = 1.0;
     double loss_scale_ = 0.0;
     double loss_sum_ = 0.0;
     std::vector<double> losses_; ///< [num_microbatches]

@@ -1,6 +1,7 @@
 #include "pipeline/gradient_exchange.hpp"
 
 #include "core/checksum.hpp"
+#include "core/compute_stream.hpp"
 #include "layers/chunk_layout.hpp"
 #include "layers/kernels/elementwise.hpp"
 
@@ -43,11 +44,11 @@ std::vector<TensorView> allocate_buffer(Arena& arena, const ModelSpec& model, DT
     return gradients;
 }
 
-std::uint64_t folded_checksum(const TensorView& tensor, std::size_t piece)
+std::uint64_t folded_checksum(const Stream& stream, const TensorView& tensor, std::size_t piece)
 {
     // Weighted by an odd number, so that exchanged pieces do not cancel out.
     return (2 * static_cast<std::uint64_t>(piece) + 1) *
-           checksum64_of({static_cast<const std::byte*>(tensor.data), tensor.num_bytes()});
+           checksum64_of(HostCopy(stream, tensor).bytes());
 }
 
 } // namespace
@@ -68,11 +69,11 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
     if (!active())
         return;
     const ModelChunkOptions& options = stage.chunks().front().model->options();
-    const DType dtype = compute_dtype(options.backend);
+    const DType dtype = compute_dtype(options.stream.backend);
     const int num_replicas = peers_.num_ranks();
     const std::int64_t largest = largest_piece(options.model, dtype);
-    stream_ = Stream{options.backend, options.device, nullptr};
-    memory_ = Arena(exchange_bytes(options.model, dtype, num_replicas), options.device);
+    stream_ = options.stream;
+    memory_ = Arena(exchange_bytes(options.model, dtype, num_replicas), stream_.device);
     for (StageChunk& chunk : stage.chunks()) {
         SLUICE_CHECK((chunk.model->options().moments == MomentShard{peers_.rank(), num_replicas}),
                      "chunk " << chunk.index << " holds other moments than those of replica "
@@ -170,7 +171,7 @@ void GradientExchange::start(std::size_t index)
         if (theirs.num_elements() == 0)
             continue;
         if (verify_ == VerifyTransfers::yes)
-            sent_[static_cast<std::size_t>(replica)] += folded_checksum(theirs, index);
+            sent_[static_cast<std::size_t>(replica)] += folded_checksum(stream_, theirs, index);
         under_way_.push_back(peers_.send(theirs, replica, label));
     }
 }
@@ -185,12 +186,15 @@ void GradientExchange::add_up(std::size_t index)
     const auto received = [&](std::size_t other) {
         return buffer.gradients[other].slice(0, mine.shape);
     };
-    if (std::exchange(flip_next_, false))
-        static_cast<unsigned char*>(received(0).data)[received(0).num_bytes() / 2] ^= 0x10;
+    if (std::exchange(flip_next_, false)) {
+        const HostCopy damaged(stream_, received(0));
+        static_cast<unsigned char*>(damaged.view().data)[received(0).num_bytes() / 2] ^= 0x10;
+        damaged.write_back();
+    }
     if (verify_ == VerifyTransfers::yes)
         for (std::size_t other = 0; other < buffer.gradients.size(); ++other)
             received_[static_cast<std::size_t>(replica_of(other))] +=
-                folded_checksum(received(other), index);
+                folded_checksum(stream_, received(other), index);
     // In the order of the replicas: what comes before this one is added up in the first buffer.
     const auto num_before = static_cast<std::size_t>(peers_.rank());
     for (std::size_t other = 1; other < num_before; ++other)

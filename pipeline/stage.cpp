@@ -39,7 +39,7 @@ std::vector<TensorView> allocate_inbox(const StageOptions& options, const SlotTa
     std::vector<TensorView> inbox;
     for (std::int32_t i = 0; i < slots.num_inbox_slots[static_cast<std::size_t>(options.rank)]; ++i)
         inbox.push_back(
-            arena.allocate(compute_dtype(options.backend),
+            arena.allocate(compute_dtype(options.stream.backend),
                            {options.micro_batch.num_tokens(), options.model.hidden_size}));
     return inbox;
 }
@@ -68,8 +68,7 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
             .split = split ? BackwardSplit::split : BackwardSplit::fused,
             .recompute = options.recompute,
             .moments = options.moments,
-            .backend = options.backend,
-            .device = Device{}};
+            .stream = options.stream};
 }
 
 StageMemory plan_memory(const StageOptions& options, const Schedule& program,
@@ -90,17 +89,19 @@ StageMemory plan_memory(const StageOptions& options, const Schedule& program,
         inbox_bytes(options, slots);
     memory.scratch_bytes += pool.scratch_bytes;
     memory.exchange_bytes =
-        exchange_bytes(options.model, compute_dtype(options.backend), options.moments.count);
-    if (options.snapshot && options.moments.index == 0)
+        exchange_bytes(options.model, compute_dtype(options.stream.backend), options.moments.count);
+    if (options.snapshot && options.moments.index == 0 &&
+        options.stream.device.kind == DeviceKind::cpu)
         memory.snapshot_bytes = 3 * memory.parameter_bytes;
     return memory;
 }
 
 Stage::Stage(const StageOptions& options, const Schedule& program, const SlotTable& slots,
              const std::vector<LayerRange>& partition)
-    : memory_(plan_memory(options, program, slots, partition)),
-      pool_(pool_sizes(options, program, slots, partition), Device{}),
-      inbox_memory_(inbox_bytes(options, slots), Device{}),
+    : stream_(options.stream), num_tokens_(options.micro_batch.num_tokens()),
+      memory_(plan_memory(options, program, slots, partition)),
+      pool_(pool_sizes(options, program, slots, partition), options.stream.device),
+      inbox_memory_(inbox_bytes(options, slots), options.stream.device),
       inbox_(allocate_inbox(options, slots, inbox_memory_)),
       position_of_chunk_(program.num_chunks, -1)
 {

@@ -17,14 +17,14 @@ namespace sluice {
 struct StageOptions {
     ModelSpec model;
     MicroBatchShape micro_batch;
-    Backend backend = Backend::cpu;
+    Stream stream{}; ///< as in ModelChunkOptions
     WarmupSchedule warmup = WarmupSchedule::linear;
     std::int64_t warmup_steps = 1000; ///< T
     int rank = 0;
     Recompute recompute = Recompute::none;
     MomentShard moments{}; ///< this replica's share of the optimizer's moments
-    /// Replica 0 keeps a copy of its parameters and of all their moments while it is saved. Planned
-    /// here; who saves takes it.
+    /// Replica 0 keeps a copy of its parameters and of all their moments while it is saved, in host
+    /// memory. Planned here; who saves takes it.
     bool snapshot = false;
 };
 
@@ -44,7 +44,7 @@ struct StageMemory {
     std::size_t transfer_bytes = 0;   ///< activations and gradients that come or go
     std::size_t scratch_bytes = 0;    ///< shared by all layers, logits and rotary tables included
     std::size_t exchange_bytes = 0;   ///< gradients that come from other replicas
-    std::size_t snapshot_bytes = 0;   ///< see StageOptions::snapshot
+    std::size_t snapshot_bytes = 0;   ///< see StageOptions::snapshot; 0 on GPUs
     std::size_t total_bytes() const
     {
         return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes +
@@ -64,6 +64,10 @@ public:
     StageChunk& chunk(std::int32_t index);
     bool owns(std::int32_t index) const;
 
+    /// That its chunks compute on.
+    const Stream& stream() const { return stream_; }
+    /// N, of a micro-batch.
+    std::int64_t num_tokens() const { return num_tokens_; }
     /// Where an activation from another rank arrives, [N,C].
     TensorView inbox(std::int32_t slot) const;
 
@@ -74,6 +78,8 @@ public:
     void advance_gates();
 
 private:
+    Stream stream_;
+    std::int64_t num_tokens_;
     StageMemory memory_;
     ActivationPool pool_;
     Arena inbox_memory_;

@@ -36,6 +36,17 @@ void require_gpu(int index)
                           "start no more ranks per machine than it has GPUs, or show it more");
 }
 
+std::string text_of(const cudaUUID_t& uuid)
+{
+    constexpr char digits[] = "0123456789abcdef";
+    std::string text;
+    for (const char byte : uuid.bytes) {
+        text += digits[(byte >> 4) & 15];
+        text += digits[byte & 15];
+    }
+    return text;
+}
+
 } // namespace
 
 int num_gpus() { return count_gpus().num_gpus; }
@@ -57,6 +68,7 @@ GpuInfo gpu_info(int index)
     cudaDeviceProp properties{};
     SLUICE_CUDA_CALL(cudaGetDeviceProperties(&properties, index));
     return {.name = properties.name,
+            .uuid = text_of(properties.uuid),
             .major = properties.major,
             .minor = properties.minor,
             .num_multiprocessors = properties.multiProcessorCount,

@@ -11,6 +11,7 @@ namespace sluice {
 
 struct GpuInfo {
     std::string name;
+    std::string uuid;         ///< the same in every process that sees this GPU
     int major = 0, minor = 0; ///< compute capability
     int num_multiprocessors = 0;
     std::size_t total_bytes = 0;

@@ -26,6 +26,7 @@ void DeviceMemory::Release::operator()(void*) const {}
 void PinnedMemory::Release::operator()(void*) const {}
 DeviceMemory::DeviceMemory(std::size_t) { refuse(); }
 PinnedMemory::PinnedMemory(std::size_t) { refuse(); }
+void DeviceMemory::clear() const { refuse(); }
 
 GpuStream::GpuStream(Device, StreamPriority, std::size_t) { refuse(); }
 GpuStream::~GpuStream() = default;

@@ -29,6 +29,12 @@ DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
     owned_.reset(memory);
 }
 
+void DeviceMemory::clear() const
+{
+    SLUICE_CUDA_CALL(cudaMemset(data(), 0, num_bytes_));
+    SLUICE_CUDA_CALL(cudaDeviceSynchronize()); // cudaMemset may return before it is done
+}
+
 PinnedMemory::PinnedMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
 {
     void* memory = nullptr;

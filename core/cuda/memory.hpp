@@ -17,6 +17,8 @@ public:
 
     void* data() const { return owned_.get(); }
     std::size_t num_bytes() const { return num_bytes_; }
+    /// Sets every byte to 0; done on return.
+    void clear() const;
 
 private:
     struct Release {

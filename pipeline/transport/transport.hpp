@@ -1,7 +1,7 @@
 // How ranks talk: activations and gradients between neighbouring chunks, and the few reductions.
 //
-// `in_process` serves one rank without MPI, `mpi` CPU memory between ranks; others come beside
-// them.
+// `in_process` serves one rank without MPI, `mpi` CPU memory between ranks, `staged` GPU memory by
+// way of either.
 #pragma once
 
 #include "core/tensor_view.hpp"
@@ -80,6 +80,19 @@ std::unique_ptr<Transport> make_in_process_transport();
 /// Initialises MPI (thread level funneled) on construction, finalises on destruction. When the
 /// machine has fewer cores than ranks, asks MPI to yield while it waits.
 std::unique_ptr<Transport> make_mpi_transport();
+
+/// Made before training: as many as messages are under way at once.
+struct StagingBuffers {
+    std::size_t count = 0;
+    std::size_t num_bytes = 0;
+};
+/// The ranks of `host`, which must outlive it, with messages of a GPU's memory carried by way of
+/// locked host memory. wait() for them orders the stream `compute` and not the host: what is queued
+/// there afterwards sees what was received, and may overwrite what was sent. Throws UserError
+/// (usage) when the memory is not there.
+std::unique_ptr<Transport> make_staged_transport(Transport& host, const Stream& compute,
+                                                 StagingBuffers buffers);
+
 /// Rank and size as the launcher tells by environment variables, before MPI starts: {0, 1} when
 /// this process was not started by an MPI launcher.
 struct LaunchedAs {

@@ -22,10 +22,8 @@ void examine_gpus()
         fmt::print("  GPUs           none: {}\n", why_no_gpu());
     for (int index = 0; index < num_gpus(); ++index) {
         const GpuInfo gpu = gpu_info(index);
-        fmt::print("  GPU {}          {}, compute capability {}.{}, {:.0f} GiB; kernels only, no "
-                   "training on it yet\n",
-                   index, gpu.name, gpu.major, gpu.minor,
-                   static_cast<double>(gpu.total_bytes) / (1u << 30));
+        fmt::print("  GPU {}          {}, compute capability {}.{}, {:.0f} GiB\n", index, gpu.name,
+                   gpu.major, gpu.minor, static_cast<double>(gpu.total_bytes) / (1u << 30));
     }
 }
 

@@ -1,5 +1,7 @@
 // sluice eval: perplexity of a checkpoint on a token file.
 
+#include "core/compute_stream.hpp"
+#include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "io/checkpoint.hpp"
@@ -39,6 +41,8 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
         config.batch.micro_batch_size = options.batch_size;
     config.batch.global_batch_size = config.batch.micro_batch_size;
     config.pipeline = {};
+    if (config.run.device == "cuda" && num_gpus() == 0)
+        config.run.device = "cpu"; // where it was trained does not matter
     return config;
 }
 
@@ -50,7 +54,9 @@ int evaluate(const EvalOptions& options)
         throw data_error("this checkpoint is damaged: " + problems.front(), options.checkpoint,
                          "see `sluice inspect --verify`");
     const RunConfig config = evaluation_config(reader, options);
-    const RunPlan plan = plan_run(config, 1);
+    RunPlan plan = plan_run(config, 1);
+    const ComputeStream compute(plan.stage.stream);
+    plan.stage.stream = compute.stream();
     TokenStream tokens(config);
     const auto transport = make_in_process_transport();
     Stage stage(plan.stage, plan.program, plan.slots, plan.partition);

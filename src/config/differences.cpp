@@ -18,6 +18,14 @@ bool compares_checksums(const RunConfig& saved, const RunConfig& now)
     return !saved.data.train_checksum.empty() && !now.data.train_checksum.empty();
 }
 
+std::string text_of(const RunKey& key, const RunConfig& config)
+{
+    // Runs that have begun know which processor it became; until there were GPUs it was the CPU.
+    if (key.full_name() == "run.device" && config.run.device == "auto")
+        return toml_text(std::string("cpu"));
+    return toml_text(key.get(config));
+}
+
 std::vector<std::string> differences_in(KeyEffect effect, const RunConfig& saved,
                                         const RunConfig& now)
 {
@@ -30,7 +38,7 @@ std::vector<std::string> differences_in(KeyEffect effect, const RunConfig& saved
             (name == "data.train" && compares_checksums(saved, now)) ||
             (name == "data.train_checksum" && !compares_checksums(saved, now)))
             continue;
-        const std::string before = toml_text(key.get(saved)), after = toml_text(key.get(now));
+        const std::string before = text_of(key, saved), after = text_of(key, now);
         if (before != after)
             differences.push_back(name + ": saved " + before + ", now " + after);
     }

@@ -134,7 +134,7 @@ struct TraceConfig {
 struct RunSection {
     std::int64_t updates = 0;
     std::uint64_t seed = 0;
-    std::string device = "auto";         ///< auto cpu
+    std::string device = "auto";         ///< auto cpu cuda; see src/train/rank_device.hpp
     std::int32_t threads_per_rank = 0;   ///< 0: cores / ranks on this machine
     std::int64_t time_limit_seconds = 0; ///< stop in time by itself; 0: no limit but Slurm's
     double hang_seconds = 0.0; ///< that a rank may stand still; 0: see src/watch/hang_bounds.hpp

@@ -32,7 +32,7 @@ const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1
                                     "v-half", "custom",         "auto"};
 const Names recompute_names{"none", "lean", "full"};
 const Names precision_names{"fp32", "fp64"};
-const Names device_names{"auto", "cpu"};
+const Names device_names{"auto", "cpu", "cuda"};
 const Names nonfinite_names{"stop", "skip", "rewind"};
 const Names spike_names{"stop", "skip", "rewind", "warn"};
 
@@ -49,12 +49,9 @@ constexpr std::string_view no_dualpipe =
     "holds the parameters twice and idles longer than zb-v in dense models; write zb-v";
 constexpr std::string_view no_bf16 =
     "is not in this version yet: this build computes in fp32 (and fp64, slowly, for checking)";
+constexpr std::string_view say_cuda = "is called \"cuda\" here";
 constexpr std::string_view no_warning =
     "would write numbers that are not finite into the weights; write stop, skip or rewind";
-constexpr std::string_view no_gpu =
-    "cannot train in this version yet: kernels for GPUs are there, tested on the CPU "
-    "(docs/gpu.md), stages "
-    "and transport on GPUs are not, so every run of this build computes on the CPU";
 
 /// `field`: a generic lambda from a RunConfig (const or not) to a reference.
 template <typename Field>
@@ -357,10 +354,9 @@ std::vector<RunKey> running_keys()
         integer_key(
             "run", "seed", result, [](auto& c) -> auto& { return c.run.seed; }, 0,
             std::numeric_limits<std::int64_t>::max()),
-        {"run", "device", layout,
+        {"run", "device", rounding,
          [](RunConfig& c, const ConfigValue& v) {
-             c.run.device =
-                 device_names[choice_of(v, device_names, {{"cuda", no_gpu}, {"gpu", no_gpu}})];
+             c.run.device = device_names[choice_of(v, device_names, {{"gpu", say_cuda}})];
          },
          [](const RunConfig& c) -> ConfigPayload { return c.run.device; }},
         integer_key(

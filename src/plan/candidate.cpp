@@ -93,14 +93,10 @@ std::size_t total_bytes(const StageMemory& memory) { return memory.total_bytes()
 
 std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& costs)
 {
-    const std::size_t element = plan.stage.backend == Backend::reference ? 8 : 4;
-    const auto message_bytes = static_cast<std::size_t>(plan.stage.micro_batch.num_tokens() *
-                                                        plan.stage.model.hidden_size) *
-                               element;
     const double recompute = plan.stage.recompute == Recompute::full   ? costs.recompute.full
                              : plan.stage.recompute == Recompute::lean ? costs.recompute.lean
                                                                        : 0.0;
-    return chunk_costs(costs, plan.partition, recompute, message_bytes);
+    return chunk_costs(costs, plan.partition, recompute, plan.message_bytes());
 }
 
 Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& costs)
@@ -116,7 +112,7 @@ Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& c
     double exchange = 0.0; // every replica waits for the rank with most parameters
     for (int rank = 0; rank < num_ranks; ++rank) {
         const StageMemory memory = plan.rank_memory(rank);
-        const double parameters = parameters_of(memory, plan.stage.backend);
+        const double parameters = parameters_of(memory, plan.stage.stream.backend);
         candidate.optimizer_seconds = std::max(
             candidate.optimizer_seconds, parameters / replicas * costs.optimizer_per_parameter);
         exchange = std::max(exchange, exchange_seconds(costs, replicas, memory.gradient_bytes));

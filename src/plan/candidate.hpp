@@ -32,7 +32,7 @@ struct Candidate {
     double busy_share() const;
 };
 
-/// Bytes of one rank, the program's own included.
+/// Bytes of one rank, the program's own included: on a GPU its stream's workspace, as much.
 std::size_t total_bytes(const StageMemory& memory);
 
 /// What each chunk of the plan takes.

@@ -127,6 +127,15 @@ std::optional<std::size_t> fitting_peak(const RunConfig& config, int num_ranks,
     return LayoutMemory(config, num_ranks).fitting_peak(config.pipeline.recompute, bytes_per_rank);
 }
 
+/// Of the rank with most.
+std::size_t snapshot_bytes(const RunPlan& plan)
+{
+    std::size_t most = 0;
+    for (int rank = 0; rank < plan.program.num_ranks(); ++rank)
+        most = std::max(most, 3 * plan.rank_memory(rank).parameter_bytes);
+    return most;
+}
+
 std::optional<FittingChange> saves_without_copy(const RunConfig& config, int num_ranks,
                                                 std::size_t bytes_per_rank)
 {
@@ -290,12 +299,14 @@ std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ran
     return changes;
 }
 
-void settle_saves(RunConfig& config, RunPlan& plan, std::size_t bytes_per_rank)
+void settle_saves(RunConfig& config, RunPlan& plan, std::size_t host_bytes_per_rank)
 {
     if (config.checkpoint.asynchronous != AsynchronousSaves::automatic)
         return;
     plan.stage.snapshot = true;
-    plan.stage.snapshot = peak_of(plan).bytes <= bytes_per_rank;
+    plan.stage.snapshot = plan.stage.stream.device.kind == DeviceKind::cpu
+                              ? peak_of(plan).bytes <= host_bytes_per_rank
+                              : 2 * snapshot_bytes(plan) <= host_bytes_per_rank;
     config.checkpoint.asynchronous =
         plan.stage.snapshot ? AsynchronousSaves::on : AsynchronousSaves::off;
 }

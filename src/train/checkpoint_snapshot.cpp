@@ -1,6 +1,6 @@
 #include "src/train/checkpoint_snapshot.hpp"
 
-#include "layers/kernels/elementwise.hpp"
+#include "core/compute_stream.hpp"
 #include "src/train/checkpoint_steps.hpp"
 #include "src/train/moment_gather.hpp"
 
@@ -12,11 +12,6 @@ namespace sluice {
 namespace {
 
 constexpr std::array groups{"parameters", "optimizer/first_moment", "optimizer/second_moment"};
-
-void copy(const TensorView& from, const TensorView& to)
-{
-    kernels::launch(Stream{}, kernels::Copy{.from = from, .to = to});
-}
 
 } // namespace
 
@@ -55,17 +50,19 @@ void CheckpointSnapshot::take(const CheckpointProgress& progress, const RunConfi
     contents_.progress = progress;
     contents_.config_toml = resolved_toml(config);
     contents_.warmup.clear();
+    const Stream& stream = stage_.stream();
     std::size_t array = 0, moment = 0;
     for (StageChunk& chunk : stage_.chunks()) {
         for (const Parameter& parameter : chunk.model->parameters()) {
-            copy(parameter.value, contents_.arrays[array++].view);
+            copy(stream, parameter.value, contents_.arrays[array++].view);
             for (int each = 0; each < 2; ++each, ++moment) {
                 moments.take(moment);
-                copy(moments.view(moment), contents_.arrays[array++].view);
+                copy(stream, moments.view(moment), contents_.arrays[array++].view);
             }
         }
         contents_.warmup.push_back(warmup_state_of(chunk));
     }
+    synchronize(stream);
 }
 
 } // namespace sluice

@@ -1,9 +1,9 @@
 #include "src/train/checkpointing.hpp"
 
 #include "core/checksum.hpp"
+#include "core/compute_stream.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
-#include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/checkpoint_steps.hpp"
 #include "src/train/moment_gather.hpp"
@@ -17,8 +17,43 @@ namespace {
 
 namespace fs = std::filesystem;
 
-StageContents contents_of(Stage& stage, MomentGather& moments, const CheckpointProgress& progress,
-                          const RunConfig& config)
+/// A stage's arrays for the writer of its file: where they lie, or, from a GPU, one after another
+/// through one buffer.
+class ArraysForWriting {
+public:
+    explicit ArraysForWriting(Stage& stage) : stream_(stage.stream())
+    {
+        if (stream_.device.kind == DeviceKind::cpu)
+            return;
+        std::size_t largest = 0;
+        for (StageChunk& chunk : stage.chunks())
+            for (const Parameter& parameter : chunk.model->parameters())
+                largest = std::max(largest, parameter.value.num_bytes());
+        buffer_.resize(largest);
+    }
+    /// `prepare` runs before the array is read.
+    NamedArray named(std::string path, const TensorView& array, std::function<void()> prepare = {})
+    {
+        if (array.device.kind == DeviceKind::cpu)
+            return {std::move(path), array, std::move(prepare)};
+        TensorView view = array;
+        view.data = buffer_.data();
+        view.device = {};
+        return {std::move(path), view, [stream = stream_, array, view, prepare] {
+                    if (prepare)
+                        prepare();
+                    copy(stream, array, view);
+                    synchronize(stream);
+                }};
+    }
+
+private:
+    Stream stream_;
+    std::vector<std::byte> buffer_;
+};
+
+StageContents contents_of(Stage& stage, ArraysForWriting& arrays, MomentGather& moments,
+                          const CheckpointProgress& progress, const RunConfig& config)
 {
     StageContents contents{
         .arrays = {}, .warmup = {}, .progress = progress, .config_toml = resolved_toml(config)};
@@ -26,10 +61,12 @@ StageContents contents_of(Stage& stage, MomentGather& moments, const CheckpointP
     for (StageChunk& chunk : stage.chunks()) {
         for (const Parameter& parameter : chunk.model->parameters()) {
             const std::string& name = parameter.spec.name;
-            contents.arrays.push_back({dataset_path("parameters", name), parameter.value});
+            contents.arrays.push_back(
+                arrays.named(dataset_path("parameters", name), parameter.value));
             for (const char* group : {"optimizer/first_moment", "optimizer/second_moment"}) {
-                contents.arrays.push_back({dataset_path(group, name), moments.view(moment),
-                                           [&moments, moment] { moments.take(moment); }});
+                contents.arrays.push_back(
+                    arrays.named(dataset_path(group, name), moments.view(moment),
+                                 [&moments, moment] { moments.take(moment); }));
                 ++moment;
             }
         }
@@ -47,7 +84,8 @@ ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas&
         moments.give_all();
         return {};
     }
-    const StageContents contents = contents_of(stage, moments, progress, config);
+    ArraysForWriting arrays(stage);
+    const StageContents contents = contents_of(stage, arrays, moments, progress, config);
     const Transport& pipeline = replicas.pipeline();
     try {
         return write_stage_file(partial, pipeline.rank(), pipeline.num_ranks(), contents);
@@ -57,18 +95,26 @@ ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas&
     }
 }
 
+void restore_array(const CheckpointReader& checkpoint, const std::string& path,
+                   const Stream& stream, const TensorView& array)
+{
+    const HostCopy on_host(stream, array, HostCopy::Begin::empty);
+    checkpoint.read(path, on_host.view());
+    on_host.write_back();
+}
+
 /// Read whole, as its checksum covers all of it: by way of the gradient where only a part lives
 /// here.
 void restore_moment(const CheckpointReader& checkpoint, const std::string& path,
-                    const Parameter& parameter, const TensorView& moment)
+                    const Stream& stream, const Parameter& parameter, const TensorView& moment)
 {
     if (moment.shape == parameter.spec.shape) {
-        checkpoint.read(path, moment);
+        restore_array(checkpoint, path, stream, moment);
         return;
     }
-    checkpoint.read(path, parameter.gradient);
+    restore_array(checkpoint, path, stream, parameter.gradient);
     if (!parameter.owned.empty())
-        kernels::launch(Stream{}, kernels::Copy{.from = parameter.owned_gradient(), .to = moment});
+        copy(stream, parameter.owned_gradient(), moment);
 }
 
 std::string broadcast_text(Transport& transport, std::string text)
@@ -182,11 +228,12 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
     for (StageChunk& chunk : stage.chunks()) {
         for (const Parameter& parameter : chunk.model->parameters()) {
             const std::string& name = parameter.spec.name;
-            checkpoint.read(dataset_path("parameters", name), parameter.value);
-            restore_moment(checkpoint, dataset_path("optimizer/first_moment", name), parameter,
-                           parameter.first_moment);
-            restore_moment(checkpoint, dataset_path("optimizer/second_moment", name), parameter,
-                           parameter.second_moment);
+            const Stream& stream = stage.stream();
+            restore_array(checkpoint, dataset_path("parameters", name), stream, parameter.value);
+            restore_moment(checkpoint, dataset_path("optimizer/first_moment", name), stream,
+                           parameter, parameter.first_moment);
+            restore_moment(checkpoint, dataset_path("optimizer/second_moment", name), stream,
+                           parameter, parameter.second_moment);
         }
         const auto first = static_cast<std::size_t>(chunk.warmup.first_layer());
         const std::size_t count = chunk.warmup.counters().size();
@@ -219,9 +266,7 @@ std::string parameters_digest(Stage& stage, Transport& pipeline)
     for (StageChunk& chunk : stage.chunks())
         for (const Parameter& parameter : chunk.model->parameters())
             mine += dataset_path("parameters", parameter.spec.name) + " " +
-                    checksum_of({static_cast<const std::byte*>(parameter.value.data),
-                                 parameter.value.num_bytes()}) +
-                    "\n";
+                    checksum_of(HostCopy(stage.stream(), parameter.value).bytes()) + "\n";
     std::vector<std::string> lines;
     for (const std::string& part : pipeline.gather_text(mine)) {
         std::istringstream stream(part);

@@ -1,5 +1,7 @@
 #include "src/train/fault_injection.hpp"
 
+#include "core/compute_stream.hpp"
+
 #include <chrono>
 #include <limits>
 #include <thread>
@@ -13,11 +15,21 @@ bool hits(const FaultInjection& fault, std::int64_t batch, int replica)
     return batch >= fault.first_batch && batch <= fault.last_batch && replica == fault.replica;
 }
 
-void put_nan(const TensorView& tensor)
+/// The first element of every tensor of a layer.
+template <typename Tensor>
+void put(float value, const Stream& stream, StageChunk& chunk, std::int64_t layer, Tensor tensor_of)
 {
-    if (tensor.dtype == DType::f32)
-        tensor.as<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+    for (const Parameter& parameter : chunk.model->parameters()) {
+        const TensorView& tensor = parameter.*tensor_of;
+        if (parameter.spec.layer != layer || tensor.dtype != DType::f32)
+            continue;
+        const HostCopy first(stream, tensor.slice(0, {1}));
+        first.view().as<float>()[0] = value;
+        first.write_back();
+    }
 }
+
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
 } // namespace
 
@@ -33,27 +45,25 @@ void inject(const FaultInjection& fault, std::int64_t batch, int replica, Stage&
             continue;
         switch (fault.kind) {
         case FaultInjection::Kind::nan_gradient:
-            for (const Parameter& parameter : chunk.model->parameters())
-                if (parameter.spec.layer == fault.layer)
-                    put_nan(parameter.gradient);
+            put(not_a_number, stage.stream(), chunk, fault.layer, &Parameter::gradient);
             break;
         case FaultInjection::Kind::wrong_gradient:
-            for (const Parameter& parameter : chunk.model->parameters())
-                if (parameter.spec.layer == fault.layer && parameter.gradient.dtype == DType::f32)
-                    parameter.gradient.as<float>()[0] = 1e-3F; // what follows is added to it
+            // What follows is added to it.
+            put(1e-3F, stage.stream(), chunk, fault.layer, &Parameter::gradient);
             break;
         case FaultInjection::Kind::nan_weight:
-            for (const Parameter& parameter : chunk.model->parameters())
-                if (parameter.spec.layer == fault.layer)
-                    put_nan(parameter.value);
+            put(not_a_number, stage.stream(), chunk, fault.layer, &Parameter::value);
             break;
         case FaultInjection::Kind::flip_activation: executor.inject({chunk.index, 0, false}); break;
         case FaultInjection::Kind::flip_gradient: executor.inject({chunk.index, 0, true}); break;
         case FaultInjection::Kind::flip_exchange: exchange.inject_flip(); break;
         case FaultInjection::Kind::flip_weight:
             for (const Parameter& parameter : chunk.model->parameters())
-                if (parameter.spec.layer == fault.layer)
-                    static_cast<unsigned char*>(parameter.value.data)[0] ^= 0x10;
+                if (parameter.spec.layer == fault.layer) {
+                    const HostCopy damaged(stage.stream(), parameter.value);
+                    static_cast<unsigned char*>(damaged.view().data)[0] ^= 0x10;
+                    damaged.write_back();
+                }
             break;
         case FaultInjection::Kind::advance_gate:
             chunk.warmup.advance_layer_out_of_step(fault.layer - range.begin);

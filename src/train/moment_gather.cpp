@@ -1,6 +1,6 @@
 #include "src/train/moment_gather.hpp"
 
-#include "layers/kernels/elementwise.hpp"
+#include "core/compute_stream.hpp"
 
 namespace sluice {
 
@@ -16,7 +16,8 @@ MessageLabel label_of(std::size_t moment)
 
 } // namespace
 
-MomentGather::MomentGather(Stage& stage, const Replicas& replicas) : replicas_(replicas)
+MomentGather::MomentGather(Stage& stage, const Replicas& replicas)
+    : stream_(stage.stream()), replicas_(replicas)
 {
     for (StageChunk& chunk : stage.chunks()) {
         const std::span<Parameter> parameters = chunk.model->parameters();
@@ -54,7 +55,7 @@ void MomentGather::take(std::size_t moment)
         return entry.parameter->gradient.slice(range.begin, {range.size()});
     };
     if (!entry.owned[0].empty())
-        kernels::launch(Stream{}, kernels::Copy{.from = own(moment), .to = part(0)});
+        copy(stream_, own(moment), part(0));
     for (int replica = 1; replica < replicas_.count(); ++replica)
         if (part(replica).num_elements() > 0)
             replicas_.peers().wait(

@@ -37,6 +37,7 @@ private:
     };
     const TensorView& own(std::size_t moment) const;
 
+    Stream stream_;
     const Replicas& replicas_;
     std::vector<Entry> entries_;
     std::size_t num_taken_ = 0;

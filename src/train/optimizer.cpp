@@ -16,12 +16,11 @@ void adamw_step(Stage& stage, const OptimizerConfig& config, double lr, double g
 {
     const auto exponent = static_cast<double>(update);
     for (StageChunk& chunk : stage.chunks()) {
-        const Stream stream{chunk.model->options().backend};
         for (const Parameter& parameter : chunk.model->parameters()) {
             if (parameter.owned.empty())
                 continue;
             kernels::launch(
-                stream,
+                stage.stream(),
                 kernels::AdamW{.weight = parameter.owned_value(),
                                .gradient = parameter.owned_gradient(),
                                .first_moment = parameter.first_moment,

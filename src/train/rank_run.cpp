@@ -1,5 +1,6 @@
 #include "src/train/rank_run.hpp"
 
+#include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
 #include "src/plan/candidate.hpp"
@@ -7,6 +8,7 @@
 #include "src/train/agreement.hpp"
 #include "src/train/memory_budget.hpp"
 #include "src/train/rank_binding.hpp"
+#include "src/train/rank_device.hpp"
 
 #include <chrono>
 #include <csignal>
@@ -16,6 +18,18 @@
 #include <unistd.h>
 
 namespace sluice {
+
+namespace {
+
+/// Collective. The smallest over all ranks, so that all choose and refuse alike.
+std::size_t least_of_all(Transport& world, std::size_t bytes)
+{
+    double negated = -static_cast<double>(bytes);
+    world.max({&negated, 1});
+    return static_cast<std::size_t>(-negated);
+}
+
+} // namespace
 
 RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir)
     : transport_(std::move(transport)), folder_(std::move(run_dir))
@@ -29,6 +43,8 @@ RankRun::~RankRun()
     if (watch_)
         watch_->let_leave();
     trainer_.reset();
+    staged_.reset();
+    compute_.reset();
     transport_->publish_into(nullptr);
     transport_.reset();
 }
@@ -69,27 +85,64 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     folder_.remember_status();
     watch(config);
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
-    // The smallest over all ranks, so that all choose and refuse alike.
-    double bytes = -static_cast<double>(memory_per_rank());
-    transport_->max({&bytes, 1});
-    const auto bytes_per_rank = static_cast<std::size_t>(-bytes);
     RunConfig settled = config;
+    const std::size_t bytes_per_rank = settle_memory(settled);
+    const std::size_t host_bytes_per_rank = least_of_all(*transport_, memory_per_rank());
     RunPlan plan;
     agree(*transport_, [&] {
         const int num_ranks = transport_->num_ranks() / config.pipeline.replicas;
-        settled = resolve_auto(config, num_ranks, bytes_per_rank);
+        settled = resolve_auto(settled, num_ranks, bytes_per_rank);
         plan = plan_run(settled, num_ranks);
-        settle_saves(settled, plan, bytes_per_rank);
+        settle_saves(settled, plan, host_bytes_per_rank);
         refuse_unless_it_fits(settled, plan, bytes_per_rank);
+        if (compute_)
+            plan.stage.stream = compute_->stream();
     });
+    Transport* connected = nullptr;
+    agree(*transport_, [&] { connected = &connect(plan); });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.
     agree(*transport_, [&] {
-        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *transport_);
+        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected);
     });
     trainer_->start(resume);
     started_ = true;
     announce_binding();
     return static_cast<int>(trainer_->run(stop_after, fault));
+}
+
+std::size_t RankRun::settle_memory(RunConfig& config)
+{
+    const RankDevice device = settle_device(config, *transport_);
+    if (transport_->rank() == 0)
+        for (const std::string& line : device.lines)
+            log_info(line);
+    if (!device.is_gpu())
+        return least_of_all(*transport_, memory_per_rank());
+    // Asked once to make the driver take its own, by all ranks that share, and then in earnest.
+    agree(*transport_, [] { free_gpu_bytes(); });
+    const std::size_t bytes =
+        least_of_all(*transport_, free_gpu_bytes() / static_cast<std::size_t>(device.num_sharing));
+    agree(*transport_, [&] {
+        compute_ = std::make_unique<ComputeStream>(
+            Stream{.backend = Backend::cuda, .device = device.device});
+    });
+    return bytes;
+}
+
+Transport& RankRun::connect(const RunPlan& plan)
+{
+    if (!compute_ || transport_->num_ranks() == 1)
+        return *transport_;
+    const auto rank = static_cast<std::size_t>(transport_->rank()) %
+                      static_cast<std::size_t>(plan.program.num_ranks());
+    const auto num_messages = static_cast<std::size_t>(plan.slots.num_inbox_slots[rank] +
+                                                       plan.slots.num_activation_slots[rank] +
+                                                       2 * plan.slots.num_gradient_slots[rank]);
+    staged_ = make_staged_transport(*transport_, compute_->stream(),
+                                    {.count = num_messages, .num_bytes = plan.message_bytes()});
+    if (transport_->rank() == 0)
+        log_info("messages between GPUs go by way of host memory and MPI");
+    return *staged_;
 }
 
 void RankRun::watch(const RunConfig& config)

@@ -2,6 +2,7 @@
 // messages, status.json and exit codes.
 #pragma once
 
+#include "core/compute_stream.hpp"
 #include "pipeline/rank_activity.hpp"
 #include "src/train/trainer.hpp"
 #include "src/watch/watchdog.hpp"
@@ -29,6 +30,10 @@ public:
 private:
     int train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
               const FaultInjection& fault);
+    /// Collective. Where this rank computes; what it may take there, the same on all ranks.
+    std::size_t settle_memory(RunConfig& config);
+    /// Where the trainer's messages go.
+    Transport& connect(const RunPlan& plan);
     /// Collective. Cores and GPUs of every rank, said by rank 0.
     void announce_binding();
     /// Failures known to all: rank 0 keeps the reason.
@@ -49,6 +54,8 @@ private:
     std::unique_ptr<Transport> transport_;
     RunFolder folder_;
     int num_replicas_ = 1;
+    std::unique_ptr<ComputeStream> compute_; ///< of a GPU
+    std::unique_ptr<Transport> staged_;      ///< where messages come from GPUs
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
     std::string status_before_;        ///< of an earlier run in the folder

@@ -1,6 +1,7 @@
 #include "src/train/repeat_check.hpp"
 
 #include "core/checksum.hpp"
+#include "core/compute_stream.hpp"
 
 namespace sluice {
 
@@ -12,8 +13,7 @@ void each_parameter(Stage& stage, Visit visit)
     for (StageChunk& chunk : stage.chunks())
         for (const Parameter& parameter : chunk.model->parameters())
             visit(parameter.spec.index,
-                  checksum64_of({static_cast<const std::byte*>(parameter.gradient.data),
-                                 parameter.gradient.num_bytes()}));
+                  checksum64_of(HostCopy(stage.stream(), parameter.gradient).bytes()));
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "layers/chunk_layout.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "pipeline/schedule/schedule_family.hpp"
 #include "src/config/layout.hpp"
@@ -86,6 +87,12 @@ void check_memory_claim(const PipelineConfig& pipeline, const RunPlan& plan)
 
 } // namespace
 
+std::size_t RunPlan::message_bytes() const
+{
+    return static_cast<std::size_t>(stage.micro_batch.num_tokens() * stage.model.hidden_size) *
+           size_of(compute_dtype(stage.stream.backend));
+}
+
 StageMemory RunPlan::rank_memory(int rank) const
 {
     StageOptions options = stage;
@@ -109,6 +116,15 @@ std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
                          .transfer = 0.0});
     }
     return units;
+}
+
+Stream planned_stream(const RunConfig& config)
+{
+    if (config.precision == ComputePrecision::fp64)
+        return {.backend = Backend::reference};
+    if (config.run.device == "cuda")
+        return {.backend = Backend::cuda, .device = {DeviceKind::cuda, 0}};
+    return {.backend = Backend::cpu};
 }
 
 RunPlan plan_run(const RunConfig& config, int num_ranks)
@@ -148,8 +164,7 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
     check_memory_claim(config.pipeline, plan);
     plan.stage = {.model = config.model,
                   .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
-                  .backend = config.precision == ComputePrecision::fp64 ? Backend::reference
-                                                                        : Backend::cpu,
+                  .stream = planned_stream(config),
                   .warmup = config.prores.schedule,
                   .warmup_steps = config.prores.warmup_steps,
                   .rank = 0,

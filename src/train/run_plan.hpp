@@ -21,6 +21,8 @@ struct RunPlan {
     LayerCosts costs;
     StageOptions stage; ///< rank left at 0
 
+    /// Of one activation or gradient between chunks.
+    std::size_t message_bytes() const;
     /// All chunks of one rank.
     StageMemory rank_memory(int rank) const;
     std::size_t rank_bytes(int rank) const { return rank_memory(rank).total_bytes(); }
@@ -29,6 +31,9 @@ struct RunPlan {
 /// In units of one decoder layer's forward and backward; transfers are free.
 std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
                                    const LayerCosts& costs);
+
+/// Where the run's chunks will compute, to plan them; a real stream takes its place on each rank.
+Stream planned_stream(const RunConfig& config);
 
 /// Of one replica on `num_ranks` ranks, with its share of the micro-batches. Throws UserError
 /// (usage) when the run does not fit that many ranks, or the checker refuses the file of a custom

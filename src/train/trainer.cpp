@@ -104,8 +104,7 @@ void Trainer::start(const ResumeRequest& resume)
         anomalies_.restore(restore(*checkpoint));
     else
         for (StageChunk& chunk : stage_.chunks())
-            for (const Parameter& parameter : chunk.model->parameters())
-                initialize(config_.model, config_.run.seed, parameter);
+            chunk.model->initialize(config_.run.seed);
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
         prune_checkpoints(folder_.checkpoints(), 0, 0);

@@ -1,7 +1,7 @@
 #include "src/train/update_reduction.hpp"
 
 #include "core/checksum.hpp"
-#include "layers/kernels/sum_of_squares.hpp"
+#include "core/compute_stream.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -12,21 +12,12 @@ namespace {
 
 constexpr std::uint64_t mask52 = (1ull << 52) - 1;
 
-double sum_of_squares(const Stream& stream, const TensorView& x)
-{
-    double sum = 0.0;
-    if (x.num_elements() > 0)
-        kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = view_of(&sum, {1})});
-    return sum;
-}
-
 /// Of all weights of a chunk, folded so that it travels exactly in a float64.
 double checksum_of_weights(ModelChunk& chunk)
 {
     std::uint64_t sum = 0, weight = 1;
     for (const Parameter& parameter : chunk.parameters()) {
-        sum += weight * checksum64_of({static_cast<const std::byte*>(parameter.value.data),
-                                       parameter.value.num_bytes()});
+        sum += weight * checksum64_of(HostCopy(chunk.options().stream, parameter.value).bytes());
         weight += 2;
     }
     return static_cast<double>(sum & mask52);
@@ -69,10 +60,12 @@ UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program
 void UpdateReduction::fill_chunk(StageChunk& chunk)
 {
     const auto replica = static_cast<std::size_t>(replicas_.index());
-    const Stream stream{chunk.model->options().backend};
-    for (const Parameter& parameter : chunk.model->parameters())
-        values_[static_cast<std::size_t>(parameter.spec.index) * num_replicas_ + replica] =
-            sum_of_squares(stream, parameter.owned_gradient());
+    const std::span<const Parameter> parameters = chunk.model->parameters();
+    squares_.resize(parameters.size());
+    chunk.model->gradient_squares(squares_);
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+        values_[static_cast<std::size_t>(parameters[i].spec.index) * num_replicas_ + replica] =
+            squares_[i];
     const auto counters = chunk.warmup.counters();
     const std::size_t first =
         at_.counters + replica * num_layers_ + static_cast<std::size_t>(chunk.warmup.first_layer());
@@ -265,15 +258,14 @@ int UpdateReduction::replica_with_bad_gradient(Stage& stage, std::size_t paramet
     const auto replica = static_cast<std::size_t>(replicas_.index());
     std::fill(flags_.begin(), flags_.end(), 0.0);
     for (StageChunk& chunk : stage.chunks()) {
-        const Stream stream{chunk.model->options().backend};
         for (const Parameter& parameter : chunk.model->parameters()) {
             if (static_cast<std::size_t>(parameter.spec.index) != parameter_index)
                 continue;
             const TensorView& gradient = parameter.gradient;
             const std::int64_t behind = gradient.num_elements() - parameter.owned.end;
             const double others =
-                sum_of_squares(stream, gradient.slice(0, {parameter.owned.begin})) +
-                sum_of_squares(stream, gradient.slice(parameter.owned.end, {behind}));
+                chunk.model->sum_of_squares(gradient.slice(0, {parameter.owned.begin})) +
+                chunk.model->sum_of_squares(gradient.slice(parameter.owned.end, {behind}));
             flags_[replica] = std::isfinite(others) ? 0.0 : 1.0;
         }
     }

@@ -119,7 +119,7 @@ private:
     std::size_t num_replicas_, num_layers_, num_ranks_, num_edges_, num_microbatches_;
     bool compare_weights_;
     Blocks at_{};
-    std::vector<double> values_, flags_;
+    std::vector<double> values_, flags_, squares_;
 };
 
 } // namespace sluice

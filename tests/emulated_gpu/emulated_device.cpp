@@ -62,6 +62,7 @@ GpuInfo gpu_info(int index)
 {
     require_gpu(index);
     return {.name = "emulated GPU",
+            .uuid = "emulated-" + std::to_string(index),
             .major = 8,
             .minor = 0,
             .num_multiprocessors = 1,
@@ -102,6 +103,13 @@ DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
         throw usage_error("cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
                               mebibytes(free_gpu_bytes()) + " free",
                           "", "use more stages, a smaller micro_batch_size or a smaller model");
+}
+
+void DeviceMemory::clear() const
+{
+    WorkQueues::of_process().wait_for_all();
+    const testing::DeviceAccess access;
+    std::memset(data(), 0, num_bytes_);
 }
 
 PinnedMemory::PinnedMemory(std::size_t num_bytes) : num_bytes_(num_bytes)

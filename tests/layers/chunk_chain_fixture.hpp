@@ -68,7 +68,7 @@ public:
             for (int c = num_chunks_ - 1; c >= 0; --c) {
                 backward(c, m, alphas, loss_scale);
                 if (c == num_chunks_ - 1)
-                    made.losses.push_back(chunk(c).loss_sum(slot(c, m)));
+                    made.losses.push_back(chunk(c).loss_sum());
             }
         for (int m = 0; m < num_microbatches_; ++m)
             for (int c = 0; c < num_chunks_; ++c)
@@ -112,8 +112,7 @@ private:
     }
     void copy(const TensorView& from, const TensorView& to)
     {
-        kernels::launch(Stream{chunk(0).options().backend, {}, nullptr},
-                        kernels::Copy{.from = from, .to = to});
+        kernels::launch(chunk(0).options().stream, kernels::Copy{.from = from, .to = to});
     }
 
     int num_microbatches_, num_chunks_;
@@ -138,7 +137,7 @@ inline Run run_whole(const ModelChunkOptions& options, int num_microbatches,
         fill_micro_batch(chunk, 0, m);
         chunk.forward(0, alphas);
         chunk.backward(0, 0, alphas, loss_scale);
-        run.losses.push_back(chunk.loss_sum(0));
+        run.losses.push_back(chunk.loss_sum());
     }
     run.gradients = gradients_of(chunk);
     return run;

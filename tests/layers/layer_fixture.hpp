@@ -164,8 +164,7 @@ inline ModelChunkOptions whole_model(const ModelSpec& spec, Backend backend = Ba
             .num_slots = 1,
             .num_gradient_slots = 1,
             .split = BackwardSplit::fused,
-            .backend = backend,
-            .device = {}};
+            .stream = {.backend = backend}};
 }
 
 template <class T>

@@ -19,7 +19,7 @@ BOOST_AUTO_TEST_CASE(every_parameter_of_every_arrangement)
         const auto loss = [&] {
             chunk.forward(0, mixed_gates);
             chunk.evaluate(0);
-            return loss_scale * chunk.loss_sum(0);
+            return loss_scale * chunk.loss_sum();
         };
         chunk.forward(0, mixed_gates);
         chunk.backward(0, 0, mixed_gates, loss_scale);

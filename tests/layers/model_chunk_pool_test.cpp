@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(a_head_alone_evaluates)
         for (int c = 0; c < 2; ++c)
             chain.forward(c, 0, mixed_gates);
         chain.chunk(1).evaluate(chain.slot(1, 0));
-        const double evaluated = chain.chunk(1).loss_sum(chain.slot(1, 0));
+        const double evaluated = chain.chunk(1).loss_sum();
         BOOST_CHECK_EQUAL(evaluated,
                           testing::run_whole(options, 1, mixed_gates, loss_scale).losses.front());
     }
@@ -82,11 +82,10 @@ Listener listen(const LayerRange& range, BackwardSplit split)
     testing::fill_micro_batch(chunk, 0, 0);
     const std::vector<double> alphas(static_cast<std::size_t>(range.num_layers()), 0.5);
     if (!range.embedding)
-        kernels::launch(Stream{options.backend, {}, nullptr},
-                        kernels::Fill{.to = chunk.input(0), .value = 0.5});
+        kernels::launch(options.stream, kernels::Fill{.to = chunk.input(0), .value = 0.5});
     chunk.forward(0, alphas);
     if (!range.head)
-        kernels::launch(Stream{options.backend, {}, nullptr},
+        kernels::launch(options.stream,
                         kernels::Fill{.to = chunk.output_gradient(0), .value = 0.25});
     Listener listener;
     if (split == BackwardSplit::split) {

@@ -39,9 +39,9 @@ BOOST_AUTO_TEST_CASE(loss_and_residual_stream_are_those_of_the_plain_equations)
             chunk.forward(0, alphas);
             chunk.evaluate(0);
             const testing::NaiveResult naive = testing::naive_forward(chunk, alphas);
-            BOOST_CHECK_MESSAGE(std::abs(chunk.loss_sum(0) - naive.loss_sum) < 1e-11,
-                                variant.name() << ": loss " << chunk.loss_sum(0) << ", not "
-                                               << naive.loss_sum);
+            BOOST_CHECK_MESSAGE(std::abs(chunk.loss_sum() - naive.loss_sum) < 1e-11,
+                                variant.name()
+                                    << ": loss " << chunk.loss_sum() << ", not " << naive.loss_sum);
             for (std::int64_t i = 0; i < chunk.output(0).num_elements(); ++i)
                 BOOST_REQUIRE_SMALL(chunk.output(0).as<double>()[i] -
                                         naive.streams.back()[static_cast<std::size_t>(i)],
@@ -171,11 +171,11 @@ BOOST_AUTO_TEST_CASE(evaluation_gives_the_training_loss_and_touches_no_gradient)
         testing::fill_micro_batch(chunk, 0, 0);
         chunk.forward(0, mixed_gates);
         chunk.evaluate(0);
-        const double evaluated = chunk.loss_sum(0);
+        const double evaluated = chunk.loss_sum();
         for (const Parameter& parameter : chunk.parameters())
             BOOST_CHECK(testing::all_zero(parameter.gradient));
         chunk.backward(0, 0, mixed_gates, loss_scale);
-        BOOST_CHECK_EQUAL(chunk.loss_sum(0), evaluated);
+        BOOST_CHECK_EQUAL(chunk.loss_sum(), evaluated);
     }
 }
 
@@ -197,7 +197,7 @@ BOOST_AUTO_TEST_CASE(misuse_is_a_broken_promise)
     const ModelChunk middle(options);
     BOOST_CHECK_THROW(middle.input_tokens(0), InvariantError);
     BOOST_CHECK_THROW(middle.target_tokens(0), InvariantError);
-    BOOST_CHECK_THROW(middle.loss_sum(0), InvariantError);
+    BOOST_CHECK_THROW(middle.loss_sum(), InvariantError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

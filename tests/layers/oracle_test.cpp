@@ -111,8 +111,7 @@ public:
         const LossHead head{.norm = {.weight = weight_of(last.parameters(), "model.norm.weight"),
                                      .eps = options.model.norm_eps},
                             .projection = weight_of(last.parameters(), "lm_head.weight")};
-        head.evaluate(Stream{options.backend, {}, nullptr}, last.input(m), last.target_tokens(m),
-                      scratch);
+        head.evaluate(options.stream, last.input(m), last.target_tokens(m), scratch);
         return numbers_of(scratch.logits);
     }
 
@@ -146,7 +145,7 @@ void check_chain(const OracleFixture& fixture, Backend backend, WorstErrors& err
     }
     for (std::int64_t m = 0; m < tokens.num_microbatches(); ++m) {
         chain.backward_input(m);
-        loss += chain.chunks().back()->loss_sum(m);
+        loss += chain.chunks().back()->loss_sum();
     }
     for (std::int64_t m = 0; m < tokens.num_microbatches(); ++m)
         chain.backward_weight(m);
@@ -201,10 +200,10 @@ void check_whole(const OracleFixture& fixture, Backend backend, WorstErrors& err
         tokens.fill(chunk, 0, 0, m);
         chunk.forward(0, alphas);
         chunk.evaluate(0);
-        evaluated += chunk.loss_sum(0) * loss_scale;
+        evaluated += chunk.loss_sum() * loss_scale;
         check_activation_norms(errors, fixture, chunk, m, allowed);
         chunk.backward(0, 0, alphas, loss_scale);
-        loss += chunk.loss_sum(0) * loss_scale;
+        loss += chunk.loss_sum() * loss_scale;
     }
     errors.check("loss", fixture.file_name(), {&loss, 1}, fixture.numbers("single/loss"),
                  allowed.loss);

@@ -51,7 +51,7 @@ ModelChunkOptions chunk_options(const OracleFixture& fixture, const LayerRange& 
     options.num_slots = num_slots;
     options.num_gradient_slots = num_slots;
     options.split = split;
-    options.backend = backend;
+    options.stream.backend = backend;
     return options;
 }
 

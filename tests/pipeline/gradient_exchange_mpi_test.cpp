@@ -31,7 +31,7 @@ struct Replica {
     Stage stage{
         StageOptions{.model = model,
                      .micro_batch = {1, 4},
-                     .backend = Backend::cpu,
+                     .stream = {.backend = Backend::cpu},
                      .warmup = WarmupSchedule::off,
                      .warmup_steps = 1,
                      .rank = 0,

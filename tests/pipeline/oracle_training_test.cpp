@@ -57,7 +57,7 @@ public:
             tokens_.fill(chunk_, 0, update, m);
             chunk_.forward(0, alphas);
             chunk_.backward(0, 0, alphas, loss_scale);
-            loss_sum += chunk_.loss_sum(0);
+            loss_sum += chunk_.loss_sum();
         }
         return loss_sum * loss_scale;
     }

@@ -100,9 +100,8 @@ BOOST_AUTO_TEST_CASE(mistakes_inside_the_first_sections)
     check_mentions(message_of("[optimizer]\nlr = 0\n"),
                    {"run.toml:2: optimizer.lr", "greater than 0"});
     check_mentions(message_of("[optimizer]\nlr = inf\n"), {"run.toml:2", "inf is impossible"});
-    check_mentions(
-        message_of("[run]\ndevice = \"cuda\"\n"),
-        {"run.toml:2: run.device", "this build computes on the CPU", "docs/gpu.md", "auto, cpu"});
+    check_mentions(message_of("[run]\ndevice = \"gpu\"\n"),
+                   {"run.toml:2: run.device", "is called \"cuda\" here", "auto, cpu, cuda"});
     check_mentions(message_of("[model]\npreset = \"llama-70m\"\n"),
                    {"run.toml:2: model.preset", "did you mean \"llama-71m\"?", "llama-7b"});
     check_mentions(message_of("[data]\ntrain = [\"a\"]\n"),

@@ -35,7 +35,7 @@ struct Pipelines {
           program(with_communication(make_1f1b(num_stages, 1))), report(check_schedule(program)),
           stage(StageOptions{.model = model,
                              .micro_batch = {1, 4},
-                             .backend = Backend::cpu,
+                             .stream = {.backend = Backend::cpu},
                              .warmup = WarmupSchedule::linear,
                              .warmup_steps = 2,
                              .rank = replicas.pipeline().rank(),

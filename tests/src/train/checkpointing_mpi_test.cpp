@@ -32,7 +32,7 @@ struct OneStage {
     explicit OneStage(MomentShard shard)
         : stage(StageOptions{.model = model,
                              .micro_batch = {1, 4},
-                             .backend = Backend::cpu,
+                             .stream = {.backend = Backend::cpu},
                              .warmup = WarmupSchedule::off,
                              .warmup_steps = 1,
                              .rank = 0,

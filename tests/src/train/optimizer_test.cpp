@@ -23,7 +23,7 @@ struct OneLayerStage {
     SlotTable slots = check_schedule(program).slots;
     Stage stage{StageOptions{.model = model,
                              .micro_batch = {1, 4},
-                             .backend = Backend::reference,
+                             .stream = {.backend = Backend::reference},
                              .warmup = WarmupSchedule::off,
                              .warmup_steps = 1,
                              .rank = 0},

@@ -1,0 +1,73 @@
+// What a rank's host and its device hand each other in every micro-batch: token ids one way, token
+// losses the other. On CPUs both lie in one memory and nothing is copied; on GPUs they pass through
+// rows of locked host memory, and the host waits only when it is a whole ring of rows ahead.
+#pragma once
+
+#include "core/tensor_view.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace sluice {
+
+/// Rows of host memory that take turns. Makes nothing on CPUs.
+class HostRing {
+public:
+    HostRing(const Stream& stream, std::size_t row_bytes);
+    ~HostRing();
+    HostRing(const HostRing&) = delete;
+    HostRing& operator=(const HostRing&) = delete;
+
+    /// Moves on to the next row, once the copies that mark() stood behind are done. Returns its
+    /// number.
+    std::size_t next();
+    /// The current row as a tensor of this type and shape.
+    TensorView row(std::size_t number, DType dtype, const Shape& shape) const;
+    /// Behind the copies to or from the current row.
+    void mark();
+    /// Blocks until the copies of that row are done.
+    void wait(std::size_t number) const;
+    std::size_t num_rows() const { return rows_.size(); }
+
+private:
+    struct Row;
+    Stream stream_;
+    std::vector<std::unique_ptr<Row>> rows_;
+    std::size_t current_ = 0;
+};
+
+/// Token ids on their way to the device.
+class TokenUpload {
+public:
+    TokenUpload(const Stream& stream, std::int64_t num_tokens);
+    /// Lets `fill` write the ids into host memory and sends them to `to` [N] i32.
+    void operator()(const TensorView& to, const std::function<void(const TensorView&)>& fill);
+
+private:
+    Stream stream_;
+    HostRing ring_;
+};
+
+/// Token losses on their way to the host, which adds them up.
+class LossDownload {
+public:
+    LossDownload(const Stream& stream, std::int64_t num_tokens);
+    /// `sum` is the sum of `losses` [N] f64, in token order, once finish() has returned; the losses
+    /// may be overwritten by later work on the stream.
+    void operator()(const TensorView& losses, double& sum);
+    /// Blocks until all sums are there.
+    void finish();
+
+private:
+    void add_up(std::size_t row);
+
+    Stream stream_;
+    Shape shape_;
+    HostRing ring_;
+    std::vector<double*> sums_; ///< [row]: where its sum belongs; nullptr: nothing is under way
+};
+
+} // namespace sluice

@@ -1,0 +1,154 @@
+#include "src/train/rank_device.hpp"
+
+#include "core/cuda/gpu.hpp"
+#include "core/error.hpp"
+#include "src/train/agreement.hpp"
+#include "src/train/rank_binding.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace sluice {
+
+namespace {
+
+constexpr int least_major = 8;
+
+RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
+{
+    RankGpu gpu{.node = node, .num_visible = num_gpus(), .why_none = why_no_gpu()};
+    if (gpu.num_visible == 0)
+        return gpu;
+    gpu.index = gpu_index_of(rank_on_node, gpu.num_visible);
+    const GpuInfo info = gpu_info(gpu.index);
+    gpu.name = info.name;
+    gpu.uuid = info.uuid;
+    gpu.major = info.major;
+    gpu.minor = info.minor;
+    return gpu;
+}
+
+std::vector<RankGpu> gpus_of_all_ranks(Transport& world)
+{
+    const std::string node = binding_of_this_rank().node;
+    const std::vector<std::string> nodes = world.gather_text(node);
+    const auto rank_on_node = std::count(nodes.begin(), nodes.begin() + world.rank(), node);
+    RankGpu mine;
+    agree(world, [&] { mine = gpu_of_this_process(node, static_cast<int>(rank_on_node)); });
+    std::vector<RankGpu> of_rank;
+    for (const std::string& text : world.gather_text(to_text(mine)))
+        of_rank.push_back(gpu_from(text));
+    return of_rank;
+}
+
+bool all_fit(const std::vector<RankGpu>& of_rank)
+{
+    try {
+        refuse_unfit_gpus(of_rank);
+        return true;
+    } catch (const UserError&) {
+        return false;
+    }
+}
+
+std::string kind_of(const RankGpu& gpu)
+{
+    return fmt::format("{} (compute capability {}.{})", gpu.name, gpu.major, gpu.minor);
+}
+
+} // namespace
+
+std::string to_text(const RankGpu& gpu)
+{
+    return nlohmann::json{gpu.node, gpu.num_visible, gpu.why_none, gpu.index,
+                          gpu.name, gpu.uuid,        gpu.major,    gpu.minor}
+        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+RankGpu gpu_from(const std::string& text)
+{
+    const auto json = nlohmann::json::parse(text);
+    return {json[0], json[1], json[2], json[3], json[4], json[5], json[6], json[7]};
+}
+
+int gpu_index_of(int rank_on_node, int num_visible) { return rank_on_node % num_visible; }
+
+void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank)
+{
+    const RankGpu& first = of_rank.front();
+    for (std::size_t rank = 0; rank < of_rank.size(); ++rank) {
+        const RankGpu& gpu = of_rank[rank];
+        const std::string who = fmt::format("rank {} on {}", rank, gpu.node);
+        if (gpu.num_visible == 0)
+            throw usage_error(who + " has no GPU: " + gpu.why_none, "run.device",
+                              "ask the cluster for a GPU per rank, see `sluice doctor` there, or "
+                              "write device = \"cpu\"");
+        if (gpu.major < least_major)
+            throw usage_error(who + " has a GPU of an older kind: " + kind_of(gpu), "run.device",
+                              "use GPUs of compute capability 8.0 (A100) or later, or write "
+                              "device = \"cpu\"");
+        if (gpu.name != first.name)
+            throw usage_error(fmt::format("ranks have GPUs of different kinds: rank 0 on {} {}, {} "
+                                          "{}; the slowest would hold up all, and sums would be "
+                                          "rounded differently",
+                                          first.node, kind_of(first), who, kind_of(gpu)),
+                              "run.device",
+                              "ask the cluster for GPUs of one kind, or choose with "
+                              "CUDA_VISIBLE_DEVICES");
+    }
+}
+
+int num_sharing(const std::vector<RankGpu>& of_rank, int rank)
+{
+    const RankGpu& own = of_rank[static_cast<std::size_t>(rank)];
+    return static_cast<int>(std::count_if(of_rank.begin(), of_rank.end(), [&](const RankGpu& gpu) {
+        return gpu.node == own.node && gpu.uuid == own.uuid;
+    }));
+}
+
+std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
+{
+    std::vector<std::string> lines;
+    for (std::size_t rank = 0; rank < of_rank.size(); ++rank) {
+        const RankGpu& gpu = of_rank[rank];
+        std::string ranks;
+        bool told = false;
+        for (std::size_t other = 0; other < of_rank.size(); ++other) {
+            if (of_rank[other].node != gpu.node || of_rank[other].uuid != gpu.uuid)
+                continue;
+            told = told || other < rank;
+            ranks += (ranks.empty() ? "" : ", ") + std::to_string(other);
+        }
+        if (told)
+            continue;
+        const bool shared = num_sharing(of_rank, static_cast<int>(rank)) > 1;
+        lines.push_back(fmt::format("{} {} {} GPU {} of {} ({})", shared ? "ranks" : "rank", ranks,
+                                    shared ? "share" : "on", gpu.index, gpu.node, gpu.name));
+    }
+    return lines;
+}
+
+RankDevice settle_device(RunConfig& config, Transport& world)
+{
+    const bool asked = config.run.device == "cuda";
+    if (config.run.device == "cpu" || config.precision == ComputePrecision::fp64) {
+        config.run.device = "cpu";
+        return {};
+    }
+    const std::vector<RankGpu> of_rank = gpus_of_all_ranks(world);
+    if (asked)
+        agree(world, [&] { refuse_unfit_gpus(of_rank); });
+    if (!asked && !all_fit(of_rank)) {
+        config.run.device = "cpu";
+        return {};
+    }
+    config.run.device = "cuda";
+    RankDevice settled{.num_sharing = num_sharing(of_rank, world.rank()),
+                       .lines = gpu_lines(of_rank)};
+    agree(world,
+          [&] { settled.device = use_gpu(of_rank[static_cast<std::size_t>(world.rank())].index); });
+    return settled;
+}
+
+} // namespace sluice

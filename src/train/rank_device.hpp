@@ -1,0 +1,53 @@
+// Which processor each rank computes on: settled by all ranks together before anything is planned.
+#pragma once
+
+#include "core/device.hpp"
+#include "pipeline/transport/transport.hpp"
+#include "src/config/run_config.hpp"
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// One rank's GPU, as all ranks learn of it.
+struct RankGpu {
+    std::string node{};
+    int num_visible = 0; ///< to its process; 0: it has none, and `why_none` says why
+    std::string why_none{};
+    int index = -1; ///< of those it sees
+    std::string name{}, uuid{};
+    int major = 0, minor = 0; ///< compute capability
+    bool operator==(const RankGpu&) const = default;
+};
+
+std::string to_text(const RankGpu& gpu);
+RankGpu gpu_from(const std::string& text);
+
+/// Ranks of one node take its GPUs in turns, by their order on the node.
+int gpu_index_of(int rank_on_node, int num_visible);
+
+/// Throws UserError (usage) that names the rank when one has no GPU, its GPU is older than the
+/// kernels (compute capability 8.0), or ranks have GPUs of different kinds.
+void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank);
+
+/// Ranks on the same GPU as `rank`, itself included.
+int num_sharing(const std::vector<RankGpu>& of_rank, int rank);
+
+/// "rank 0 on GPU 0 of n1 (NVIDIA H200)", a line for ranks that share one.
+std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank);
+
+struct RankDevice {
+    Device device{};
+    int num_sharing = 1;            ///< ranks of the job on this GPU
+    std::vector<std::string> lines; ///< for people; the same on every rank
+    bool is_gpu() const { return device.kind == DeviceKind::cuda; }
+};
+
+/// Collective. Makes config.run.device concrete: "auto" is a GPU where every rank has one that fits
+/// and the run computes in a type GPUs have, the CPU otherwise; "cuda" without is refused, with
+/// AgreedError. Makes the GPU this process' current one.
+RankDevice settle_device(RunConfig& config, Transport& world);
+
+} // namespace sluice
