@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <set>
 
 namespace sluice {
 
@@ -44,6 +45,8 @@ struct Hdf5Reader::State {
     std::string name;
     Id file;
     std::uint64_t size_bytes = 0;
+    /// Found before: HDF5 walks every path from the root, and thousands of tensors share groups.
+    mutable std::set<std::string, std::less<>> plain_links;
 
     UserError damaged(std::string_view object, const std::string& problem) const
     {
@@ -67,16 +70,18 @@ bool Hdf5Reader::State::exists(std::string_view path) const
     std::size_t begin = 1;
     while (begin < path.size()) {
         const std::size_t end = std::min(path.find('/', begin), path.size());
-        const std::string prefix(path.substr(0, end));
+        const std::string_view prefix = path.substr(0, end);
+        begin = end + 1;
+        if (plain_links.contains(prefix))
+            continue;
         H5L_info_t link;
-        const bool plain = H5Lexists(file.get(), prefix.c_str(), H5P_DEFAULT) > 0 &&
-                           H5Lget_info(file.get(), prefix.c_str(), &link, H5P_DEFAULT) >= 0 &&
-                           link.type == H5L_TYPE_HARD;
-        if (!plain) {
+        std::string name(prefix);
+        if (H5Lget_info(file.get(), name.c_str(), &link, H5P_DEFAULT) < 0 ||
+            link.type != H5L_TYPE_HARD) {
             H5Eclear2(H5E_DEFAULT);
             return false;
         }
-        begin = end + 1;
+        plain_links.insert(std::move(name));
     }
     return true;
 }
