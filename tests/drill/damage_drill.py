@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 
 from disturbed_run import SMALL_MODEL, DisturbedRun, owe, words_of
@@ -18,17 +19,31 @@ RESTARTS = {False: 3, True: 20}
 
 
 def in_process(run, report, count, seed):
-    """Thousands of damages to a checkpoint of two ranks, each judged by the reader itself."""
-    folder = run.folder / "trained" / "checkpoints"
-    result = subprocess.run([PROGRAM, str(folder), str(count), str(seed)], env=environment(),
-                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    owe(result.returncode in (0, 1), result.stderr)
-    found = json.loads(result.stdout)
-    for row in found["rows"]:
-        report.add(*(row[column] for column in COLUMNS))
-    for text in found["bad"][:20]:
-        report.fail("in process", text)
-    owe(sum(row["tried"] for row in found["rows"]) > 0.8 * count, "too few were tried")
+    """Thousands of damages to a checkpoint of two ranks, each judged by the reader itself; as many
+    programs at a time as there are cores, each with a copy and a seed of its own."""
+    programs = []
+    workers = os.cpu_count() or 1
+    for worker in range(workers):
+        folder = run.folder / f"trained-{worker}"
+        shutil.copytree(run.folder / "trained", folder)
+        share = (count + worker) // workers
+        programs.append(subprocess.Popen(
+            [PROGRAM, str(folder / "checkpoints"), str(share), str(seed + 1000 * worker)],
+            env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    rows = {}
+    for program in programs:
+        output, errors = program.communicate()
+        owe(program.returncode in (0, 1), errors)
+        found = json.loads(output)
+        for row in found["rows"]:
+            sums = rows.setdefault(row["damage"], dict.fromkeys(COLUMNS[1:], 0))
+            for column in sums:
+                sums[column] += row[column]
+        for text in found["bad"][:20]:
+            report.fail("in process", text)
+    for damage, sums in rows.items():
+        report.add(damage, *sums.values())
+    owe(sum(sums["tried"] for sums in rows.values()) > 0.8 * count, "too few were tried")
 
 
 def restart(run, rng, number):

@@ -21,6 +21,9 @@ RUN = (*SMALL_MODEL, "run.updates=4", "checkpoint.every_updates=2", "checkpoint.
        "eval.every_updates=3", "eval.tokens=64")
 
 
+AT_A_TIME = 4  # launchers and disks make each wait most of its time
+
+
 class Call:
     def __init__(self, ranks, rank, line, folder):
         number, self.call, path = line.split(" ", 2)
@@ -148,7 +151,7 @@ class Files:
             self.report.facts[f"calls of rank {rank} of {ranks}"] = len(calls)
         self.report.facts["tried"] = len(cases)
         outcomes = collections.Counter()
-        with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
             for number, (case, outcome, why) in enumerate(pool.map(self.one, cases), 1):
                 call, kind = case
                 self.cells[(call.ranks, call.call, call.file())][(kind, outcome)] += 1

@@ -11,7 +11,7 @@ while(counts)
     list(POP_FRONT counts name count)
     add_test(NAME drill/${name}
         COMMAND ${SLUICE_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/drill/drill.py ${name} --count ${count})
-    set_tests_properties(drill/${name} PROPERTIES TIMEOUT 600 LABELS drill PROCESSORS 2
+    set_tests_properties(drill/${name} PROPERTIES TIMEOUT 600 LABELS drill COST 40
         SKIP_REGULAR_EXPRESSION "skipped: "
         ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE};SLUICE_FAILING_FILES=$<TARGET_FILE:sluice_failing_files>;SLUICE_DAMAGE_DRILL=$<TARGET_FILE:sluice_damage_drill>")
 endwhile()

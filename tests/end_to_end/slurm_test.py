@@ -127,7 +127,7 @@ class Events(DeskCluster):
 
     def test_events(self):
         finish = self.submit("finish", nodes="n1,n2", tasks=1, train=("--set", "run.updates=8"))
-        limit = self.submit("limit", "--time=1", "--signal=USR1@45", train=SLEEPY)
+        limit = self.submit("limit", "--time=1", "--signal=USR1@55", train=SLEEPY)
         again = self.submit("again", train=SLEEPY)
         cancelled = self.submit("cancelled", train=SLEEPY)
         stalled = self.submit("stalled", train=("--inject", "nan-gradient@2:3"),
