@@ -7,7 +7,8 @@
 
 namespace sluice {
 
-/// "docs/run-file.md" -> its absolute path.
+/// "docs/run-file.md" -> its absolute path; SLUICE_SOURCE_DIR names another folder than where the
+/// tests were built.
 std::string source_path(std::string_view relative);
 
 } // namespace sluice

@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "pipeline/transport/transport.hpp"
+#include "src/cli/bundled_mpirun.hpp"
 #include "src/cli/command_line.hpp"
 #include "src/train/agreement.hpp"
 
@@ -10,12 +11,15 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <thread>
 
 int main(int argc, char** argv)
 {
     using namespace sluice;
+    std::error_code error;
+    use_bundled_mpirun(std::filesystem::read_symlink("/proc/self/exe", error));
     const LaunchedAs launched = launched_as();
     start_logging(launched.rank, std::max(launched.num_ranks, launched.num_slurm_tasks));
     try {
