@@ -110,7 +110,8 @@ class Stopping(Processes):
         self.assertIn("replica 1, rank 3", ours[0])
 
     def test_two_runs_never_share_a_folder(self):
-        process = self.start(1, "shared")
+        # Longer than the second run waits for the folder.
+        process = self.start(1, "shared", overrides=("run.updates=1000000",))
         self.wait_for_update("shared", 2)
         try:
             result = self.train(1, "shared", expect=2)

@@ -53,7 +53,7 @@ def is_contained(log):
 
 
 def run_once(target, options, limit):
-    """One process of a target: its log and exit code."""
+    """One process of a target: its log, exit code, and seconds of processor time."""
     folder = options.build / "fuzz"
     command = [
         str(folder / target), f"-max_len={MAX_LEN.get(target, 512)}", f"-timeout={SECONDS_PER_INPUT}",
@@ -65,8 +65,10 @@ def run_once(target, options, limit):
     command += [str(folder / "corpus" / target), str(HERE / "corpus" / target)]
     log_path = folder / f"{target}.log"
     with open(log_path, "wb") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, env=environment(target)).returncode
-    return log_path.read_text(errors="replace"), code
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(target))
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return log_path.read_text(errors="replace"), process.returncode, used.ru_utime + used.ru_stime
 
 
 def forget_crashing_input(folder, target, log):
@@ -94,12 +96,14 @@ def fuzz(target, options):
     known = set(os.listdir(folder / "findings" / target))
     before = total(target, history(folder))["executions"]
     begin = time.monotonic()
-    result = {"target": target, "executions": 0, "edges": 0, "corpus": 0, "contained": 0, "failed": False}
+    result = {"target": target, "executions": 0, "edges": 0, "corpus": 0, "contained": 0, "failed": False,
+              "cpu_seconds": 0.0}
     while True:
         limit = limits(options, before, result["executions"], time.monotonic() - begin)
         if limit is None or result["contained"] >= MOST_CRASHES:
             break
-        log, code = run_once(target, options, limit)
+        log, code, cpu_seconds = run_once(target, options, limit)
+        result["cpu_seconds"] = round(result["cpu_seconds"] + cpu_seconds, 1)
         counted = re.findall(r"stat::number_of_executed_units:\s*(\d+)", log) or re.findall(r"^#(\d+)\s", log, re.M)
         result["executions"] += int(counted[-1]) if counted else 0
         for edges, corpus in re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", log)[-1:]:
@@ -122,7 +126,7 @@ def fuzz(target, options):
 
 def remember(folder, result):
     """Adds a run to those that were made with this corpus."""
-    kept = {key: result[key] for key in ("target", "executions", "seconds", "edges", "contained", "failed")}
+    kept = {key: result[key] for key in ("target", "executions", "seconds", "cpu_seconds", "edges", "contained", "failed")}
     commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL, text=True).stdout.strip()
     with open(folder / HISTORY, "a") as file:
@@ -146,17 +150,17 @@ def total(target, runs):
 
 
 def table(results, runs):
-    rows = [("target", "executions", "exec/s", "edges", "corpus", "in libraries", "findings", "runs", "in all",
+    rows = [("target", "executions", "exec/s", "us of CPU", "edges", "corpus", "in libraries", "findings", "runs", "in all",
              "since")]
     for each in results:
         all_runs = total(each["target"], runs)
         rows.append((each["target"], f"{each['executions']:,}", f"{each['executions_per_second']:,}",
-                     f"{each['edges']:,}", f"{each['corpus']:,}", f"{each['contained']:,}",
+                     f"{1e6 * each['cpu_seconds'] / max(1, each['executions']):.0f}", f"{each['edges']:,}", f"{each['corpus']:,}", f"{each['contained']:,}",
                      "FOUND" if each["failed"] else "none", f"{all_runs['runs']}", f"{all_runs['executions']:,}",
                      all_runs["first"]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) if column in (0, 6, 9) else cell.rjust(width)
+        print("  ".join(cell.ljust(width) if column in (0, 7, 10) else cell.rjust(width)
                         for column, (cell, width) in enumerate(zip(row, widths))).rstrip())
 
 
