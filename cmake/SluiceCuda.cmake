@@ -32,6 +32,21 @@ if(SLUICE_CUDA)
     endif()
 endif()
 
+# NCCL is loaded when ranks with GPUs of their own connect: only its header is needed here.
+set(SLUICE_HAS_NCCL OFF)
+if(SLUICE_HAS_CUDA)
+    find_path(SLUICE_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME
+              PATH_SUFFIXES include)
+    find_library(SLUICE_NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ENV NCCL_HOME
+                 PATH_SUFFIXES lib)
+    if(SLUICE_NCCL_INCLUDE AND SLUICE_NCCL_LIBRARY)
+        set(SLUICE_HAS_NCCL ON)
+        message(STATUS "NCCL: ${SLUICE_NCCL_LIBRARY}")
+    else()
+        message(STATUS "no NCCL: messages between GPUs go by MPI")
+    endif()
+endif()
+
 if(SLUICE_HAS_CUDA)
     list(JOIN CMAKE_CUDA_ARCHITECTURES " " architectures)
     message(STATUS "CUDA ${CUDAToolkit_VERSION}: compiling for ${architectures}")

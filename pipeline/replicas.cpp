@@ -4,17 +4,20 @@
 
 namespace sluice {
 
-Replicas::Replicas(Transport& world, int count) : world_(world), count_(count)
+Replicas::Replicas(Transport& world, int count, const PipelineLink& link)
+    : world_(world), count_(count)
 {
     SLUICE_CHECK(count >= 1 && world.num_ranks() % count == 0,
                  count << " replicas of " << world.num_ranks() << " ranks");
     const int place = world.rank() % ranks_per_replica();
     if (count_ == 1) {
         peers_ = make_in_process_transport();
-        return;
+    } else {
+        pipeline_ = world_.split(index(), place);
+        peers_ = world_.split(place, index());
     }
-    pipeline_ = world_.split(index(), place);
-    peers_ = world_.split(place, index());
+    if (link)
+        linked_ = link(pipeline());
 }
 
 } // namespace sluice

@@ -6,19 +6,24 @@
 
 #include "pipeline/transport/transport.hpp"
 
+#include <functional>
 #include <memory>
 
 namespace sluice {
 
 class Replicas {
 public:
+    /// Makes the transport between the chunks of one replica out of that of its ranks, which
+    /// outlives it. Collective over these.
+    using PipelineLink = std::function<std::unique_ptr<Transport>(Transport& ranks)>;
+
     /// Collective. The number of ranks of `world` must be a multiple of `count`.
-    Replicas(Transport& world, int count);
+    Replicas(Transport& world, int count, const PipelineLink& link = {});
 
     /// All ranks of the job.
     Transport& world() const { return world_; }
     /// The ranks of this replica.
-    Transport& pipeline() const { return pipeline_ ? *pipeline_ : world_; }
+    Transport& pipeline() const { return linked_ ? *linked_ : pipeline_ ? *pipeline_ : world_; }
     /// The ranks with this rank's layers: rank r of them is that of replica r.
     Transport& peers() const { return *peers_; }
 
@@ -34,6 +39,7 @@ private:
     Transport& world_;
     int count_;
     std::unique_ptr<Transport> pipeline_, peers_; ///< no pipeline_ where there is one replica
+    std::unique_ptr<Transport> linked_; ///< over pipeline_ or world_, where there is a link
 };
 
 } // namespace sluice

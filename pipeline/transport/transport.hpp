@@ -1,7 +1,7 @@
 // How ranks talk: activations and gradients between neighbouring chunks, and the few reductions.
 //
 // `in_process` serves one rank without MPI, `mpi` CPU memory between ranks, `staged` GPU memory by
-// way of either.
+// way of either, `nccl` GPU memory between GPUs.
 #pragma once
 
 #include "core/tensor_view.hpp"
@@ -92,6 +92,22 @@ struct StagingBuffers {
 /// (usage) when the memory is not there.
 std::unique_ptr<Transport> make_staged_transport(Transport& host, const Stream& compute,
                                                  StagingBuffers buffers);
+
+/// One way of messages between chunks: activations for `to_chunk`, or gradients for it.
+struct EdgeChannel {
+    std::int32_t to_chunk = 0;
+    bool gradient = false;
+    int from_rank = 0, to_rank = 0;
+    bool operator==(const EdgeChannel&) const = default;
+};
+bool nccl_is_compiled_in();
+/// Collective over the ranks of `host`, which must outlive it. Messages between chunks on
+/// `channels` (the same list on every rank), all of which must lie in GPUs' memory, go by NCCL and
+/// match in the order of the calls, not by micro-batch; all else goes by `host`. Every rank must
+/// have a GPU of its own. wait() orders the stream `compute` as in make_staged_transport(). Throws
+/// UserError (usage) where there is no NCCL, PeerError where it fails.
+std::unique_ptr<Transport> make_nccl_transport(Transport& host, const Stream& compute,
+                                               const std::vector<EdgeChannel>& channels);
 
 /// Rank and size as the launcher tells by environment variables, before MPI starts: {0, 1} when
 /// this process was not started by an MPI launcher.

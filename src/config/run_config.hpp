@@ -63,6 +63,14 @@ struct BatchConfig {
     std::int64_t tokens_per_update() const { return global_batch_size * seq_len; }
 };
 
+/// What carries messages between GPUs. `automatic`: NCCL where every rank has a GPU of its own and
+/// NCCL is compiled in, MPI by way of host memory otherwise.
+enum class GpuTransport : std::uint8_t { automatic, mpi, nccl };
+
+/// Checksums of all activations and gradients on their way. `automatic`: on CPUs; on GPUs the host
+/// would wait for each message (settle_device in src/train/rank_device.hpp).
+enum class TransferChecks : std::uint8_t { automatic, on, off };
+
 struct PipelineConfig {
     PipelineScheduleKind schedule = PipelineScheduleKind::one_f_one_b;
     std::int32_t chunks_per_rank = 1;
@@ -71,7 +79,8 @@ struct PipelineConfig {
     std::filesystem::path schedule_file; ///< for custom
     Recompute recompute = Recompute::none;
     std::string partition = "auto"; ///< or layers per chunk, "7,5"
-    bool verify_transfers = true;   ///< checksums of all activations and gradients on their way
+    GpuTransport transport = GpuTransport::automatic;
+    TransferChecks verify_transfers = TransferChecks::automatic;
 };
 
 struct DataConfig {

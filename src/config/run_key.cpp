@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 
 namespace sluice {
 
@@ -31,6 +32,7 @@ const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1
                                     "zb-h1",  "interleaved-zb", "zb-v",
                                     "v-half", "custom",         "auto"};
 const Names recompute_names{"none", "lean", "full"};
+const Names transport_names{"auto", "mpi", "nccl"};
 const Names precision_names{"fp32", "fp64"};
 const Names device_names{"auto", "cpu", "cuda"};
 const Names nonfinite_names{"stop", "skip", "rewind"};
@@ -103,6 +105,31 @@ RunKey choice_key(std::string_view section, std::string_view name, KeyEffect eff
             }};
 }
 
+/// true, false or "auto"; `automatic_is`: what the last stands for, in words. The field's type has
+/// values named automatic, on and off.
+template <typename Field>
+RunKey switch_key(std::string_view section, std::string_view name, KeyEffect effect, Field field,
+                  std::string automatic_is)
+{
+    using Type = std::remove_reference_t<decltype(field(std::declval<RunConfig&>()))>;
+    return {section, name, effect,
+            [field, automatic_is](RunConfig& config, const ConfigValue& value) {
+                const auto* const text = std::get_if<std::string>(&value.payload);
+                if (const bool* const given = std::get_if<bool>(&value.payload))
+                    field(config) = *given ? Type::on : Type::off;
+                else if (text != nullptr && *text == "auto")
+                    field(config) = Type::automatic;
+                else
+                    throw usage_error("expected true, false or \"auto\"", value.where,
+                                      "write true, false, or \"auto\" for " + automatic_is);
+            },
+            [field](const RunConfig& config) -> ConfigPayload {
+                if (field(config) == Type::automatic)
+                    return std::string("auto");
+                return field(config) == Type::on;
+            }};
+}
+
 template <typename Field>
 RunKey path_key(std::string_view section, std::string_view name, KeyEffect effect, Field field)
 {
@@ -144,20 +171,6 @@ void set_traced_updates(RunConfig& config, const ConfigValue& value)
     const auto* number = std::get_if<std::int64_t>(&value.payload);
     config.trace.updates = number != nullptr ? std::to_string(*number) : text_of(value);
     parse_update_ranges(config.trace.updates, value.where);
-}
-
-void set_asynchronous(RunConfig& config, const ConfigValue& value)
-{
-    using enum AsynchronousSaves;
-    if (std::holds_alternative<bool>(value.payload)) {
-        config.checkpoint.asynchronous = std::get<bool>(value.payload) ? on : off;
-        return;
-    }
-    static const Names names{"auto"};
-    if (!std::holds_alternative<std::string>(value.payload) || text_of(value) != names.front())
-        throw usage_error("expected true, false or \"auto\"", value.where,
-                          "write true, false, or \"auto\" for true where the memory is there");
-    config.checkpoint.asynchronous = automatic;
 }
 
 std::vector<RunKey> model_keys()
@@ -287,9 +300,12 @@ std::vector<RunKey> running_keys()
         choice_key(
             "pipeline", "recompute", layout, [](auto& c) -> auto& { return c.pipeline.recompute; },
             recompute_names),
-        boolean_key(
+        choice_key(
+            "pipeline", "transport", layout, [](auto& c) -> auto& { return c.pipeline.transport; },
+            transport_names),
+        switch_key(
             "pipeline", "verify_transfers", layout,
-            [](auto& c) -> auto& { return c.pipeline.verify_transfers; }),
+            [](auto& c) -> auto& { return c.pipeline.verify_transfers; }, "true on CPUs"),
         path_key(
             "data", "train", result, [](auto& c) -> auto& { return c.data.train; }),
         {"data", "train_checksum", result,
@@ -308,12 +324,10 @@ std::vector<RunKey> running_keys()
         integer_key(
             "checkpoint", "keep_every", layout,
             [](auto& c) -> auto& { return c.checkpoint.keep_every; }, 0, many),
-        {"checkpoint", "asynchronous", layout, set_asynchronous,
-         [](const RunConfig& c) -> ConfigPayload {
-             if (c.checkpoint.asynchronous == AsynchronousSaves::automatic)
-                 return std::string("auto");
-             return c.checkpoint.asynchronous == AsynchronousSaves::on;
-         }},
+        switch_key(
+            "checkpoint", "asynchronous", layout,
+            [](auto& c) -> auto& { return c.checkpoint.asynchronous; },
+            "true where the memory is there"),
         choice_key("anomaly", "on_nonfinite", layout,
                    [](auto& c) -> auto& { return c.anomaly.on_nonfinite; }, nonfinite_names,
                    {{"warn", no_warning}}),

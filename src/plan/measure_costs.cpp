@@ -152,7 +152,7 @@ double measure_bytes_per_second(const RunConfig& config)
             std::memcpy(between.data(), from.data(), bytes);
             std::memcpy(to.data(), between.data(), bytes);
             from[0] = to[bytes - 1]; // keeps both copies alive
-            if (config.pipeline.verify_transfers) {
+            if (config.pipeline.verify_transfers != TransferChecks::off) {
                 from[1] ^= static_cast<std::byte>(checksum64_of(from) & 1);
                 from[2] ^= static_cast<std::byte>(checksum64_of(to) & 1);
             }

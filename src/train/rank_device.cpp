@@ -57,6 +57,31 @@ std::string kind_of(const RankGpu& gpu)
     return fmt::format("{} (compute capability {}.{})", gpu.name, gpu.major, gpu.minor);
 }
 
+RankDevice choose_device(RunConfig& config, Transport& world)
+{
+    const bool asked = config.run.device == "cuda";
+    if (config.run.device == "cpu" || config.precision == ComputePrecision::fp64) {
+        config.run.device = "cpu";
+        return {};
+    }
+    const std::vector<RankGpu> of_rank = gpus_of_all_ranks(world);
+    if (asked)
+        agree(world, [&] { refuse_unfit_gpus(of_rank); });
+    if (!asked && !all_fit(of_rank)) {
+        config.run.device = "cpu";
+        return {};
+    }
+    config.run.device = "cuda";
+    RankDevice settled{.num_sharing = num_sharing(of_rank, world.rank()),
+                       .all_alone = true,
+                       .lines = gpu_lines(of_rank)};
+    for (int rank = 0; rank < world.num_ranks(); ++rank)
+        settled.all_alone = settled.all_alone && num_sharing(of_rank, rank) == 1;
+    agree(world,
+          [&] { settled.device = use_gpu(of_rank[static_cast<std::size_t>(world.rank())].index); });
+    return settled;
+}
+
 } // namespace
 
 std::string to_text(const RankGpu& gpu)
@@ -131,24 +156,11 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
 
 RankDevice settle_device(RunConfig& config, Transport& world)
 {
-    const bool asked = config.run.device == "cuda";
-    if (config.run.device == "cpu" || config.precision == ComputePrecision::fp64) {
-        config.run.device = "cpu";
-        return {};
-    }
-    const std::vector<RankGpu> of_rank = gpus_of_all_ranks(world);
-    if (asked)
-        agree(world, [&] { refuse_unfit_gpus(of_rank); });
-    if (!asked && !all_fit(of_rank)) {
-        config.run.device = "cpu";
-        return {};
-    }
-    config.run.device = "cuda";
-    RankDevice settled{.num_sharing = num_sharing(of_rank, world.rank()),
-                       .lines = gpu_lines(of_rank)};
-    agree(world,
-          [&] { settled.device = use_gpu(of_rank[static_cast<std::size_t>(world.rank())].index); });
-    return settled;
+    RankDevice device = choose_device(config, world);
+    if (config.pipeline.verify_transfers == TransferChecks::automatic)
+        config.pipeline.verify_transfers =
+            device.is_gpu() ? TransferChecks::off : TransferChecks::on;
+    return device;
 }
 
 } // namespace sluice

@@ -41,13 +41,14 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank);
 struct RankDevice {
     Device device{};
     int num_sharing = 1;            ///< ranks of the job on this GPU
+    bool all_alone = false;         ///< every rank has a GPU of its own
     std::vector<std::string> lines; ///< for people; the same on every rank
     bool is_gpu() const { return device.kind == DeviceKind::cuda; }
 };
 
 /// Collective. Makes config.run.device concrete: "auto" is a GPU where every rank has one that fits
 /// and the run computes in a type GPUs have, the CPU otherwise; "cuda" without is refused, with
-/// AgreedError. Makes the GPU this process' current one.
+/// AgreedError. Makes the GPU this process' current one, and pipeline.verify_transfers concrete.
 RankDevice settle_device(RunConfig& config, Transport& world);
 
 } // namespace sluice

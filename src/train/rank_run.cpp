@@ -3,6 +3,8 @@
 #include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
+#include "pipeline/edge_channels.hpp"
+#include "pipeline/schedule/schedule_checker.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/train/agreement.hpp"
@@ -99,10 +101,15 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
             plan.stage.stream = compute_->stream();
     });
     Transport* connected = nullptr;
-    agree(*transport_, [&] { connected = &connect(plan); });
+    Replicas::PipelineLink between_chunks;
+    agree(*transport_, [&] {
+        connected = &connect(plan);
+        between_chunks = link(settled, plan);
+    });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.
     agree(*transport_, [&] {
-        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected);
+        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected,
+                                             between_chunks);
     });
     trainer_->start(resume);
     started_ = true;
@@ -116,6 +123,7 @@ std::size_t RankRun::settle_memory(RunConfig& config)
     if (transport_->rank() == 0)
         for (const std::string& line : device.lines)
             log_info(line);
+    gpus_alone_ = device.all_alone;
     if (!device.is_gpu())
         return least_of_all(*transport_, memory_per_rank());
     // Asked once to make the driver take its own, by all ranks that share, and then in earnest.
@@ -140,9 +148,31 @@ Transport& RankRun::connect(const RunPlan& plan)
                                                        2 * plan.slots.num_gradient_slots[rank]);
     staged_ = make_staged_transport(*transport_, compute_->stream(),
                                     {.count = num_messages, .num_bytes = plan.message_bytes()});
-    if (transport_->rank() == 0)
-        log_info("messages between GPUs go by way of host memory and MPI");
     return *staged_;
+}
+
+Replicas::PipelineLink RankRun::link(const RunConfig& config, const RunPlan& plan) const
+{
+    if (!compute_ || plan.program.num_ranks() == 1)
+        return {};
+    const GpuTransport asked = config.pipeline.transport;
+    const bool in_order = check_schedule(plan.program, MatchingRule::in_order).good();
+    if (asked == GpuTransport::nccl && (!gpus_alone_ || !in_order))
+        throw usage_error(gpus_alone_ ? "the messages of this schedule do not keep the order that "
+                                        "NCCL needs"
+                                      : "NCCL needs a GPU for each rank, and ranks share one here",
+                          "pipeline.transport", "write transport = \"mpi\"");
+    const bool nccl =
+        asked == GpuTransport::nccl ||
+        (asked == GpuTransport::automatic && gpus_alone_ && in_order && nccl_is_compiled_in());
+    if (transport_->rank() == 0)
+        log_info(nccl ? "messages between GPUs go by NCCL"
+                      : "messages between GPUs go by way of host memory and MPI");
+    if (!nccl)
+        return {};
+    return [stream = compute_->stream(), channels = edge_channels(plan.program)](Transport& ranks) {
+        return make_nccl_transport(ranks, stream, channels);
+    };
 }
 
 void RankRun::watch(const RunConfig& config)

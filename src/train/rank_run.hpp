@@ -32,8 +32,9 @@ private:
               const FaultInjection& fault);
     /// Collective. Where this rank computes; what it may take there, the same on all ranks.
     std::size_t settle_memory(RunConfig& config);
-    /// Where the trainer's messages go.
+    /// Where the trainer's messages go, and those between chunks.
     Transport& connect(const RunPlan& plan);
+    Replicas::PipelineLink link(const RunConfig& config, const RunPlan& plan) const;
     /// Collective. Cores and GPUs of every rank, said by rank 0.
     void announce_binding();
     /// Failures known to all: rank 0 keeps the reason.
@@ -54,6 +55,7 @@ private:
     std::unique_ptr<Transport> transport_;
     RunFolder folder_;
     int num_replicas_ = 1;
+    bool gpus_alone_ = false;                ///< each rank has one of its own
     std::unique_ptr<ComputeStream> compute_; ///< of a GPU
     std::unique_ptr<Transport> staged_;      ///< where messages come from GPUs
     std::unique_ptr<Trainer> trainer_;

@@ -3,25 +3,17 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
-#include "src/config/run_key.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
 #include "src/train/process_memory.hpp"
+#include "src/train/stopwatch.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 namespace sluice {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start)
-{
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 StageOptions on_rank(StageOptions options, const Replicas& replicas)
 {
@@ -32,15 +24,17 @@ StageOptions on_rank(StageOptions options, const Replicas& replicas)
 
 VerifyTransfers verified(const RunConfig& config)
 {
-    return config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no;
+    return config.pipeline.verify_transfers == TransferChecks::on ? VerifyTransfers::yes
+                                                                  : VerifyTransfers::no;
 }
 
 bool due(std::int64_t every, std::int64_t update) { return every > 0 && update % every == 0; }
 
 } // namespace
 
-Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport)
-    : config_(config), folder_(folder), replicas_(transport, config.pipeline.replicas),
+Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport,
+                 const Replicas::PipelineLink& link)
+    : config_(config), folder_(folder), replicas_(transport, config.pipeline.replicas, link),
       plan_(std::move(plan)),
       stage_(on_rank(plan_.stage, replicas_), plan_.program, plan_.slots, plan_.partition),
       executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
@@ -115,32 +109,6 @@ void Trainer::start(const ResumeRequest& resume)
     });
     if (!checkpoint && config_.anomaly.reach_back() > 0)
         save(); // so that there is always something to go back to
-}
-
-TimeBudget Trainer::time_budget() const
-{
-    // Until a save was measured: 100 MB/s, each rank's parameters and two moments.
-    double saved_bytes = 0.0;
-    for (int rank = 0; rank < plan_.program.num_ranks(); ++rank) {
-        const StageMemory memory = plan_.rank_memory(rank);
-        saved_bytes = std::max(
-            saved_bytes, static_cast<double>(memory.parameter_bytes + memory.optimizer_bytes));
-    }
-    return {seconds_until_end(config_.run.time_limit_seconds), saved_bytes * 1e-8};
-}
-
-CheckpointProgress Trainer::restore(const std::filesystem::path& folder)
-{
-    CheckpointProgress progress;
-    agree(replicas_.world(), [&] {
-        const CheckpointReader reader(folder);
-        changed_rounding_ = refuse_changed_result(reader, config_);
-        restore_stage(reader, stage_);
-        progress = reader.progress();
-        published_updates_ = completed_updates_ = progress.update;
-        saved_update_ = completed_updates_;
-    });
-    return progress;
 }
 
 ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
@@ -256,7 +224,7 @@ void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)
 
 UpdateSummary Trainer::run_update(const FaultInjection& fault)
 {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const std::int64_t update = completed_updates_ + 1;
     const std::int64_t tokens_per_update = config_.batch.tokens_per_update();
     if (RankActivity* activity = replicas_.world().activity())
@@ -305,8 +273,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     anomalies_.accept(summary.loss);
     published_updates_ = completed_updates_ = update;
     if (RankActivity* activity = replicas_.world().activity())
-        activity->finish_update(seconds_since(start));
-    record_update(summary, lr, seconds_since(start));
+        activity->finish_update(watch.seconds());
+    record_update(summary, lr, watch.seconds());
     return summary;
 }
 
@@ -328,120 +296,6 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
             journal_->changed_pace(completed_updates_, rank);
     if (due(config_.metrics.activation_norm_every, completed_updates_))
         record_activation_norms();
-}
-
-void Trainer::record_activation_norms()
-{
-    std::fill(norms_.begin(), norms_.end(), 0.0);
-    for (StageChunk& chunk : stage_.chunks()) {
-        if (!ran_last_microbatch())
-            continue;
-        const LayerRange& range = chunk.model->options().range;
-        chunk.model->activation_norms(std::span(norms_).subspan(
-            static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.num_layers())));
-    }
-    replicas_.world().sum(norms_);
-    if (journal_)
-        journal_->measured_activation_norms(completed_updates_, norms_);
-}
-
-/// Each replica evaluates its share; the losses add up in the order of the micro-batches, to the
-/// same sum for any number of replicas.
-double Trainer::evaluation_loss_sum(std::int32_t num_microbatches)
-{
-    const auto first = static_cast<std::int32_t>(replicas_.share_begin(num_microbatches));
-    const auto last = static_cast<std::int32_t>(replicas_.share_end(num_microbatches));
-    std::vector<double> losses(static_cast<std::size_t>(num_microbatches), 0.0);
-    if (first < last) {
-        const Schedule forwards = make_forward_only(plan_.program.rank_of_chunk,
-                                                    replicas_.ranks_per_replica(), last - first);
-        const SlotTable slots = forward_only_slots(forwards);
-        Executor executor(forwards, slots, stage_, replicas_.pipeline(), VerifyTransfers::no);
-        executor.run_evaluation(tokens_->evaluation(first));
-        std::copy(executor.losses().begin(), executor.losses().end(), losses.begin() + first);
-    }
-    replicas_.world().sum(losses);
-    return std::accumulate(losses.begin(), losses.end(), 0.0);
-}
-
-void Trainer::evaluate()
-{
-    if (!tokens_->has_validation())
-        return;
-    enter(RankPhase::evaluating);
-    enter(Activity::evaluation);
-    const auto start = Clock::now();
-    const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
-    const double loss_sum = evaluation_loss_sum(num_microbatches);
-    const std::int64_t tokens =
-        std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
-    if (journal_)
-        journal_->evaluated(completed_updates_, loss_sum / static_cast<double>(tokens), tokens,
-                            seconds_since(start));
-}
-
-CheckpointProgress Trainer::progress() const
-{
-    CheckpointProgress progress{.update = completed_updates_,
-                                .samples = completed_updates_ * config_.batch.global_batch_size,
-                                .tokens = completed_updates_ * config_.batch.tokens_per_update(),
-                                .seed = config_.run.seed};
-    anomalies_.save_into(progress);
-    return progress;
-}
-
-void Trainer::save()
-{
-    finish_save();
-    const auto start = Clock::now();
-    enter(RankPhase::saving);
-    enter(Activity::checkpoint);
-    on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
-    const std::string digest =
-        save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
-    const double seconds = seconds_since(start);
-    record_saved({.update = completed_updates_,
-                  .parameters_digest = digest,
-                  .seconds = seconds,
-                  .stall_seconds = seconds,
-                  .write_seconds = seconds});
-}
-
-void Trainer::begin_save()
-{
-    if (saver_->under_way() && journal_)
-        journal_->waiting_for_save(completed_updates_, saver_->update());
-    finish_save();
-    enter(RankPhase::saving);
-    enter(Activity::checkpoint);
-    saver_->begin(progress());
-    stop_.saving(true);
-}
-
-void Trainer::follow_save()
-{
-    enter(RankPhase::saving); // rank 0 writes the status
-    enter(Activity::checkpoint);
-    if (const auto saved = saver_->advance())
-        record_saved(*saved);
-}
-
-void Trainer::finish_save()
-{
-    if (!saver_ || !saver_->under_way())
-        return;
-    enter(RankPhase::saving);
-    enter(Activity::checkpoint);
-    record_saved(saver_->finish());
-}
-
-void Trainer::record_saved(const SavedCheckpoint& saved)
-{
-    saved_update_ = saved.update;
-    stop_.saving(false);
-    stop_.saved(saved.write_seconds);
-    if (journal_)
-        journal_->saved(saved);
 }
 
 } // namespace sluice

@@ -31,8 +31,9 @@ namespace sluice {
 class Trainer {
 public:
     /// Collective over all ranks of the job, which `transport` joins.
-    /// `plan`: of `config` on the ranks of one replica.
-    Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport);
+    /// `plan`: of `config` on the ranks of one replica. `link`: see Replicas.
+    Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport,
+            const Replicas::PipelineLink& link = {});
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
     void start(const ResumeRequest& resume);

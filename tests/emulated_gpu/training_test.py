@@ -238,9 +238,9 @@ class Refusals(OnEmulatedGpus):
 class Faults(OnEmulatedGpus):
     """Faults put in on purpose are found on GPUs as on CPUs, before weights change."""
 
-    def drill(self, name, fault, *parts):
+    def drill(self, name, fault, *parts, options=()):
         with emulated(2, seed=12):
-            result = self.run_on("cuda", 2, name, "--inject", fault, expect=70)
+            result = self.run_on("cuda", 2, name, "--inject", fault, *options, expect=70)
         for part in parts:
             self.assertIn(part, result.stderr)
             self.assertIn(part, self.status(name)["reason"])
@@ -249,7 +249,8 @@ class Faults(OnEmulatedGpus):
         self.drill("nan", "nan-gradient@3:3", "rank 1", "stage 1", "layer 3", "not finite")
 
     def test_a_bit_flipped_on_its_way(self):
-        self.drill("flip", "flip-activation@3:3", "an activation changed", "rank 0", "rank 1")
+        self.drill("flip", "flip-activation@3:3", "an activation changed", "rank 0", "rank 1",
+                   options=("--set", "pipeline.verify_transfers=true"))
 
 
 if __name__ == "__main__":

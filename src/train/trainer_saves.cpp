@@ -1,0 +1,101 @@
+// What a trainer saves, and starts from.
+#include "src/config/run_key.hpp"
+#include "src/train/agreement.hpp"
+#include "src/train/stopwatch.hpp"
+#include "src/train/trainer.hpp"
+
+#include <algorithm>
+
+namespace sluice {
+
+TimeBudget Trainer::time_budget() const
+{
+    // Until a save was measured: 100 MB/s, each rank's parameters and two moments.
+    double saved_bytes = 0.0;
+    for (int rank = 0; rank < plan_.program.num_ranks(); ++rank) {
+        const StageMemory memory = plan_.rank_memory(rank);
+        saved_bytes = std::max(
+            saved_bytes, static_cast<double>(memory.parameter_bytes + memory.optimizer_bytes));
+    }
+    return {seconds_until_end(config_.run.time_limit_seconds), saved_bytes * 1e-8};
+}
+
+CheckpointProgress Trainer::restore(const std::filesystem::path& folder)
+{
+    CheckpointProgress progress;
+    agree(replicas_.world(), [&] {
+        const CheckpointReader reader(folder);
+        changed_rounding_ = refuse_changed_result(reader, config_);
+        restore_stage(reader, stage_);
+        progress = reader.progress();
+        published_updates_ = completed_updates_ = progress.update;
+        saved_update_ = completed_updates_;
+    });
+    return progress;
+}
+
+CheckpointProgress Trainer::progress() const
+{
+    CheckpointProgress progress{.update = completed_updates_,
+                                .samples = completed_updates_ * config_.batch.global_batch_size,
+                                .tokens = completed_updates_ * config_.batch.tokens_per_update(),
+                                .seed = config_.run.seed};
+    anomalies_.save_into(progress);
+    return progress;
+}
+
+void Trainer::save()
+{
+    finish_save();
+    const Stopwatch watch;
+    enter(RankPhase::saving);
+    enter(Activity::checkpoint);
+    on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
+    const std::string digest =
+        save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
+    const double seconds = watch.seconds();
+    record_saved({.update = completed_updates_,
+                  .parameters_digest = digest,
+                  .seconds = seconds,
+                  .stall_seconds = seconds,
+                  .write_seconds = seconds});
+}
+
+void Trainer::begin_save()
+{
+    if (saver_->under_way() && journal_)
+        journal_->waiting_for_save(completed_updates_, saver_->update());
+    finish_save();
+    enter(RankPhase::saving);
+    enter(Activity::checkpoint);
+    saver_->begin(progress());
+    stop_.saving(true);
+}
+
+void Trainer::follow_save()
+{
+    enter(RankPhase::saving); // rank 0 writes the status
+    enter(Activity::checkpoint);
+    if (const auto saved = saver_->advance())
+        record_saved(*saved);
+}
+
+void Trainer::finish_save()
+{
+    if (!saver_ || !saver_->under_way())
+        return;
+    enter(RankPhase::saving);
+    enter(Activity::checkpoint);
+    record_saved(saver_->finish());
+}
+
+void Trainer::record_saved(const SavedCheckpoint& saved)
+{
+    saved_update_ = saved.update;
+    stop_.saving(false);
+    stop_.saved(saved.write_seconds);
+    if (journal_)
+        journal_->saved(saved);
+}
+
+} // namespace sluice
