@@ -56,6 +56,18 @@ const Json& list(const Json& object, const char* key)
     return value;
 }
 
+/// Anything else the library would turn into whatever comes.
+std::vector<std::int64_t> naturals(const Json& object, const char* key)
+{
+    std::vector<std::int64_t> values;
+    for (const Json& value : list(object, key)) {
+        if (!value.is_number_unsigned() || value.get<std::uint64_t>() > max_number)
+            throw Malformed{std::string("\"") + key + "\" lists what is not a possible number"};
+        values.push_back(value.get<std::int64_t>());
+    }
+    return values;
+}
+
 std::string checksum(const Json& object, const char* key)
 {
     std::string value = text(object, key);
@@ -234,7 +246,7 @@ StageSummary summary_from(const std::string& text_of_file)
     for (const Json& entry : list(json, "warmup")) {
         WarmupState state;
         state.first_layer = static_cast<std::int64_t>(natural(entry, "first_layer"));
-        state.counters = list(entry, "counters").get<std::vector<std::int64_t>>();
+        state.counters = naturals(entry, "counters");
         state.alphas = list(entry, "alphas").get<std::vector<double>>();
         summary.warmup.push_back(std::move(state));
     }
@@ -243,8 +255,7 @@ StageSummary summary_from(const std::string& text_of_file)
                         .samples = static_cast<std::int64_t>(natural(progress, "samples")),
                         .tokens = static_cast<std::int64_t>(natural(progress, "tokens")),
                         .seed = natural(progress, "seed", ~std::uint64_t{0}),
-                        .skipped = {list(progress, "skipped").get<std::vector<std::int64_t>>(),
-                                    "the summary of a stage"},
+                        .skipped = {naturals(progress, "skipped"), "the summary of a stage"},
                         .num_rewinds = static_cast<std::int64_t>(natural(progress, "num_rewinds")),
                         .recent_losses =
                             list(progress, "recent_losses").get<std::vector<double>>()};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace sluice {
 
@@ -20,6 +21,26 @@ constexpr std::uint64_t most_file_bytes = std::uint64_t{1} << 28; // of 1,000s o
 {
     throw data_error("this is not a ledger: " + problem, path.string(),
                      "trace the run again: sluice train RUN.toml --set trace.updates=10-12");
+}
+
+/// What reading throws inside this file beside what the library does.
+struct Malformed {
+    std::string problem;
+};
+
+/// A number that `Integer` holds: the library turns others, and those with more digits than 64 bits
+/// have, into whatever comes.
+template <class Integer>
+Integer whole(const Json& object, const char* key)
+{
+    const Json& value = object.at(key);
+    const bool fits =
+        value.is_number_unsigned()
+            ? std::in_range<Integer>(value.get<std::uint64_t>())
+            : value.is_number_integer() && std::in_range<Integer>(value.get<std::int64_t>());
+    if (!fits)
+        throw Malformed{fmt::format("\"{}\" is not a possible number", key)};
+    return value.get<Integer>();
 }
 
 MeasuredRank rank_from(const Json& nanoseconds)
@@ -47,7 +68,7 @@ MeasuredWork work_from(const Json& chunk)
         return value.is_null() ? std::nullopt : std::optional(value.get<double>());
     };
     const Json& replayed = chunk.at("replayed_seconds");
-    return {.rank = chunk.at("rank").get<std::int32_t>(),
+    return {.rank = whole<std::int32_t>(chunk, "rank"),
             .forward = seconds("forward"),
             .backward = seconds("backward"),
             .backward_input = seconds("backward_input"),
@@ -64,13 +85,13 @@ MeasuredWork work_from(const Json& chunk)
 MeasuredRun run_from(const Json& json, const std::filesystem::path& run_dir)
 {
     MeasuredRun run;
-    run.where = fmt::format("updates {}-{} of {}", json.at("first_update").get<std::int64_t>(),
-                            json.at("last_update").get<std::int64_t>(), run_dir.string());
+    run.where = fmt::format("updates {}-{} of {}", whole<std::int64_t>(json, "first_update"),
+                            whole<std::int64_t>(json, "last_update"), run_dir.string());
     run.schedule = json.at("schedule").get<std::string>();
-    run.num_replicas = json.at("replicas").get<std::int32_t>();
-    run.num_microbatches = json.at("num_microbatches").get<std::int32_t>();
-    run.micro_batch_size = json.at("micro_batch_size").get<std::int64_t>();
-    run.seq_len = json.at("seq_len").get<std::int64_t>();
+    run.num_replicas = whole<std::int32_t>(json, "replicas");
+    run.num_microbatches = whole<std::int32_t>(json, "num_microbatches");
+    run.micro_batch_size = whole<std::int64_t>(json, "micro_batch_size");
+    run.seq_len = whole<std::int64_t>(json, "seq_len");
     run.barrier_seconds = json.at("barrier_seconds").get<double>();
     for (const Json& chunk : json.at("chunks"))
         run.chunks.push_back(work_from(chunk));
@@ -80,7 +101,6 @@ MeasuredRun run_from(const Json& json, const std::filesystem::path& run_dir)
 }
 
 /// Causes of waiting are differences and may be negative; work may not.
-/// work.
 void check_times(const MeasuredRun& run, const std::filesystem::path& path)
 {
     for (std::size_t rank = 0; rank < run.ranks.size(); ++rank) {
@@ -123,6 +143,8 @@ MeasuredRun read_measured_run(const std::filesystem::path& run_dir)
         return run;
     } catch (const nlohmann::json::exception& error) {
         refuse(error.what(), path);
+    } catch (const Malformed& malformed) {
+        refuse(malformed.problem, path);
     }
 }
 

@@ -172,6 +172,19 @@ BOOST_AUTO_TEST_CASE(faults_of_a_ledger_are_named)
     BOOST_TEST(problem().find("'jitter'") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(numbers_that_no_integer_holds_are_refused)
+{
+    const Json whole = ledger;
+    for (const char* key :
+         {"first_update", "last_update", "replicas", "num_microbatches", "micro_batch_size"})
+        for (const Json& value : {Json(1.5e20), Json(1.5), Json(~std::uint64_t{0}), Json("3")}) {
+            ledger = whole;
+            ledger[key] = value;
+            BOOST_TEST(problem() == "this is not a ledger: \"" + std::string(key) +
+                                        "\" is not a possible number");
+        }
+}
+
 BOOST_AUTO_TEST_CASE(times_that_cannot_be_are_refused)
 {
     const Json whole = ledger;
