@@ -51,7 +51,8 @@ if(SLUICE_FUZZ)
     endif()
     add_library(sluice_fuzz_flags INTERFACE)
     target_compile_options(sluice_fuzz_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
-                           -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
+        -fsanitize-coverage-ignorelist=${PROJECT_SOURCE_DIR}/tests/fuzz/uncounted.txt
+        -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
     target_link_options(sluice_fuzz_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
 endif()
 target_include_directories(sluice_flags INTERFACE
