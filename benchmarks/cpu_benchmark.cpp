@@ -1,6 +1,7 @@
 // Whole updates on this machine's cores against the best sgemm rate measured in the same run.
 //
-// usage: sluice_cpu_benchmark [--json FILE] [--preset NAME]... [--repeat N]
+// usage: sluice_cpu_benchmark [--json FILE] [--preset NAME]... [--set SECTION.KEY=VALUE]...
+// [--repeat N]
 //
 // Ratios hold; absolute rates are this machine's. FLOPs are 6 N + 6 L d s per token (N without the
 // embedding, causal attention).
@@ -9,6 +10,7 @@
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/kernels/matmul.hpp"
+#include "src/config/run_key.hpp"
 #include "src/train/process_memory.hpp"
 #include "src/train/threads.hpp"
 
@@ -44,15 +46,17 @@ double best_sgemm_gflops()
     return best;
 }
 
-nlohmann::json run_updates(const std::string& preset, int repeat, double& ceiling)
+nlohmann::json run_updates(const std::string& preset, const std::vector<std::string>& overrides,
+                           int repeat, double& ceiling)
 {
     constexpr int num_microbatches = 4;
-    const RunConfig config = parse_run_config(
+    RunConfig config = parse_run_config(
         fmt::format("[model]\npreset = \"{}\"\n[prores]\nschedule = \"off\"\n"
                     "[batch]\nglobal_batch_size = {}\nmicro_batch_size = 1\nseq_len = 1024\n"
                     "[data]\ntrain = \"none.h5\"\n[run]\nupdates = 100000\nseed = 1\n",
                     preset, num_microbatches),
-        "benchmark", ".", {});
+        "benchmark", ".", overrides);
+    settle_precision(config);
     const auto transport = make_in_process_transport();
     RankUnderTest rank(config, *transport);
     const std::int64_t tokens_per_update = config.batch.tokens_per_update();
@@ -71,6 +75,7 @@ nlohmann::json run_updates(const std::string& preset, int repeat, double& ceilin
     // Machines are shared and their speed drifts: the ceiling is the best seen before or after.
     ceiling = std::max(ceiling, best_sgemm_gflops());
     return {{"preset", preset},
+            {"precision", name_of(config.precision)},
             {"tokens_per_update", tokens_per_update},
             {"seconds", seconds},
             {"seconds_min", *std::min_element(whole.begin(), whole.end())},
@@ -88,10 +93,11 @@ nlohmann::json run_updates(const std::string& preset, int repeat, double& ceilin
 int main(int argc, char** argv)
 {
     CLI::App app{"Whole updates against the best sgemm rate of the same run"};
-    std::vector<std::string> presets{"llama-71m"};
+    std::vector<std::string> presets{"llama-71m"}, overrides;
     std::string json_file;
     int repeat = 5;
     app.add_option("--preset", presets, "Models to run")->capture_default_str();
+    app.add_option("--set", overrides, "Key of the run file, like precision.compute=bf16");
     app.add_option("--repeat", repeat, "Timed updates; the median counts")->capture_default_str();
     app.add_option("--json", json_file, "Also write the figures to this file");
     CLI11_PARSE(app, argc, argv);
@@ -100,13 +106,13 @@ int main(int argc, char** argv)
     double ceiling = best_sgemm_gflops();
     fmt::print("{} thread(s), best sgemm {:.1f} GFLOP/s before the updates\n\n", num_threads(),
                ceiling);
-    fmt::print("{:<14} {:>9} {:>19} {:>10} {:>10} {:>10} {:>10}\n", "model", "s/update",
-               "(min..max)", "tokens/s", "GFLOP/s", "of sgemm", "optimizer");
+    fmt::print("{:<14} {:>9} {:>9} {:>19} {:>10} {:>10} {:>10} {:>10}\n", "model", "computes",
+               "s/update", "(min..max)", "tokens/s", "GFLOP/s", "of sgemm", "optimizer");
     nlohmann::json out{{"threads", num_threads()}};
     for (const std::string& preset : presets) {
-        const auto row = run_updates(preset, repeat, ceiling);
-        fmt::print("{:<14} {:>9.3f} {:>19} {:>10.1f} {:>10.1f} {:>9.1f}% {:>9.1f}%\n", preset,
-                   row["seconds"].get<double>(),
+        const auto row = run_updates(preset, overrides, repeat, ceiling);
+        fmt::print("{:<14} {:>9} {:>9.3f} {:>19} {:>10.1f} {:>10.1f} {:>9.1f}% {:>9.1f}%\n", preset,
+                   row["precision"].get<std::string>(), row["seconds"].get<double>(),
                    fmt::format("({:.3f}..{:.3f})", row["seconds_min"].get<double>(),
                                row["seconds_max"].get<double>()),
                    row["tokens_per_second"].get<double>(), row["gflops"].get<double>(),

@@ -75,7 +75,7 @@ def main():
     parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--preset", nargs="+", default=[], help="models [all of the program's list]")
-    parser.add_argument("--precision", nargs="+", default=[], help="precision.compute [fp32]")
+    parser.add_argument("--precision", nargs="+", default=[], help="precision.compute [bf16]")
     parser.add_argument("--skip-kernels", action="store_true", help="whole updates only")
     parser.add_argument("--tiny", action="store_true", help="show that it runs, nothing about speed")
     parser.add_argument("--torch-device", default="cuda", help=argparse.SUPPRESS)

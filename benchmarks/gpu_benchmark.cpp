@@ -227,7 +227,7 @@ int main(int argc, char** argv)
     CLI::App app{"Kernels and whole updates on a GPU against ceilings of the same run"};
     std::vector<std::string> presets{"llama-71m",  "llama-71m-48", "llama-71m-120", "llama-130m",
                                      "llama-350m", "llama-1.3b",   "llama-7b"};
-    std::vector<std::string> precisions{"fp32"};
+    std::vector<std::string> precisions{"bf16"};
     std::string json_file;
     Effort effort;
     bool skip_kernels = false;

@@ -10,7 +10,7 @@ namespace {
 struct Extents {
     explicit Extents(const ModelChunkOptions& options)
         : n(options.micro_batch.num_tokens()), c(options.model.hidden_size),
-          f(options.model.intermediate_size), dtype(compute_dtype(options.stream.backend))
+          f(options.model.intermediate_size), dtype(options.precision.compute)
     {
     }
     std::int64_t n, c, f;
@@ -27,6 +27,10 @@ void check(const ModelChunkOptions& options)
     SLUICE_CHECK(spec.vocab_size > 0 && spec.intermediate_size > 0,
                  "vocab_size " << spec.vocab_size << ", intermediate_size "
                                << spec.intermediate_size);
+    SLUICE_CHECK((options.stream.backend == Backend::reference) ==
+                     (options.precision == fp64_precision),
+                 "backend " << static_cast<int>(options.stream.backend) << " cannot compute in "
+                            << name_of(options.precision.compute));
     const MicroBatchShape& shape = options.micro_batch;
     SLUICE_CHECK(shape.num_sequences > 0 && shape.seq_len > 0 && shape.seq_len <= spec.max_seq_len,
                  shape.num_sequences << " sequences of " << shape.seq_len << ", max_seq_len "
@@ -36,9 +40,8 @@ void check(const ModelChunkOptions& options)
 DecoderLayerActivations allocate_part(const ModelChunkOptions& options, ActivationPart part,
                                       Arena& arena)
 {
-    return allocate_activations(options.model, options.micro_batch,
-                                compute_dtype(options.stream.backend), options.recompute, part,
-                                arena);
+    return allocate_activations(options.model, options.micro_batch, options.precision,
+                                options.recompute, part, arena);
 }
 
 ActivationSlot allocate_slot(const ModelChunkOptions& options,
@@ -92,27 +95,16 @@ LayerScratch allocate_layer_scratch(const ModelChunkOptions& options, Arena& are
         overlay(allocate_part(options, ActivationPart::recomputed_for_weights, arena),
                 allocate_part(options, ActivationPart::recomputed_for_input, arena));
     scratch.stream_gradient = arena.allocate(extents.dtype, extents.stream());
-    scratch.attention = {
-        .heads = scratch.stream_gradient,
-        .row_dot = arena.allocate(extents.dtype, {micro_batch.num_sequences,
-                                                  options.model.num_heads, micro_batch.seq_len}),
-        .qkv = arena.allocate(extents.dtype, {extents.n, 3 * extents.c})};
+    scratch.attention = {.heads = scratch.stream_gradient,
+                         .row_dot = arena.allocate(options.precision.statistics(),
+                                                   {micro_batch.num_sequences,
+                                                    options.model.num_heads, micro_batch.seq_len}),
+                         .qkv = arena.allocate(extents.dtype, {extents.n, 3 * extents.c})};
     scratch.mlp_h = arena.allocate(extents.dtype, {extents.n, extents.f});
     return scratch;
 }
 
 } // namespace
-
-DType compute_dtype(Backend backend)
-{
-    switch (backend) {
-    case Backend::reference: return DType::f64;
-    case Backend::cpu:
-    case Backend::cuda: return DType::f32;
-    }
-    SLUICE_CHECK(false, "no compute type on backend " << static_cast<int>(backend));
-    return DType::f32;
-}
 
 TensorView ChunkLayout::input_gradient(const ActivationSlot& slot,
                                        const GradientSlot& gradients) const
@@ -163,8 +155,9 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
     const Extents extents(options);
     ChunkLayout layout;
     layout.model = options.model;
-    layout.parameters = allocate_parameters(options.model, options.range, extents.dtype,
-                                            options.moments, arenas.parameters, arenas.moments);
+    layout.parameters =
+        allocate_parameters(options.model, options.range, options.precision, options.moments,
+                            arenas.parameters, arenas.gradients, arenas.moments);
     if (options.range.num_layers() > 0)
         layout.scratch = allocate_layer_scratch(options, arenas.scratch);
     for (Arena& arena : arenas.slots)
@@ -172,15 +165,15 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
     for (Arena& arena : arenas.gradient_slots)
         layout.gradient_slots.push_back(allocate_gradient_slot(options, arena));
     const Shape table{options.micro_batch.seq_len, options.model.head_dim() / 2};
-    layout.cos = arenas.tables.allocate(extents.dtype, table);
-    layout.sin = arenas.tables.allocate(extents.dtype, table);
+    layout.cos = arenas.tables.allocate(options.precision.statistics(), table);
+    layout.sin = arenas.tables.allocate(options.precision.statistics(), table);
     layout.stream_squares =
         arenas.tables.allocate(DType::f64, {std::max<std::int64_t>(1, options.range.num_layers())});
     layout.gradient_squares =
         arenas.tables.allocate(DType::f64, {static_cast<std::int64_t>(layout.parameters.size())});
     if (options.range.head)
         layout.loss_head =
-            allocate_loss_head_scratch(options.model, extents.n, extents.dtype, arenas.scratch);
+            allocate_loss_head_scratch(options.model, extents.n, options.precision, arenas.scratch);
     return layout;
 }
 
@@ -195,10 +188,8 @@ ChunkArenas count(const ModelChunkOptions& options)
 
 ChunkMemory memory_of(const ChunkArenas& arenas)
 {
-    // Values and gradients lie alike.
-    const std::size_t half = arenas.parameters.used_bytes() / 2;
-    return {.parameter_bytes = half,
-            .gradient_bytes = half,
+    return {.parameter_bytes = arenas.parameters.used_bytes(),
+            .gradient_bytes = arenas.gradients.used_bytes(),
             .optimizer_bytes = arenas.moments.used_bytes(),
             .table_bytes = arenas.tables.used_bytes(),
             .slot_bytes = arenas.slots.front().used_bytes(),

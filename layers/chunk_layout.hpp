@@ -19,7 +19,7 @@
 namespace sluice {
 
 struct ChunkArenas {
-    Arena parameters, moments, tables;
+    Arena parameters, gradients, moments, tables;
     std::vector<Arena> slots, gradient_slots; ///< one each is enough to count
     Arena scratch;
 };
@@ -75,9 +75,6 @@ struct ChunkLayout {
     LayerBackward backward_of(std::size_t layer, const ActivationSlot& slot,
                               const GradientSlot& gradients) const;
 };
-
-/// f32 on the cpu and cuda backends, f64 on the reference.
-DType compute_dtype(Backend backend);
 
 ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas);
 

@@ -17,28 +17,41 @@ enum class LastReader : bool { input_gradient, weight_gradient };
 /// Takes memory for the activations of one part.
 class PartAllocator {
 public:
-    PartAllocator(DType dtype, Recompute recompute, ActivationPart part, Arena& arena)
-        : dtype_(dtype), recompute_(recompute), part_(part), arena_(arena)
+    PartAllocator(const Precision& precision, Recompute recompute, ActivationPart part,
+                  Arena& arena)
+        : precision_(precision), recompute_(recompute), part_(part), arena_(arena)
     {
     }
     /// `dropped_by`: the least choice of Recompute that does not keep it.
     TensorView take(const Shape& shape, Recompute dropped_by, LastReader last_reader)
+    {
+        return take(precision_.compute, shape, dropped_by, last_reader);
+    }
+    /// Of norms or softmax; only the input gradient reads it, after a forward pass repeated in
+    /// full.
+    TensorView take_statistics(const Shape& shape)
+    {
+        return take(precision_.statistics(), shape, Recompute::full, LastReader::input_gradient);
+    }
+    /// The layer's output is kept under every choice: the next layer starts from it.
+    TensorView take_kept(const Shape& shape)
+    {
+        return part_ == ActivationPart::kept ? arena_.allocate(precision_.compute, shape)
+                                             : TensorView{};
+    }
+
+private:
+    TensorView take(DType dtype, const Shape& shape, Recompute dropped_by, LastReader last_reader)
     {
         ActivationPart part = ActivationPart::kept;
         if (recompute_ >= dropped_by)
             part = last_reader == LastReader::weight_gradient
                        ? ActivationPart::recomputed_for_weights
                        : ActivationPart::recomputed_for_input;
-        return part == part_ ? arena_.allocate(dtype_, shape) : TensorView{};
-    }
-    /// The layer's output is kept under every choice: the next layer starts from it.
-    TensorView take_kept(const Shape& shape)
-    {
-        return part_ == ActivationPart::kept ? arena_.allocate(dtype_, shape) : TensorView{};
+        return part == part_ ? arena_.allocate(dtype, shape) : TensorView{};
     }
 
-private:
-    DType dtype_;
+    const Precision& precision_;
     Recompute recompute_;
     ActivationPart part_;
     Arena& arena_;
@@ -50,11 +63,11 @@ ResidualActivations allocate_residual(Arrangement arrangement, std::int64_t n, s
     ResidualActivations made;
     if (norms_input(arrangement)) {
         made.u = allocator.take({n, c}, Recompute::lean, LastReader::weight_gradient);
-        made.input_rstd = allocator.take({n}, Recompute::full, LastReader::input_gradient);
+        made.input_rstd = allocator.take_statistics({n});
     }
     if (norms_output(arrangement)) {
         made.projected = allocator.take({n, c}, Recompute::full, LastReader::weight_gradient);
-        made.projected_rstd = allocator.take({n}, Recompute::full, LastReader::input_gradient);
+        made.projected_rstd = allocator.take_statistics({n});
     }
     return made;
 }
@@ -95,21 +108,22 @@ auto tensors_of(Activations& layer)
 } // namespace
 
 DecoderLayerActivations allocate_activations(const ModelSpec& spec,
-                                             const MicroBatchShape& micro_batch, DType dtype,
-                                             Recompute recompute, ActivationPart part, Arena& arena)
+                                             const MicroBatchShape& micro_batch,
+                                             const Precision& precision, Recompute recompute,
+                                             ActivationPart part, Arena& arena)
 {
     const std::int64_t n = micro_batch.num_tokens();
     const std::int64_t c = spec.hidden_size;
     const std::int64_t f = spec.intermediate_size;
     const Shape rows_of_heads{micro_batch.num_sequences, spec.num_heads, micro_batch.seq_len};
-    PartAllocator allocator(dtype, recompute, part, arena);
+    PartAllocator allocator(precision, recompute, part, arena);
     DecoderLayerActivations layer;
     layer.attention_residual = allocate_residual(spec.arrangement, n, c, allocator);
     layer.attention_residual.y = allocate_middle(spec.arrangement, {n, c}, allocator);
     layer.attention = {
         .qkv = allocator.take({n, 3 * c}, Recompute::full, LastReader::weight_gradient),
         .heads = allocator.take({n, c}, Recompute::full, LastReader::weight_gradient),
-        .logsumexp = allocator.take(rows_of_heads, Recompute::full, LastReader::input_gradient)};
+        .logsumexp = allocator.take_statistics(rows_of_heads)};
     layer.mlp_residual = allocate_residual(spec.arrangement, n, c, allocator);
     layer.mlp_residual.y = allocator.take_kept({n, c});
     layer.mlp = {.gate_up =

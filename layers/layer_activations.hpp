@@ -4,6 +4,7 @@
 
 #include "core/arena.hpp"
 #include "layers/attention.hpp"
+#include "layers/precision.hpp"
 #include "layers/recompute.hpp"
 #include "layers/residual.hpp"
 #include "layers/swiglu_mlp.hpp"
@@ -29,9 +30,9 @@ enum class ActivationPart : std::uint8_t { kept, recomputed_for_weights, recompu
 /// Takes memory for one part of a layer's activations and leaves the others empty. The layer's
 /// input belongs to whoever stands in front of the layer.
 DecoderLayerActivations allocate_activations(const ModelSpec& spec,
-                                             const MicroBatchShape& micro_batch, DType dtype,
-                                             Recompute recompute, ActivationPart part,
-                                             Arena& arena);
+                                             const MicroBatchShape& micro_batch,
+                                             const Precision& precision, Recompute recompute,
+                                             ActivationPart part, Arena& arena);
 
 /// `activations` with those that `other` has in place of its own.
 DecoderLayerActivations overlay(DecoderLayerActivations activations,

@@ -7,11 +7,11 @@
 namespace sluice {
 
 LossHeadScratch allocate_loss_head_scratch(const ModelSpec& spec, std::int64_t num_tokens,
-                                           DType dtype, Arena& arena)
+                                           const Precision& precision, Arena& arena)
 {
-    return {.normed = arena.allocate(dtype, {num_tokens, spec.hidden_size}),
-            .rstd = arena.allocate(dtype, {num_tokens}),
-            .logits = arena.allocate(dtype, {num_tokens, spec.vocab_size}),
+    return {.normed = arena.allocate(precision.compute, {num_tokens, spec.hidden_size}),
+            .rstd = arena.allocate(precision.statistics(), {num_tokens}),
+            .logits = arena.allocate(precision.compute, {num_tokens, spec.vocab_size}),
             .losses = arena.allocate(DType::f64, {num_tokens})};
 }
 

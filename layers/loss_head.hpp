@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/arena.hpp"
+#include "layers/precision.hpp"
 #include "layers/rms_norm.hpp"
 
 namespace sluice {
@@ -16,7 +17,7 @@ struct LossHeadScratch {
 };
 
 LossHeadScratch allocate_loss_head_scratch(const ModelSpec& spec, std::int64_t num_tokens,
-                                           DType dtype, Arena& arena);
+                                           const Precision& precision, Arena& arena);
 
 /// In float64 and token order.
 double sum_of_losses(std::span<const double> token_losses);

@@ -18,6 +18,7 @@ ChunkArenas real_arenas(const ModelChunkOptions& options, const ActivationPool& 
 {
     const ChunkArenas counting = count(options);
     ChunkArenas arenas{.parameters = Arena(counting.parameters.used_bytes(), options.stream.device),
+                       .gradients = Arena(counting.gradients.used_bytes(), options.stream.device),
                        .moments = Arena(counting.moments.used_bytes(), options.stream.device),
                        .tables = Arena(counting.tables.used_bytes(), options.stream.device),
                        .slots = {},
@@ -302,10 +303,13 @@ void ModelChunk::initialize(std::uint64_t seed)
 {
     for (const Parameter& parameter : parts_->layout.parameters) {
         const HostCopy value(parts_->stream, parameter.value, HostCopy::Begin::empty);
+        const HostCopy master(parts_->stream, parameter.master, HostCopy::Begin::empty);
         Parameter on_host = parameter;
         on_host.value = value.view();
+        on_host.master = master.view();
         sluice::initialize(parts_->options.model, seed, on_host);
         value.write_back();
+        master.write_back();
     }
 }
 

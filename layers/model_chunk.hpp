@@ -43,9 +43,10 @@ struct ModelChunkOptions {
     std::int64_t num_gradient_slots = 1; ///< likewise
     BackwardSplit split = BackwardSplit::fused;
     Recompute recompute = Recompute::none;
-    MomentShard moments{}; ///< which of the optimizer's moments live here
-    /// Where the chunk lives and computes: the cpu and cuda backends in f32, the reference in f64.
-    /// Must outlive the chunk; to plan one, its backend is enough.
+    MomentShard moments{}; ///< which part of the optimizer's state lives here
+    Precision precision{}; ///< fp64 on the reference backend, any other elsewhere
+    /// Where the chunk lives and computes. Must outlive the chunk; to plan one, its backend is
+    /// enough.
     Stream stream{};
 };
 
@@ -53,7 +54,7 @@ struct ModelChunkOptions {
 struct ChunkMemory {
     std::size_t parameter_bytes = 0; ///< values
     std::size_t gradient_bytes = 0;
-    std::size_t optimizer_bytes = 0;     ///< both moments, the part that lives here
+    std::size_t optimizer_bytes = 0;     ///< moments and master weights, the part that lives here
     std::size_t table_bytes = 0;         ///< rotary tables
     std::size_t slot_bytes = 0;          ///< one activation slot
     std::size_t gradient_slot_bytes = 0; ///< one gradient slot

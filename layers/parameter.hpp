@@ -50,19 +50,28 @@ struct ElementRange {
 };
 
 /// One parameter with its memory (parameter_memory.hpp). Value and gradient have shape
-/// `spec.shape`. The moments are those of the elements `owned`: of all, in `spec.shape`, unless
-/// replicas share them.
+/// `spec.shape`. What belongs to the optimizer, master weights and moments, is that of the elements
+/// `owned`: of all, in `spec.shape`, unless replicas share them.
 struct Parameter {
     ParameterSpec spec{};
-    TensorView value{}, gradient{}, first_moment{}, second_moment{};
+    TensorView value{}, gradient{};
+    TensorView master{}; ///< what `value` is a rounded copy of; without one, `value` is it itself
+    TensorView first_moment{}, second_moment{};
     ElementRange owned{};
 
+    bool has_master() const { return value.dtype != first_moment.dtype; }
     /// The elements whose moments are here: [owned.size()].
     TensorView owned_value() const { return value.slice(owned.begin, {owned.size()}); }
     TensorView owned_gradient() const { return gradient.slice(owned.begin, {owned.size()}); }
+    /// Of those, what the optimizer updates: [owned.size()].
+    TensorView owned_weight() const
+    {
+        return has_master() ? master.reshape({owned.size()}) : owned_value();
+    }
 };
 
-/// Writes the initial value of one parameter: a pure function of (model, seed, name, element).
+/// Writes the initial value of one parameter: a pure function of (model, seed, name, element). In
+/// bf16 it is that of fp32, rounded.
 void initialize(const ModelSpec& spec, std::uint64_t seed, const Parameter& parameter);
 
 } // namespace sluice

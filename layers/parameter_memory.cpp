@@ -72,10 +72,11 @@ ElementRange overlap(const ElementRange& part, std::int64_t offset, std::int64_t
     return begin < end ? ElementRange{begin - offset, end - offset} : ElementRange{};
 }
 
-void allocate_moment(std::vector<Parameter>& parameters, const GroupLayout& group,
-                     TensorView Parameter::*member, DType dtype, MomentShard shard, Arena& arena)
+/// `part`: of the group's elements.
+void allocate_state(std::vector<Parameter>& parameters, const GroupLayout& group,
+                    TensorView Parameter::*member, DType dtype, const ElementRange& part,
+                    Arena& arena)
 {
-    const ElementRange part = part_of(group.num_elements, dtype, shard);
     const TensorView together = arena.allocate(dtype, {part.size()});
     for (std::size_t i = group.first; i < group.last; ++i) {
         Parameter& parameter = parameters[i];
@@ -134,21 +135,28 @@ ElementRange owned_elements(const ParameterGroup& group, const Parameter& parame
 }
 
 std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,
-                                           DType dtype, MomentShard shard, Arena& arena,
-                                           Arena& moments)
+                                           const Precision& precision, MomentShard shard,
+                                           Arena& values, Arena& gradients, Arena& states)
 {
     std::vector<Parameter> parameters;
     for (ParameterSpec& parameter : parameters_of(spec, range))
         parameters.push_back({.spec = std::move(parameter)});
     const auto groups =
-        layouts_of(parameters.size(), dtype,
+        layouts_of(parameters.size(), precision.compute,
                    [&](std::size_t i) -> const ParameterSpec& { return parameters[i].spec; });
-    for (TensorView Parameter::*member : {&Parameter::value, &Parameter::gradient})
+    for (const GroupLayout& group : groups) {
+        allocate_whole(parameters, group, &Parameter::value, precision.compute, values);
+        allocate_whole(parameters, group, &Parameter::gradient, precision.gradient, gradients);
+    }
+    const auto allocate_states = [&](TensorView Parameter::*member) {
         for (const GroupLayout& group : groups)
-            allocate_whole(parameters, group, member, dtype, arena);
-    for (TensorView Parameter::*member : {&Parameter::first_moment, &Parameter::second_moment})
-        for (const GroupLayout& group : groups)
-            allocate_moment(parameters, group, member, dtype, shard, moments);
+            allocate_state(parameters, group, member, precision.state,
+                           part_of(group.num_elements, precision.compute, shard), states);
+    };
+    if (precision.has_master())
+        allocate_states(&Parameter::master);
+    allocate_states(&Parameter::first_moment);
+    allocate_states(&Parameter::second_moment);
     return parameters;
 }
 

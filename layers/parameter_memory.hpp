@@ -8,21 +8,24 @@
 
 #include "core/arena.hpp"
 #include "layers/parameter.hpp"
+#include "layers/precision.hpp"
 
 #include <span>
 #include <vector>
 
 namespace sluice {
 
-/// Which part of the optimizer's moments lives here: part `index` of every group cut into `count`
-/// nearly equal ones (ZeRO stage 1; Rajbhandari et al. 2020, arXiv:1910.02054). {0, 1}: all.
+/// Which part of what belongs to the optimizer, master weights and moments, lives here: part
+/// `index` of every group cut into `count` nearly equal ones (ZeRO stage 1; Rajbhandari et al.
+/// 2020, arXiv:1910.02054). {0, 1}: all.
 struct MomentShard {
     int index = 0;
     int count = 1;
     bool operator==(const MomentShard&) const = default;
 };
 
-/// Part `shard.index` of `num_elements`, cut at multiples of 64 bytes.
+/// Part `shard.index` of `num_elements`, cut at multiples of 64 bytes of `dtype`, that of the
+/// values.
 ElementRange part_of(std::int64_t num_elements, DType dtype, MomentShard shard);
 
 struct ParameterGroup {
@@ -37,11 +40,10 @@ std::vector<ParameterGroup> groups_of(std::span<const Parameter> parameters);
 ElementRange owned_elements(const ParameterGroup& group, const Parameter& parameter,
                             MomentShard shard);
 
-/// Takes memory for every parameter of `range` (dtype f32, or f64 for the reference backend):
-/// values and gradients from `arena`, the shard's part of both moments from `moments`. All are
-/// zero.
+/// Takes memory for every parameter of `range`: values, gradients, and the shard's part of master
+/// weights (where `precision` has them) and moments from an arena each. All are zero.
 std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,
-                                           DType dtype, MomentShard shard, Arena& arena,
-                                           Arena& moments);
+                                           const Precision& precision, MomentShard shard,
+                                           Arena& values, Arena& gradients, Arena& states);
 
 } // namespace sluice

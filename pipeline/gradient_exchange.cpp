@@ -17,11 +17,11 @@ constexpr std::size_t num_buffers = 2;
 constexpr std::uint64_t mask40 = (1ull << 40) - 1;
 
 /// Elements of one decoder layer's parameters: what a piece holds at most.
-std::int64_t largest_piece(const ModelSpec& model, DType dtype)
+std::int64_t largest_piece(const ModelSpec& model, const Precision& precision)
 {
-    Arena counting, moments;
-    const auto parameters =
-        allocate_parameters(model, {.begin = 0, .end = 1}, dtype, {}, counting, moments);
+    Arena values, gradients, states;
+    const auto parameters = allocate_parameters(model, {.begin = 0, .end = 1}, precision, {},
+                                                values, gradients, states);
     return groups_of(parameters).front().value.num_elements();
 }
 
@@ -34,13 +34,14 @@ std::int64_t largest_part(std::int64_t num_elements, DType dtype, int num_replic
     return largest;
 }
 
-std::vector<TensorView> allocate_buffer(Arena& arena, const ModelSpec& model, DType dtype,
-                                        int num_replicas)
+std::vector<TensorView> allocate_buffer(Arena& arena, const ModelSpec& model,
+                                        const Precision& precision, int num_replicas)
 {
     std::vector<TensorView> gradients;
-    const std::int64_t part = largest_part(largest_piece(model, dtype), dtype, num_replicas);
+    const std::int64_t part =
+        largest_part(largest_piece(model, precision), precision.compute, num_replicas);
     for (int other = 0; other + 1 < num_replicas; ++other)
-        gradients.push_back(arena.allocate(dtype, {part}));
+        gradients.push_back(arena.allocate(precision.gradient, {part}));
     return gradients;
 }
 
@@ -53,13 +54,13 @@ std::uint64_t folded_checksum(const Stream& stream, const TensorView& tensor, st
 
 } // namespace
 
-std::size_t exchange_bytes(const ModelSpec& model, DType dtype, int num_replicas)
+std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas)
 {
     Arena counting;
     if (num_replicas == 1)
         return 0;
     for (std::size_t i = 0; i < num_buffers; ++i)
-        allocate_buffer(counting, model, dtype, num_replicas);
+        allocate_buffer(counting, model, precision, num_replicas);
     return counting.used_bytes();
 }
 
@@ -69,11 +70,10 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
     if (!active())
         return;
     const ModelChunkOptions& options = stage.chunks().front().model->options();
-    const DType dtype = compute_dtype(options.stream.backend);
     const int num_replicas = peers_.num_ranks();
-    const std::int64_t largest = largest_piece(options.model, dtype);
+    const std::int64_t largest = largest_piece(options.model, options.precision);
     stream_ = options.stream;
-    memory_ = Arena(exchange_bytes(options.model, dtype, num_replicas), stream_.device);
+    memory_ = Arena(exchange_bytes(options.model, options.precision, num_replicas), stream_.device);
     for (StageChunk& chunk : stage.chunks()) {
         SLUICE_CHECK((chunk.model->options().moments == MomentShard{peers_.rank(), num_replicas}),
                      "chunk " << chunk.index << " holds other moments than those of replica "
@@ -86,8 +86,9 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
         }
     }
     for (std::size_t i = 0; i < num_buffers; ++i)
-        buffers_.push_back({allocate_buffer(memory_, options.model, dtype, num_replicas),
-                            std::vector<MessageId>(static_cast<std::size_t>(num_replicas - 1), 0)});
+        buffers_.push_back(
+            {allocate_buffer(memory_, options.model, options.precision, num_replicas),
+             std::vector<MessageId>(static_cast<std::size_t>(num_replicas - 1), 0)});
     order_.reserve(pieces_.size());
     under_way_.reserve(2 * pieces_.size() * static_cast<std::size_t>(num_replicas));
     sent_.resize(static_cast<std::size_t>(num_replicas));
@@ -97,7 +98,7 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
 
 void GradientExchange::cut_into_pieces(Group& group, std::size_t index, std::int64_t largest)
 {
-    const DType dtype = group.gradient.dtype;
+    const DType dtype = group.value.dtype;
     const std::int64_t num_elements = group.gradient.num_elements();
     const auto num_pieces = static_cast<int>((num_elements + largest - 1) / largest);
     group.first_piece = pieces_.size();

@@ -3,8 +3,8 @@
 //
 // Every group of parameters (layers/parameter_memory.hpp) is cut into R parts, one per replica.
 // The owner of a part receives the other replicas' gradients of it and adds all of them in the
-// order of the replicas, in the dtype of the gradients (f32; f64 on the reference backend); it
-// alone holds the part's optimizer moments and updates its weights, which then go back to the
+// order of the replicas, in the dtype of the gradients (layers/precision.hpp); it alone holds the
+// part's master weights and optimizer moments and updates its weights, which then go back to the
 // others. Gradients are received into buffers taken once; everything is sent from where it lies,
 // and weights are received where they belong.
 //
@@ -102,6 +102,6 @@ private:
 };
 
 /// Bytes of a rank's buffers for gradients of `num_replicas` replicas.
-std::size_t exchange_bytes(const ModelSpec& model, DType dtype, int num_replicas);
+std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas);
 
 } // namespace sluice

@@ -38,9 +38,8 @@ std::vector<TensorView> allocate_inbox(const StageOptions& options, const SlotTa
 {
     std::vector<TensorView> inbox;
     for (std::int32_t i = 0; i < slots.num_inbox_slots[static_cast<std::size_t>(options.rank)]; ++i)
-        inbox.push_back(
-            arena.allocate(compute_dtype(options.stream.backend),
-                           {options.micro_batch.num_tokens(), options.model.hidden_size}));
+        inbox.push_back(arena.allocate(options.precision.compute, {options.micro_batch.num_tokens(),
+                                                                   options.model.hidden_size}));
     return inbox;
 }
 
@@ -68,6 +67,7 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
             .split = split ? BackwardSplit::split : BackwardSplit::fused,
             .recompute = options.recompute,
             .moments = options.moments,
+            .precision = options.precision,
             .stream = options.stream};
 }
 
@@ -88,11 +88,11 @@ StageMemory plan_memory(const StageOptions& options, const Schedule& program,
         static_cast<std::size_t>(pool.num_gradient_slots) * pool.gradient_slot_bytes +
         inbox_bytes(options, slots);
     memory.scratch_bytes += pool.scratch_bytes;
-    memory.exchange_bytes =
-        exchange_bytes(options.model, compute_dtype(options.stream.backend), options.moments.count);
+    memory.exchange_bytes = exchange_bytes(options.model, options.precision, options.moments.count);
     if (options.snapshot && options.moments.index == 0 &&
         options.stream.device.kind == DeviceKind::cpu)
-        memory.snapshot_bytes = 3 * memory.parameter_bytes;
+        memory.snapshot_bytes = 3 * memory.parameter_bytes / size_of(options.precision.compute) *
+                                size_of(options.precision.stored());
     return memory;
 }
 

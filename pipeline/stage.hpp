@@ -22,7 +22,8 @@ struct StageOptions {
     std::int64_t warmup_steps = 1000; ///< T
     int rank = 0;
     Recompute recompute = Recompute::none;
-    MomentShard moments{}; ///< this replica's share of the optimizer's moments
+    MomentShard moments{}; ///< this replica's share of the optimizer's state
+    Precision precision{}; ///< as in ModelChunkOptions
     /// Replica 0 keeps a copy of its parameters and of all their moments while it is saved, in host
     /// memory. Planned here; who saves takes it.
     bool snapshot = false;
@@ -39,7 +40,7 @@ struct StageChunk {
 struct StageMemory {
     std::size_t parameter_bytes = 0; ///< values
     std::size_t gradient_bytes = 0;
-    std::size_t optimizer_bytes = 0;  ///< both moments, this replica's share
+    std::size_t optimizer_bytes = 0;  ///< moments and master weights, this replica's share
     std::size_t activation_bytes = 0; ///< as many slots as are alive at once, for all chunks
     std::size_t transfer_bytes = 0;   ///< activations and gradients that come or go
     std::size_t scratch_bytes = 0;    ///< shared by all layers, logits and rotary tables included

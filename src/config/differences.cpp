@@ -26,9 +26,10 @@ std::string text_of(const RunKey& key, const RunConfig& config)
     return toml_text(key.get(config));
 }
 
-std::vector<std::string> differences_in(KeyEffect effect, const RunConfig& saved,
-                                        const RunConfig& now)
+std::vector<std::string> differences_in(KeyEffect effect, RunConfig saved, RunConfig now)
 {
+    settle_precision(saved);
+    settle_precision(now);
     std::vector<std::string> differences;
     for (const RunKey& key : run_keys()) {
         if (key.effect != effect || !key.get)

@@ -62,6 +62,28 @@ std::int64_t num_decay_updates(const LearningRateConfig& config, std::int64_t up
     return 0;
 }
 
+void settle_precision(RunConfig& config)
+{
+    if (config.precision == ComputePrecision::automatic)
+        config.precision =
+            config.run.device == "cuda" ? ComputePrecision::bf16 : ComputePrecision::fp32;
+}
+
+Precision element_types(const RunConfig& config)
+{
+    RunConfig settled = config;
+    settle_precision(settled);
+    switch (settled.precision) {
+    case ComputePrecision::fp32: return fp32_precision;
+    case ComputePrecision::fp64: return fp64_precision;
+    case ComputePrecision::bf16: return bf16_precision;
+    case ComputePrecision::pure_bf16: return pure_bf16_precision;
+    case ComputePrecision::automatic: break;
+    }
+    SLUICE_CHECK(false, "precision " << static_cast<int>(settled.precision));
+    return {};
+}
+
 RunConfig parse_run_config(std::string_view text, const std::string& source,
                            const std::filesystem::path& base,
                            const std::vector<std::string>& overrides)

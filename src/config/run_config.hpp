@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layers/model_spec.hpp"
+#include "layers/precision.hpp"
 #include "layers/recompute.hpp"
 #include "pipeline/residual_warmup.hpp"
 
@@ -26,7 +27,14 @@ enum class PipelineScheduleKind : std::uint8_t {
     custom,
     automatic,
 };
-enum class ComputePrecision : std::uint8_t { fp32, fp64 }; ///< fp64: the slow reference kernels
+/// What a run computes in; see element_types().
+enum class ComputePrecision : std::uint8_t {
+    fp32,
+    fp64, ///< on the slow reference kernels
+    bf16, ///< with fp32 master weights, gradients and moments
+    pure_bf16,
+    automatic, ///< bf16 on GPUs, fp32 on CPUs; settle_precision() decides
+};
 
 struct ProResConfig {
     WarmupSchedule schedule = WarmupSchedule::linear;
@@ -158,7 +166,7 @@ struct RunConfig {
     BatchConfig batch;
     PipelineConfig pipeline;
     DataConfig data;
-    ComputePrecision precision = ComputePrecision::fp32;
+    ComputePrecision precision = ComputePrecision::automatic;
     CheckpointConfig checkpoint;
     AnomalyConfig anomaly;
     EvalConfig eval;
@@ -177,6 +185,11 @@ RunConfig load_run_config(const std::filesystem::path& path,
 RunConfig parse_run_config(std::string_view text, const std::string& source,
                            const std::filesystem::path& base,
                            const std::vector<std::string>& overrides);
+
+/// Makes precision.compute concrete, by run.device, which must be: only a GPU is no CPU.
+void settle_precision(RunConfig& config);
+/// What settle_precision() makes or would make of it.
+Precision element_types(const RunConfig& config);
 
 /// Every key written out; parsing it gives the same RunConfig.
 std::string resolved_toml(const RunConfig& config);

@@ -33,7 +33,7 @@ const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1
                                     "v-half", "custom",         "auto"};
 const Names recompute_names{"none", "lean", "full"};
 const Names transport_names{"auto", "mpi", "nccl"};
-const Names precision_names{"fp32", "fp64"};
+const Names precision_names{"fp32", "fp64", "bf16", "pure-bf16", "auto"};
 const Names device_names{"auto", "cpu", "cuda"};
 const Names nonfinite_names{"stop", "skip", "rewind"};
 const Names spike_names{"stop", "skip", "rewind", "warn"};
@@ -49,8 +49,9 @@ constexpr std::string_view no_zb_h2 =
     "write zb-h1, or zb-v";
 constexpr std::string_view no_dualpipe =
     "holds the parameters twice and idles longer than zb-v in dense models; write zb-v";
-constexpr std::string_view no_bf16 =
-    "is not in this version yet: this build computes in fp32 (and fp64, slowly, for checking)";
+constexpr std::string_view no_fp16 =
+    "needs its losses scaled to keep gradients in range and is not in this version; write bf16";
+constexpr std::string_view no_fp8 = "is not in this version; write bf16";
 constexpr std::string_view say_cuda = "is called \"cuda\" here";
 constexpr std::string_view no_warning =
     "would write numbers that are not finite into the weights; write stop, skip or rewind";
@@ -314,7 +315,7 @@ std::vector<RunKey> running_keys()
         path_key(
             "data", "validation", layout, [](auto& c) -> auto& { return c.data.validation; }),
         choice_key("precision", "compute", result, [](auto& c) -> auto& { return c.precision; },
-                   precision_names, {{"bf16", no_bf16}, {"fp16", no_bf16}, {"fp8", no_bf16}}),
+                   precision_names, {{"fp16", no_fp16}, {"fp8", no_fp8}}),
         integer_key(
             "checkpoint", "every_updates", layout,
             [](auto& c) -> auto& { return c.checkpoint.every_updates; }, 0, many),

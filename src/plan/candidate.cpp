@@ -47,9 +47,10 @@ IdleByCause idle_of(const Schedule& program, const std::vector<ChunkCosts>& cost
     return idle_causes(without_communication(program), costs, barrier);
 }
 
-double parameters_of(const StageMemory& memory, Backend backend)
+double parameters_of(const StageMemory& memory, const Precision& precision)
 {
-    return static_cast<double>(memory.parameter_bytes) / (backend == Backend::reference ? 8 : 4);
+    return static_cast<double>(memory.parameter_bytes) /
+           static_cast<double>(size_of(precision.compute));
 }
 
 bool possible(const RunConfig& config, const PipelineConfig& layout, int num_ranks)
@@ -112,7 +113,7 @@ Candidate price(const RunConfig& config, const RunPlan& plan, const CostModel& c
     double exchange = 0.0; // every replica waits for the rank with most parameters
     for (int rank = 0; rank < num_ranks; ++rank) {
         const StageMemory memory = plan.rank_memory(rank);
-        const double parameters = parameters_of(memory, plan.stage.stream.backend);
+        const double parameters = parameters_of(memory, plan.stage.precision);
         candidate.optimizer_seconds = std::max(
             candidate.optimizer_seconds, parameters / replicas * costs.optimizer_per_parameter);
         exchange = std::max(exchange, exchange_seconds(costs, replicas, memory.gradient_bytes));

@@ -1,5 +1,6 @@
 #include "src/plan/measure_costs.hpp"
 
+#include "core/bfloat16.hpp"
 #include "core/checksum.hpp"
 #include "core/compute_stream.hpp"
 #include "core/parallel.hpp"
@@ -49,10 +50,12 @@ void fill_with_noise(const Stream& stream, const TensorView& device_tensor)
     };
     const std::int64_t count = tensor.shape.num_elements();
     if (tensor.dtype == DType::f64)
-        std::generate_n(static_cast<double*>(tensor.data), count, next);
+        std::generate_n(tensor.as<double>(), count, next);
+    else if (tensor.dtype == DType::bf16)
+        std::generate_n(tensor.as<BFloat16>(), count,
+                        [&] { return bfloat16_of(static_cast<float>(next())); });
     else
-        std::generate_n(static_cast<float*>(tensor.data), count,
-                        [&] { return static_cast<float>(next()); });
+        std::generate_n(tensor.as<float>(), count, [&] { return static_cast<float>(next()); });
     filled.write_back();
 }
 
@@ -77,6 +80,8 @@ ModelChunkOptions options_of(const RunConfig& config, const Stream& stream, cons
             .num_gradient_slots = 1,
             .split = BackwardSplit::split,
             .recompute = recompute,
+            .moments = {},
+            .precision = element_types(config),
             .stream = stream};
 }
 
@@ -121,7 +126,8 @@ double measure_optimizer_per_parameter(const RunConfig& config, const Stream& st
                  .stream = stream,
                  .warmup = config.prores.schedule,
                  .warmup_steps = config.prores.warmup_steps,
-                 .rank = 0},
+                 .rank = 0,
+                 .precision = element_types(config)},
                 schedule, check_schedule(schedule).slots, {range});
     double parameters = 0.0;
     ModelChunk& chunk = *stage.chunk(0).model;

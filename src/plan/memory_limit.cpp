@@ -329,7 +329,8 @@ void refuse_unless_it_fits(const RunConfig& config, const RunPlan& plan, std::si
     throw usage_error(
         fmt::format(
             "the run does not fit: rank {} needs {}, and may have {} (weights {}, gradients "
-            "{}, moments {}, activations {}, transfers {}, scratch {}, copy for saves {}, program "
+            "{}, optimizer {}, activations {}, transfers {}, scratch {}, copy for saves {}, "
+            "program "
             "{})",
             peak.rank, bytes_text(peak.bytes), bytes_text(bytes_per_rank),
             bytes_text(memory.parameter_bytes), bytes_text(memory.gradient_bytes),

@@ -2,18 +2,12 @@
 
 #include "core/compute_stream.hpp"
 #include "src/train/checkpoint_steps.hpp"
-#include "src/train/moment_gather.hpp"
+#include "src/train/state_gather.hpp"
 
 #include <array>
 #include <string>
 
 namespace sluice {
-
-namespace {
-
-constexpr std::array groups{"parameters", "optimizer/first_moment", "optimizer/second_moment"};
-
-} // namespace
 
 CheckpointSnapshot::CheckpointSnapshot(Stage& stage, const Replicas& replicas)
     : stage_(stage), replicas_(replicas)
@@ -24,16 +18,16 @@ CheckpointSnapshot::CheckpointSnapshot(Stage& stage, const Replicas& replicas)
         std::int64_t num_elements = 0;
         for (const Parameter& parameter : chunk.model->parameters())
             num_elements += parameter.value.num_elements();
-        const DType dtype = chunk.model->parameters().front().value.dtype;
-        std::array<TensorView, groups.size()> memory;
+        const DType dtype = chunk.model->options().precision.stored();
+        std::array<TensorView, state_groups.size()> memory;
         for (TensorView& each : memory) {
             memory_.emplace_back(static_cast<std::size_t>(num_elements) * size_of(dtype), Device{});
             each = memory_.back().allocate(dtype, {num_elements});
         }
         std::int64_t begin = 0;
         for (const Parameter& parameter : chunk.model->parameters()) {
-            for (std::size_t group = 0; group < groups.size(); ++group)
-                contents_.arrays.push_back({dataset_path(groups[group], parameter.spec.name),
+            for (std::size_t group = 0; group < state_groups.size(); ++group)
+                contents_.arrays.push_back({dataset_path(state_groups[group], parameter.spec.name),
                                             memory[group].slice(begin, parameter.spec.shape)});
             begin += parameter.value.num_elements();
         }
@@ -42,26 +36,21 @@ CheckpointSnapshot::CheckpointSnapshot(Stage& stage, const Replicas& replicas)
 
 void CheckpointSnapshot::take(const CheckpointProgress& progress, const RunConfig& config)
 {
-    MomentGather moments(stage_, replicas_);
+    StateGather states(stage_, replicas_);
     if (replicas_.index() > 0) {
-        moments.give_all();
+        states.give_all();
         return;
     }
     contents_.progress = progress;
     contents_.config_toml = resolved_toml(config);
     contents_.warmup.clear();
     const Stream& stream = stage_.stream();
-    std::size_t array = 0, moment = 0;
-    for (StageChunk& chunk : stage_.chunks()) {
-        for (const Parameter& parameter : chunk.model->parameters()) {
-            copy(stream, parameter.value, contents_.arrays[array++].view);
-            for (int each = 0; each < 2; ++each, ++moment) {
-                moments.take(moment);
-                copy(stream, moments.view(moment), contents_.arrays[array++].view);
-            }
-        }
-        contents_.warmup.push_back(warmup_state_of(chunk));
+    for (std::size_t array = 0; array < states.num_arrays(); ++array) {
+        states.take(array);
+        copy_as_stored(stream, states.view(array), contents_.arrays[array].view);
     }
+    for (const StageChunk& chunk : stage_.chunks())
+        contents_.warmup.push_back(warmup_state_of(chunk));
     synchronize(stream);
 }
 

@@ -1,6 +1,8 @@
 #include "src/train/checkpoint_steps.hpp"
 
+#include "core/compute_stream.hpp"
 #include "core/error.hpp"
+#include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
 
 #include <nlohmann/json.hpp>
@@ -16,6 +18,17 @@ WarmupState warmup_state_of(const StageChunk& chunk)
     return {.first_layer = chunk.warmup.first_layer(),
             .counters = {counters.begin(), counters.end()},
             .alphas = {alphas.begin(), alphas.end()}};
+}
+
+DType stored_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+
+void copy_as_stored(const Stream& stream, const TensorView& from, const TensorView& to)
+{
+    if (from.dtype == to.dtype) {
+        copy(stream, from, to);
+        return;
+    }
+    kernels::launch(Stream{}, kernels::Copy{.from = HostCopy(stream, from).view(), .to = to});
 }
 
 SaveFolders::SaveFolders(const fs::path& all, std::int64_t update)

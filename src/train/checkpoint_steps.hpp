@@ -14,6 +14,12 @@ namespace sluice {
 
 WarmupState warmup_state_of(const StageChunk& chunk);
 
+/// The type in which checkpoints hold arrays of `dtype`: bf16 as f32, which is exact.
+DType stored_dtype(DType dtype);
+/// Queues a copy of an array, wherever it is, to host memory as checkpoints hold it; there after
+/// synchronize().
+void copy_as_stored(const Stream& stream, const TensorView& from, const TensorView& to);
+
 /// One save's folders below `checkpoints`.
 struct SaveFolders {
     SaveFolders(const std::filesystem::path& checkpoints, std::int64_t update);

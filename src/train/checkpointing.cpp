@@ -4,9 +4,10 @@
 #include "core/compute_stream.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/checkpoint_steps.hpp"
-#include "src/train/moment_gather.hpp"
+#include "src/train/state_gather.hpp"
 
 #include <algorithm>
 #include <sstream>
@@ -17,59 +18,59 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A stage's arrays for the writer of its file: where they lie, or, from a GPU, one after another
-/// through one buffer.
+/// A stage's arrays for the writer of its file: where they lie, or one after another through one
+/// buffer, from a GPU or widened.
 class ArraysForWriting {
 public:
     explicit ArraysForWriting(Stage& stage) : stream_(stage.stream())
     {
-        if (stream_.device.kind == DeviceKind::cpu)
-            return;
         std::size_t largest = 0;
         for (StageChunk& chunk : stage.chunks())
             for (const Parameter& parameter : chunk.model->parameters())
-                largest = std::max(largest, parameter.value.num_bytes());
+                if (is_buffered(parameter.first_moment))
+                    largest =
+                        std::max(largest, static_cast<std::size_t>(parameter.value.num_elements()) *
+                                              size_of(stored_dtype(parameter.first_moment.dtype)));
         buffer_.resize(largest);
     }
     /// `prepare` runs before the array is read.
-    NamedArray named(std::string path, const TensorView& array, std::function<void()> prepare = {})
+    NamedArray named(std::string path, const TensorView& array, std::function<void()> prepare)
     {
-        if (array.device.kind == DeviceKind::cpu)
+        if (!is_buffered(array))
             return {std::move(path), array, std::move(prepare)};
-        TensorView view = array;
-        view.data = buffer_.data();
-        view.device = {};
-        return {std::move(path), view, [stream = stream_, array, view, prepare] {
-                    if (prepare)
-                        prepare();
-                    copy(stream, array, view);
+        const TensorView view{buffer_.data(), stored_dtype(array.dtype), array.shape, {}};
+        return {std::move(path), view,
+                [stream = stream_, array, view, prepare = std::move(prepare)] {
+                    prepare();
+                    copy_as_stored(stream, array, view);
                     synchronize(stream);
                 }};
     }
 
 private:
+    static bool is_buffered(const TensorView& array)
+    {
+        return array.device.kind != DeviceKind::cpu || array.dtype != stored_dtype(array.dtype);
+    }
+
     Stream stream_;
     std::vector<std::byte> buffer_;
 };
 
-StageContents contents_of(Stage& stage, ArraysForWriting& arrays, MomentGather& moments,
+StageContents contents_of(Stage& stage, ArraysForWriting& arrays, StateGather& states,
                           const CheckpointProgress& progress, const RunConfig& config)
 {
     StageContents contents{
         .arrays = {}, .warmup = {}, .progress = progress, .config_toml = resolved_toml(config)};
-    std::size_t moment = 0;
+    std::size_t array = 0;
     for (StageChunk& chunk : stage.chunks()) {
-        for (const Parameter& parameter : chunk.model->parameters()) {
-            const std::string& name = parameter.spec.name;
-            contents.arrays.push_back(
-                arrays.named(dataset_path("parameters", name), parameter.value));
-            for (const char* group : {"optimizer/first_moment", "optimizer/second_moment"}) {
-                contents.arrays.push_back(
-                    arrays.named(dataset_path(group, name), moments.view(moment),
-                                 [&moments, moment] { moments.take(moment); }));
-                ++moment;
+        for (const Parameter& parameter : chunk.model->parameters())
+            for (const char* group : state_groups) {
+                contents.arrays.push_back(arrays.named(dataset_path(group, parameter.spec.name),
+                                                       states.view(array),
+                                                       [&states, array] { states.take(array); }));
+                ++array;
             }
-        }
         contents.warmup.push_back(warmup_state_of(chunk));
     }
     return contents;
@@ -79,43 +80,89 @@ StageContents contents_of(Stage& stage, ArraysForWriting& arrays, MomentGather& 
 ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas& replicas,
                           const CheckpointProgress& progress, const RunConfig& config)
 {
-    MomentGather moments(stage, replicas);
+    StateGather states(stage, replicas);
     if (replicas.index() > 0) {
-        moments.give_all();
+        states.give_all();
         return {};
     }
     ArraysForWriting arrays(stage);
-    const StageContents contents = contents_of(stage, arrays, moments, progress, config);
+    const StageContents contents = contents_of(stage, arrays, states, progress, config);
     const Transport& pipeline = replicas.pipeline();
     try {
         return write_stage_file(partial, pipeline.rank(), pipeline.num_ranks(), contents);
     } catch (const UserError&) {
-        moments.take_the_rest();
+        states.take_the_rest();
         throw;
     }
 }
 
-void restore_array(const CheckpointReader& checkpoint, const std::string& path,
-                   const Stream& stream, const TensorView& array)
-{
-    const HostCopy on_host(stream, array, HostCopy::Begin::empty);
-    checkpoint.read(path, on_host.view());
-    on_host.write_back();
-}
-
-/// Read whole, as its checksum covers all of it: by way of the gradient where only a part lives
-/// here.
-void restore_moment(const CheckpointReader& checkpoint, const std::string& path,
-                    const Stream& stream, const Parameter& parameter, const TensorView& moment)
-{
-    if (moment.shape == parameter.spec.shape) {
-        restore_array(checkpoint, path, stream, moment);
-        return;
+/// Reads arrays of one parameter, each whole, as its checksum covers all of it.
+class ParameterReader {
+public:
+    ParameterReader(const CheckpointReader& checkpoint, const Stream& stream,
+                    const Parameter& parameter)
+        : checkpoint_(checkpoint), stream_(stream), parameter_(parameter)
+    {
     }
-    restore_array(checkpoint, path, stream, parameter.gradient);
-    if (!parameter.owned.empty())
-        copy(stream, parameter.owned_gradient(), moment);
-}
+
+    void restore()
+    {
+        const ElementRange all{0, parameter_.spec.shape.num_elements()};
+        if (parameter_.has_master())
+            read(0, {{parameter_.value, all}, {parameter_.master, parameter_.owned}});
+        else
+            read(0, {{parameter_.value, all}});
+        read(1, {{parameter_.first_moment, parameter_.owned}});
+        read(2, {{parameter_.second_moment, parameter_.owned}});
+    }
+
+private:
+    /// Elements of the array, and where they go.
+    struct Part {
+        TensorView to;
+        ElementRange elements;
+    };
+
+    void read(std::size_t group, std::initializer_list<Part> parts)
+    {
+        const std::string path = dataset_path(state_groups[group], parameter_.spec.name);
+        const TensorView& only = parts.begin()->to;
+        if (parts.size() == 1 && only.shape == parameter_.spec.shape &&
+            only.dtype == stored_dtype(only.dtype)) {
+            const HostCopy on_host(stream_, only, HostCopy::Begin::empty);
+            checkpoint_.read(path, on_host.view());
+            on_host.write_back();
+            return;
+        }
+        const TensorView whole = room_for_all();
+        checkpoint_.read(path, whole);
+        for (const auto& [to, elements] : parts) {
+            if (elements.empty())
+                continue;
+            const HostCopy on_host(stream_, to, HostCopy::Begin::empty);
+            kernels::launch(Stream{},
+                            kernels::Copy{.from = whole.slice(elements.begin, {elements.size()}),
+                                          .to = on_host.view()});
+            on_host.write_back();
+        }
+    }
+
+    /// The gradient, where the host reaches it and it holds as much as the file.
+    TensorView room_for_all()
+    {
+        const TensorView& gradient = parameter_.gradient;
+        const DType stored = stored_dtype(parameter_.first_moment.dtype);
+        if (gradient.device.kind == DeviceKind::cpu && gradient.dtype == stored)
+            return gradient;
+        memory_.resize(static_cast<std::size_t>(gradient.num_elements()) * size_of(stored));
+        return {memory_.data(), stored, gradient.shape, {}};
+    }
+
+    const CheckpointReader& checkpoint_;
+    const Stream& stream_;
+    const Parameter& parameter_;
+    std::vector<std::byte> memory_;
+};
 
 std::string broadcast_text(Transport& transport, std::string text)
 {
@@ -226,15 +273,8 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
 {
     const WarmupState& gates = checkpoint.warmup();
     for (StageChunk& chunk : stage.chunks()) {
-        for (const Parameter& parameter : chunk.model->parameters()) {
-            const std::string& name = parameter.spec.name;
-            const Stream& stream = stage.stream();
-            restore_array(checkpoint, dataset_path("parameters", name), stream, parameter.value);
-            restore_moment(checkpoint, dataset_path("optimizer/first_moment", name), stream,
-                           parameter, parameter.first_moment);
-            restore_moment(checkpoint, dataset_path("optimizer/second_moment", name), stream,
-                           parameter, parameter.second_moment);
-        }
+        for (const Parameter& parameter : chunk.model->parameters())
+            ParameterReader(checkpoint, stage.stream(), parameter).restore();
         const auto first = static_cast<std::size_t>(chunk.warmup.first_layer());
         const std::size_t count = chunk.warmup.counters().size();
         if (first + count > gates.counters.size())
@@ -260,15 +300,29 @@ std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoin
                       "undo the change, or start a new run in another --run-dir");
 }
 
-std::string parameters_digest(Stage& stage, Transport& pipeline)
+std::string parameters_digest(Stage& stage, const Replicas& replicas)
 {
+    StateGather weights(stage, replicas, Gathered::weights);
+    if (replicas.index() > 0) {
+        weights.give_all();
+        return {};
+    }
     std::string mine;
+    std::vector<std::byte> stored;
+    std::size_t array = 0;
     for (StageChunk& chunk : stage.chunks())
-        for (const Parameter& parameter : chunk.model->parameters())
-            mine += dataset_path("parameters", parameter.spec.name) + " " +
-                    checksum_of(HostCopy(stage.stream(), parameter.value).bytes()) + "\n";
+        for (const Parameter& parameter : chunk.model->parameters()) {
+            weights.take(array);
+            const TensorView weight = weights.view(array++);
+            const DType dtype = stored_dtype(weight.dtype);
+            stored.resize(static_cast<std::size_t>(weight.num_elements()) * size_of(dtype));
+            copy_as_stored(stage.stream(), weight, {stored.data(), dtype, weight.shape, {}});
+            synchronize(stage.stream());
+            mine +=
+                dataset_path("parameters", parameter.spec.name) + " " + checksum_of(stored) + "\n";
+        }
     std::vector<std::string> lines;
-    for (const std::string& part : pipeline.gather_text(mine)) {
+    for (const std::string& part : replicas.pipeline().gather_text(mine)) {
         std::istringstream stream(part);
         for (std::string line; std::getline(stream, line);)
             lines.push_back(line + "\n");

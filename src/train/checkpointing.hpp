@@ -37,9 +37,10 @@ std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::pa
                                                        const ResumeRequest& request,
                                                        Transport& transport);
 
-/// Fills parameters, the moments that live here, and gate counters of this rank's chunks from a
-/// checkpoint saved at any number of stages and replicas. OVERWRITES gradients where moments are
-/// shared out. Not collective. Throws UserError (data) naming file and tensor.
+/// Fills parameters, the part of master weights and moments that lives here, and gate counters of
+/// this rank's chunks from a checkpoint saved at any number of stages and replicas. OVERWRITES
+/// gradients where there are master weights, or moments are shared out. Not collective. Throws
+/// UserError (data) naming file and tensor.
 void restore_stage(const CheckpointReader& checkpoint, Stage& stage);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result
@@ -48,7 +49,8 @@ std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoin
                                                const RunConfig& config);
 
 /// Checksum over the sorted list of all parameters' names and checksums, as in a checkpoint's
-/// manifest; the same for any layout. Collective over a pipeline; the result is on every rank.
-std::string parameters_digest(Stage& stage, Transport& pipeline);
+/// manifest; the same for any layout. Collective over the world, between two updates; the result is
+/// on every rank of replica 0. OVERWRITES gradients where master weights are shared out.
+std::string parameters_digest(Stage& stage, const Replicas& replicas);
 
 } // namespace sluice

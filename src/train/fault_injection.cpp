@@ -1,5 +1,6 @@
 #include "src/train/fault_injection.hpp"
 
+#include "core/bfloat16.hpp"
 #include "core/compute_stream.hpp"
 
 #include <chrono>
@@ -21,10 +22,13 @@ void put(float value, const Stream& stream, StageChunk& chunk, std::int64_t laye
 {
     for (const Parameter& parameter : chunk.model->parameters()) {
         const TensorView& tensor = parameter.*tensor_of;
-        if (parameter.spec.layer != layer || tensor.dtype != DType::f32)
+        if (parameter.spec.layer != layer || tensor.dtype == DType::f64)
             continue;
         const HostCopy first(stream, tensor.slice(0, {1}));
-        first.view().as<float>()[0] = value;
+        if (tensor.dtype == DType::bf16)
+            *first.view().as<BFloat16>() = bfloat16_of(value);
+        else
+            *first.view().as<float>() = value;
         first.write_back();
     }
 }

@@ -21,10 +21,12 @@ void adamw_step(Stage& stage, const OptimizerConfig& config, double lr, double g
                 continue;
             kernels::launch(
                 stage.stream(),
-                kernels::AdamW{.weight = parameter.owned_value(),
+                kernels::AdamW{.weight = parameter.owned_weight(),
                                .gradient = parameter.owned_gradient(),
                                .first_moment = parameter.first_moment,
                                .second_moment = parameter.second_moment,
+                               .compute_copy =
+                                   parameter.has_master() ? parameter.owned_value() : TensorView{},
                                .gradient_scale = clipping_factor(config.grad_clip, grad_norm),
                                .lr = lr,
                                .beta1 = config.beta1,

@@ -89,6 +89,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
     RunConfig settled = config;
     const std::size_t bytes_per_rank = settle_memory(settled);
+    settle_precision(settled);
     const std::size_t host_bytes_per_rank = least_of_all(*transport_, memory_per_rank());
     RunPlan plan;
     agree(*transport_, [&] {

@@ -90,7 +90,7 @@ void check_memory_claim(const PipelineConfig& pipeline, const RunPlan& plan)
 std::size_t RunPlan::message_bytes() const
 {
     return static_cast<std::size_t>(stage.micro_batch.num_tokens() * stage.model.hidden_size) *
-           size_of(compute_dtype(stage.stream.backend));
+           size_of(stage.precision.compute);
 }
 
 StageMemory RunPlan::rank_memory(int rank) const
@@ -170,6 +170,7 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                   .rank = 0,
                   .recompute = config.pipeline.recompute,
                   .moments = {0, config.pipeline.replicas},
+                  .precision = element_types(config),
                   .snapshot = config.checkpoint.asynchronous == AsynchronousSaves::on};
     return plan;
 }

@@ -281,8 +281,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
 void Trainer::record_update(const UpdateSummary& summary, double lr, double seconds)
 {
     std::string digest;
-    if (config_.metrics.digest_every_update && replicas_.index() == 0)
-        digest = parameters_digest(stage_, replicas_.pipeline());
+    if (config_.metrics.digest_every_update)
+        digest = parameters_digest(stage_, replicas_);
     if (journal_)
         journal_->updated({.number = completed_updates_,
                            .batch = anomalies_.batch_of(completed_updates_),

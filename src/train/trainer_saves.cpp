@@ -11,13 +11,14 @@ namespace sluice {
 TimeBudget Trainer::time_budget() const
 {
     // Until a save was measured: 100 MB/s, each rank's parameters and two moments.
-    double saved_bytes = 0.0;
-    for (int rank = 0; rank < plan_.program.num_ranks(); ++rank) {
-        const StageMemory memory = plan_.rank_memory(rank);
-        saved_bytes = std::max(
-            saved_bytes, static_cast<double>(memory.parameter_bytes + memory.optimizer_bytes));
-    }
-    return {seconds_until_end(config_.run.time_limit_seconds), saved_bytes * 1e-8};
+    std::size_t parameter_bytes = 0;
+    for (int rank = 0; rank < plan_.program.num_ranks(); ++rank)
+        parameter_bytes = std::max(parameter_bytes, plan_.rank_memory(rank).parameter_bytes);
+    const Precision& precision = plan_.stage.precision;
+    const std::size_t saved_bytes =
+        3 * parameter_bytes / size_of(precision.compute) * size_of(precision.stored());
+    return {seconds_until_end(config_.run.time_limit_seconds),
+            static_cast<double>(saved_bytes) * 1e-8};
 }
 
 CheckpointProgress Trainer::restore(const std::filesystem::path& folder)

@@ -62,6 +62,23 @@ class OneResultPerNumber(Replicas):
         for row, same in zip(self.metrics("fp64-2"), self.metrics("fp64-1")):
             self.assertAlmostEqual(row["loss"] / same["loss"], 1.0, delta=1e-13)
 
+    def test_in_bf16_the_owner_of_a_master_writes_every_replicas_copy(self):
+        for precision in ("bf16", "pure-bf16"):
+            chosen = (f"precision.compute={precision}", "run.updates=4",
+                      "metrics.digest_every_update=true")
+            names = [f"{precision}-{stages}" for stages in (1, 2)]
+            for stages, name in zip((1, 2), names):
+                self.replicated(stages, 2, name, overrides=chosen)
+            self.assert_equal_runs(*names)
+            digests = [[row["parameters_digest"] for row in self.metrics(name)] for name in names]
+            self.assertEqual(*digests)
+            self.assertEqual(digests[0][-1],
+                             self.metrics(names[0], "checkpoint")[-1]["parameters_digest"])
+            self.replicated(1, 2, f"{precision}-moved", "--stop-after", 2, expect=75,
+                            overrides=chosen[:2])
+            self.replicated(2, 2, f"{precision}-moved", overrides=chosen[:2])
+            self.assert_equal_runs(f"{precision}-moved", names[0])
+
     def test_an_evaluation_does_not_depend_on_who_runs_it(self):
         # More replicas than micro-batches to evaluate on: some have nothing to do.
         self.replicated(1, 6, "6")

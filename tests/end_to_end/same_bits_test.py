@@ -1,8 +1,11 @@
 """The layout never changes the result: losses, gradient norms, weights, moments, counters, to the bit."""
 
+import json
 import random
 import unittest
 
+import h5py
+import numpy as np
 from harness import SLUICE, RunTest, call
 
 
@@ -121,6 +124,66 @@ class SameBitsInTheReference(RunTest):
             self.train(ranks, f"fp64-{ranks}", overrides=("precision.compute=fp64",))
         self.assert_same_curve("fp64-1", "fp64-2")
         self.assert_same_state("fp64-1", "fp64-2")
+
+
+class SameBitsInBf16(RunTest):
+    updates = 6
+
+    def check(self, precision, *layouts):
+        one = f"{precision}-1"
+        chosen = f"precision.compute={precision}"
+        self.train(1, one, overrides=(chosen, "run.threads_per_rank=1"))
+        for ranks, *overrides in layouts:
+            with self.subTest(precision=precision, ranks=ranks, overrides=overrides):
+                name = "-".join((precision, str(ranks), *overrides)).replace(",", "_")
+                self.train(ranks, name, overrides=(chosen, *overrides))
+                self.assert_same_curve(name, one)
+                self.assert_same_state(name, one)
+        moved = f"{precision}-moved"
+        self.train(3, moved, "--stop-after", 2, expect=75, overrides=(chosen,))
+        self.train(1, moved, "--stop-after", 2, expect=75,
+                   overrides=(chosen, "checkpoint.asynchronous=false"))
+        self.train(2, moved, overrides=(chosen, "pipeline.schedule=zb-v"))
+        self.assert_same_curve(moved, one)
+        self.assert_same_state(moved, one)
+
+    def test_on_master_weights(self):
+        self.check("bf16", (1, "run.threads_per_rank=2", "pipeline.recompute=full"),
+                   (2, "pipeline.schedule=gpipe", "run.threads_per_rank=2"),
+                   (3, "pipeline.schedule=1f1b", "pipeline.partition=1,4,1"),
+                   (2, "pipeline.schedule=zb-h1", "pipeline.recompute=lean"))
+
+    def test_nothing_but_bf16(self):
+        self.check("pure-bf16", (2, "pipeline.schedule=1f1b", "run.threads_per_rank=2"))
+
+    def test_it_is_another_result_and_a_resume_says_so(self):
+        self.train(1, "first", "--stop-after", 2, expect=75)
+        self.assertIn('compute = "fp32"', (self.folder / "first" / "config.toml").read_text())
+        for precision in ("bf16", "pure-bf16"):
+            refused = self.train(1, "first", expect=2,
+                                 overrides=(f"precision.compute={precision}",))
+            self.assert_one_clear_message(refused, "changes the result",
+                                          f'precision.compute: saved "fp32", now "{precision}"')
+        self.train(1, "first", overrides=("precision.compute=fp32",))
+
+    def test_checkpoints_hold_the_master_and_evaluate_as_the_run_did(self):
+        for precision in ("bf16", "pure-bf16"):
+            self.train(1, f"saved-{precision}", overrides=(
+                f"precision.compute={precision}", "metrics.digest_every_update=true"))
+            checkpoint = self.last_checkpoint(f"saved-{precision}")
+            with h5py.File(checkpoint / "checkpoint.h5", "r") as file:
+                weight = file["parameters/model/layers/1/mlp/down_proj/weight"][:]
+            self.assertEqual(weight.dtype, np.float32)
+            rounded = (weight.view(np.uint32) & 0xffff) == 0
+            # A master has more digits than bf16, save for those that happen to end in zeros.
+            self.assertEqual(bool(rounded.all()), precision == "pure-bf16")
+            self.assertEqual(self.metrics(f"saved-{precision}")[-1]["parameters_digest"],
+                             self.metrics(f"saved-{precision}", "checkpoint")[-1]
+                             ["parameters_digest"])
+            result = call(SLUICE, "eval", checkpoint, "--data", self.folder / "validation.h5",
+                          "--tokens", "256", "--json")
+            self.assertEqual(json.loads(result.stdout)["loss"],
+                             self.metrics(f"saved-{precision}", "eval")[-1]["loss"])
 
 
 if __name__ == "__main__":

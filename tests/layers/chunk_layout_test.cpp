@@ -31,7 +31,7 @@ BOOST_AUTO_TEST_SUITE(chunk_layout, *boost::unit_test::fixture<testing::OneThrea
 BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
 {
     for (const testing::Variant& variant : testing::all_variants)
-        for (const Backend backend : {Backend::reference, Backend::cpu})
+        for (const Precision& precision : testing::all_precisions)
             for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split})
                 for (const Recompute recompute :
                      {Recompute::none, Recompute::lean, Recompute::full})
@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_CASE(the_plan_is_what_a_chunk_takes)
                           LayerRange{0, 0, true, false}, LayerRange{2, 2},
                           LayerRange{4, 4, false, true}}) {
                         ModelChunkOptions options =
-                            testing::whole_model(testing::small_model(variant), backend);
+                            testing::whole_model(testing::small_model(variant), precision);
                         options.range = range;
                         options.split = split;
                         options.recompute = recompute;
@@ -70,6 +70,17 @@ BOOST_AUTO_TEST_CASE(slots_and_logits_cost_what_they_should)
     BOOST_CHECK_EQUAL(one.table_bytes,
                       4u * 2u * 16 * 16 + aligned_bytes(8 * 2) + aligned_bytes(8 * 18));
 
+    options.precision = bf16_precision;
+    const ChunkMemory in_bf16 = plan_memory(options);
+    const std::size_t statistics = 2 * (2 + 2); // of norms and softmax, in f32 as before
+    BOOST_CHECK_EQUAL(in_bf16.slot_bytes, 2 * 16 * (per_token + statistics));
+    BOOST_CHECK_EQUAL(in_bf16.gradient_slot_bytes, one.gradient_slot_bytes / 2);
+    BOOST_CHECK_EQUAL(in_bf16.parameter_bytes, one.parameter_bytes / 2);
+    BOOST_CHECK_EQUAL(in_bf16.gradient_bytes, one.gradient_bytes);
+    BOOST_CHECK_EQUAL(in_bf16.optimizer_bytes, 3 * one.gradient_bytes);
+    BOOST_CHECK_EQUAL(in_bf16.table_bytes, one.table_bytes);
+    options.precision = fp32_precision;
+
     options.range.head = true;
     const ChunkMemory with_head = plan_memory(options);
     const std::size_t logits = 4 * 16 * 1000;
@@ -90,6 +101,8 @@ BOOST_AUTO_TEST_CASE(impossible_sizes_are_broken_promises)
     refused([](ModelChunkOptions& options) { options.model.num_heads = 8; }); // head_dim 1
     refused([](ModelChunkOptions& options) { options.micro_batch.seq_len = 17; });
     refused([](ModelChunkOptions& options) { options.range.end = 5; });
+    refused([](ModelChunkOptions& options) { options.precision = fp32_precision; });
+    refused([](ModelChunkOptions& options) { options.stream.backend = Backend::cpu; });
     ModelChunkOptions none = good;
     none.num_slots = 0;
     BOOST_CHECK_THROW(ModelChunk{none}, InvariantError);

@@ -12,7 +12,7 @@ struct Drawn {
     Drawn(const ModelSpec& model, const ParameterSpec& spec, std::uint64_t seed)
         : numbers(static_cast<std::size_t>(spec.shape.num_elements()))
     {
-        initialize(model, seed, {spec, view_of(numbers.data(), spec.shape), {}, {}, {}});
+        initialize(model, seed, {.spec = spec, .value = view_of(numbers.data(), spec.shape)});
     }
     double mean() const
     {
@@ -111,6 +111,33 @@ BOOST_AUTO_TEST_CASE(single_precision_is_double_precision_rounded)
     const Drawn<float> in_single(model, spec, 9);
     for (std::size_t i = 0; i < in_single.numbers.size(); ++i)
         BOOST_REQUIRE_EQUAL(in_single.numbers[i], static_cast<float>(in_double.numbers[i]));
+}
+
+BOOST_AUTO_TEST_CASE(bf16_is_single_precision_rounded_and_a_master_is_single_precision)
+{
+    const ModelSpec model = testing::small_model({Arrangement::pre});
+    for (const Precision& precision : {bf16_precision, pure_bf16_precision})
+        for (const MomentShard shard : {MomentShard{0, 1}, MomentShard{1, 3}}) {
+            Arena counted_values, counted_gradients, counted_states;
+            const LayerRange range{.begin = 0, .end = 4, .embedding = true, .head = true};
+            allocate_parameters(model, range, precision, shard, counted_values, counted_gradients,
+                                counted_states);
+            Arena values(counted_values.used_bytes(), {}), states(counted_states.used_bytes(), {});
+            Arena gradients(counted_gradients.used_bytes(), {});
+            for (const Parameter& parameter :
+                 allocate_parameters(model, range, precision, shard, values, gradients, states)) {
+                initialize(model, 9, parameter);
+                const auto in_single = Drawn<float>(model, parameter.spec, 9).numbers;
+                for (std::size_t i = 0; i < in_single.size(); ++i)
+                    BOOST_REQUIRE_EQUAL(parameter.value.as<BFloat16>()[i].bits,
+                                        bfloat16_of(in_single[i]).bits);
+                if (!precision.has_master())
+                    continue;
+                for (std::int64_t i = parameter.owned.begin; i < parameter.owned.end; ++i)
+                    BOOST_REQUIRE_EQUAL(parameter.master.as<float>()[i - parameter.owned.begin],
+                                        in_single[static_cast<std::size_t>(i)]);
+            }
+        }
 }
 
 BOOST_AUTO_TEST_CASE(weights_depend_on_seed_and_name_but_not_on_range_or_threads)

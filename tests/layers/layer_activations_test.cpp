@@ -15,7 +15,7 @@ std::int64_t numbers_in(ActivationPart part, Arrangement arrangement, Recompute 
     spec.intermediate_size = f;
     const MicroBatchShape micro_batch{.num_sequences = 2, .seq_len = 16};
     Arena counting;
-    allocate_activations(spec, micro_batch, DType::f32, recompute, part, counting);
+    allocate_activations(spec, micro_batch, fp32_precision, recompute, part, counting);
     return static_cast<std::int64_t>(counting.used_bytes()) / 4 / micro_batch.num_tokens();
 }
 

@@ -2,6 +2,7 @@
 // arrangement, and central differences.
 #pragma once
 
+#include "core/bfloat16.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/model_chunk.hpp"
@@ -156,24 +157,42 @@ inline ModelSpec wide_model(const Variant& variant)
     return spec;
 }
 
-inline ModelChunkOptions whole_model(const ModelSpec& spec, Backend backend = Backend::reference)
+/// fp64 on the reference kernels, the others on the CPU's.
+inline const std::vector<Precision> all_precisions = {fp64_precision, fp32_precision,
+                                                      bf16_precision, pure_bf16_precision};
+
+inline ModelChunkOptions whole_model(const ModelSpec& spec,
+                                     const Precision& precision = fp64_precision)
 {
+    const bool reference = precision == fp64_precision;
     return {.model = spec,
             .range = {.begin = 0, .end = spec.num_layers, .embedding = true, .head = true},
             .micro_batch = {.num_sequences = 2, .seq_len = 5},
             .num_slots = 1,
             .num_gradient_slots = 1,
             .split = BackwardSplit::fused,
-            .stream = {.backend = backend}};
+            .precision = precision,
+            .stream = {.backend = reference ? Backend::reference : Backend::cpu}};
 }
 
-template <class T>
-void add_noise(const Parameter& parameter)
+inline ModelChunkOptions whole_model(const ModelSpec& spec, Backend backend)
+{
+    return whole_model(spec, backend == Backend::reference ? fp64_precision : fp32_precision);
+}
+
+inline void add_noise(const Parameter& parameter)
 {
     const RandomStream random(11, parameter.spec.name + " noise");
-    T* const value = parameter.value.as<T>();
-    for (std::int64_t i = 0; i < parameter.value.num_elements(); ++i)
-        value[i] += static_cast<T>(0.2 * random.normal(static_cast<std::uint64_t>(i)));
+    for (std::int64_t i = 0; i < parameter.value.num_elements(); ++i) {
+        const double noise = 0.2 * random.normal(static_cast<std::uint64_t>(i));
+        switch (parameter.value.dtype) {
+        case DType::f64: parameter.value.as<double>()[i] += noise; break;
+        case DType::f32: parameter.value.as<float>()[i] += static_cast<float>(noise); break;
+        default:
+            BFloat16& value = parameter.value.as<BFloat16>()[i];
+            value = bfloat16_of(float_of(value) + static_cast<float>(noise));
+        }
+    }
 }
 
 /// Initial weights, with norms that are not constant.
@@ -181,12 +200,8 @@ inline void fill_parameters(ModelChunk& chunk)
 {
     for (const Parameter& parameter : chunk.parameters()) {
         initialize(chunk.options().model, 3, parameter);
-        if (parameter.spec.init_std != 0.0)
-            continue;
-        if (parameter.value.dtype == DType::f32)
-            add_noise<float>(parameter);
-        else
-            add_noise<double>(parameter);
+        if (parameter.spec.init_std == 0.0)
+            add_noise(parameter);
     }
 }
 

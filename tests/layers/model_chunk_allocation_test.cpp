@@ -57,13 +57,14 @@ BOOST_AUTO_TEST_CASE(the_counter_counts)
 BOOST_AUTO_TEST_CASE(an_update_allocates_nothing)
 {
     for (const testing::Variant& variant : testing::all_variants)
-        for (const Backend backend : {Backend::reference, Backend::cpu})
+        for (const Precision& precision : testing::all_precisions)
             for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split})
                 for (const Recompute recompute :
                      {Recompute::none, Recompute::lean, Recompute::full}) {
-                    const ModelSpec spec = backend == Backend::cpu ? testing::wide_model(variant)
-                                                                   : testing::small_model(variant);
-                    ModelChunkOptions options = testing::whole_model(spec, backend);
+                    const ModelSpec spec = precision == fp64_precision
+                                               ? testing::small_model(variant)
+                                               : testing::wide_model(variant);
+                    ModelChunkOptions options = testing::whole_model(spec, precision);
                     options.split = split;
                     options.recompute = recompute;
                     ModelChunk chunk(options);

@@ -27,9 +27,9 @@ BOOST_AUTO_TEST_SUITE(model_chunk_pool, *boost::unit_test::fixture<testing::OneT
 BOOST_AUTO_TEST_CASE(chunks_on_one_pool_have_the_bits_of_the_whole_model)
 {
     for (const testing::Variant& variant : testing::all_variants)
-        for (const Backend backend : {Backend::reference, Backend::cpu}) {
+        for (const Precision& precision : testing::all_precisions) {
             ModelChunkOptions options =
-                testing::whole_model(testing::small_model(variant), backend);
+                testing::whole_model(testing::small_model(variant), precision);
             const Run expected = testing::run_whole(options, 3, mixed_gates, loss_scale);
             for (const BackwardSplit split : {BackwardSplit::fused, BackwardSplit::split})
                 for (const auto& ranges : cuts) {
@@ -43,9 +43,9 @@ BOOST_AUTO_TEST_CASE(chunks_on_one_pool_have_the_bits_of_the_whole_model)
 
 BOOST_AUTO_TEST_CASE(a_head_alone_evaluates)
 {
-    for (const Backend backend : {Backend::reference, Backend::cpu}) {
+    for (const Precision& precision : testing::all_precisions) {
         const ModelChunkOptions options =
-            testing::whole_model(testing::small_model({Arrangement::post}), backend);
+            testing::whole_model(testing::small_model({Arrangement::post}), precision);
         ChunkChain chain(options, cuts[3], 1);
         for (int c = 0; c < 2; ++c)
             chain.forward(c, 0, mixed_gates);

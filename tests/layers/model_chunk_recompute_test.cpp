@@ -38,9 +38,10 @@ BOOST_AUTO_TEST_SUITE(model_chunk_recompute, *boost::unit_test::fixture<testing:
 BOOST_AUTO_TEST_CASE(every_choice_has_the_same_bits)
 {
     for (const testing::Variant& variant : testing::all_variants)
-        for (const Backend backend : {Backend::reference, Backend::cpu})
-            check_all_choices(variant, testing::whole_model(testing::small_model(variant), backend),
-                              3, mixed_gates);
+        for (const Precision& precision : testing::all_precisions)
+            check_all_choices(variant,
+                              testing::whole_model(testing::small_model(variant), precision), 3,
+                              mixed_gates);
 }
 
 BOOST_AUTO_TEST_CASE(also_with_all_gates_open_or_closed)
@@ -57,10 +58,12 @@ BOOST_AUTO_TEST_CASE(also_at_sizes_on_both_sides_of_tiles)
     for (const Arrangement arrangement :
          {Arrangement::pre, Arrangement::deepnorm, Arrangement::sandwich}) {
         const testing::Variant variant{arrangement};
-        ModelChunkOptions options =
-            testing::whole_model(testing::wide_model(variant), Backend::cpu);
-        options.micro_batch = {.num_sequences = 1, .seq_len = 67};
-        check_all_choices(variant, options, 2, mixed_gates);
+        for (const Precision& precision : {fp32_precision, bf16_precision}) {
+            ModelChunkOptions options =
+                testing::whole_model(testing::wide_model(variant), precision);
+            options.micro_batch = {.num_sequences = 1, .seq_len = 67};
+            check_all_choices(variant, options, 2, mixed_gates);
+        }
     }
 }
 

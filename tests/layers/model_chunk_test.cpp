@@ -18,10 +18,10 @@ const std::vector<double> all_open = {1.0, 1.0, 1.0, 1.0};
 constexpr double loss_scale = 0.05;
 
 /// Micro-batches one after another through one chunk.
-Run run_whole(const ModelSpec& spec, Backend backend, int num_microbatches,
+Run run_whole(const ModelSpec& spec, const Precision& precision, int num_microbatches,
               const std::vector<double>& alphas, const MicroBatchShape& micro_batch = {2, 5})
 {
-    ModelChunkOptions options = testing::whole_model(spec, backend);
+    ModelChunkOptions options = testing::whole_model(spec, precision);
     options.micro_batch = micro_batch;
     return testing::run_whole(options, num_microbatches, alphas, loss_scale);
 }
@@ -62,10 +62,10 @@ BOOST_AUTO_TEST_CASE(loss_and_residual_stream_are_those_of_the_plain_equations)
 BOOST_AUTO_TEST_CASE(with_all_gates_closed_pre_norm_is_the_identity_behind_the_embedding)
 {
     const std::vector<double> closed = {0, 0, 0, 0};
-    for (const Backend backend : {Backend::reference, Backend::cpu})
+    for (const Precision& precision : testing::all_precisions)
         for (const Arrangement arrangement :
              {Arrangement::pre, Arrangement::lns, Arrangement::sandwich}) {
-            ModelChunk chunk(testing::whole_model(testing::small_model({arrangement}), backend));
+            ModelChunk chunk(testing::whole_model(testing::small_model({arrangement}), precision));
             testing::fill_parameters(chunk);
             testing::fill_micro_batch(chunk, 0, 0);
             chunk.forward(0, closed);
@@ -102,12 +102,14 @@ BOOST_AUTO_TEST_CASE(any_number_of_threads_gives_the_same_bits)
     const int threads = num_threads();
     for (const Arrangement arrangement : {Arrangement::deepnorm, Arrangement::sandwich}) {
         const ModelSpec spec = testing::wide_model({arrangement});
-        set_num_threads(1);
-        const Run one = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 70});
-        set_num_threads(3);
-        const Run three = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 70});
-        set_num_threads(threads);
-        check_same(three, one, std::string(name_of(arrangement)));
+        for (const Precision& precision : {fp32_precision, bf16_precision}) {
+            set_num_threads(1);
+            const Run one = run_whole(spec, precision, 1, mixed_gates, {2, 70});
+            set_num_threads(3);
+            const Run three = run_whole(spec, precision, 1, mixed_gates, {2, 70});
+            set_num_threads(threads);
+            check_same(three, one, std::string(name_of(arrangement)));
+        }
     }
 }
 
@@ -115,8 +117,8 @@ BOOST_AUTO_TEST_CASE(single_precision_follows_double_precision)
 {
     for (const Variant& variant : testing::all_variants) {
         const ModelSpec spec = testing::wide_model(variant);
-        const Run in_double = run_whole(spec, Backend::reference, 1, mixed_gates, {2, 9});
-        const Run in_single = run_whole(spec, Backend::cpu, 1, mixed_gates, {2, 9});
+        const Run in_double = run_whole(spec, fp64_precision, 1, mixed_gates, {2, 9});
+        const Run in_single = run_whole(spec, fp32_precision, 1, mixed_gates, {2, 9});
         BOOST_CHECK_CLOSE(in_single.losses[0], in_double.losses[0], 1e-3); // percent
         for (std::size_t p = 0; p < in_double.gradients.size(); ++p) {
             const auto* expected = reinterpret_cast<const double*>(in_double.gradients[p].data());
@@ -132,6 +134,60 @@ BOOST_AUTO_TEST_CASE(single_precision_follows_double_precision)
                                                                 << std::sqrt(difference / norm));
         }
     }
+}
+
+/// Loss and gradients in float64, on weights that bf16 holds exactly.
+Run run_rounded(const ModelSpec& spec, const std::vector<double>& alphas,
+                const MicroBatchShape& micro_batch)
+{
+    ModelChunkOptions options = testing::whole_model(spec);
+    options.micro_batch = micro_batch;
+    ModelChunk chunk(options);
+    testing::fill_parameters(chunk);
+    for (const Parameter& parameter : chunk.parameters())
+        for (double& weight : parameter.value.elements<double>())
+            weight = static_cast<double>(float_of(bfloat16_of(static_cast<float>(weight))));
+    testing::fill_micro_batch(chunk, 0, 0);
+    chunk.forward(0, alphas);
+    chunk.backward(0, 0, alphas, loss_scale);
+    return {{chunk.loss_sum()}, testing::gradients_of(chunk)};
+}
+
+// Arithmetic is in float32; what counts is that every tensor is rounded where it is stored. One
+// rounding moves an element by up to 2^-8 of it, in the root mean square by 0.4 of that. A gradient
+// has nine tensors behind it in each layer on the way there and nine on the way back, in four
+// layers, one of them closed: 54 independent roundings, sqrt(54) 0.4 2^-8 = 1.2 percent of a
+// gradient's norm; half of them move both factors of the product that a gradient is. Twice that is
+// allowed.
+BOOST_AUTO_TEST_CASE(bf16_follows_double_precision)
+{
+    const double allowed = 2.0 * std::sqrt(54.0) * 0.4 * 0x1p-8;
+    double worst = 0.0;
+    for (const Variant& variant : testing::all_variants) {
+        const ModelSpec spec = testing::wide_model(variant);
+        const Run in_double = run_rounded(spec, mixed_gates, {2, 9});
+        const Run in_bf16 = run_whole(spec, bf16_precision, 1, mixed_gates, {2, 9});
+        BOOST_CHECK_CLOSE_FRACTION(in_bf16.losses[0], in_double.losses[0], allowed / 10);
+        for (std::size_t p = 0; p < in_double.gradients.size(); ++p) {
+            const auto* expected = reinterpret_cast<const double*>(in_double.gradients[p].data());
+            const auto* found = reinterpret_cast<const float*>(in_bf16.gradients[p].data());
+            const std::size_t count = in_double.gradients[p].size() / sizeof(double);
+            double difference = 0.0, norm = 0.0;
+            for (std::size_t i = 0; i < count; ++i) {
+                difference += (found[i] - expected[i]) * (found[i] - expected[i]);
+                norm += expected[i] * expected[i];
+            }
+            if (norm == 0.0)
+                BOOST_CHECK_EQUAL(difference, 0.0);
+            else
+                worst = std::max(worst, std::sqrt(difference / norm));
+            BOOST_CHECK_MESSAGE(difference <= allowed * allowed * norm,
+                                variant.name()
+                                    << " parameter " << p << ": " << std::sqrt(difference / norm));
+        }
+    }
+    BOOST_TEST_MESSAGE("worst relative error of a gradient in bf16: " << worst);
+    BOOST_CHECK_GT(worst, 0x1p-9); // bf16 it is
 }
 
 BOOST_AUTO_TEST_CASE(gradients_add_over_micro_batches_and_can_be_cleared)
@@ -156,7 +212,7 @@ BOOST_AUTO_TEST_CASE(gradients_add_over_micro_batches_and_can_be_cleared)
                     sum[p][i] += gradient[i];
         }
     }
-    const Run both = run_whole(spec, Backend::reference, 2, mixed_gates);
+    const Run both = run_whole(spec, fp64_precision, 2, mixed_gates);
     for (std::size_t p = 0; p < sum.size(); ++p)
         for (std::size_t i = 0; i < sum[p].size(); ++i)
             BOOST_REQUIRE_SMALL(
@@ -165,8 +221,8 @@ BOOST_AUTO_TEST_CASE(gradients_add_over_micro_batches_and_can_be_cleared)
 
 BOOST_AUTO_TEST_CASE(evaluation_gives_the_training_loss_and_touches_no_gradient)
 {
-    for (const Backend backend : {Backend::reference, Backend::cpu}) {
-        ModelChunk chunk(testing::whole_model(testing::small_model({Arrangement::pre}), backend));
+    for (const Precision& precision : testing::all_precisions) {
+        ModelChunk chunk(testing::whole_model(testing::small_model({Arrangement::pre}), precision));
         testing::fill_parameters(chunk);
         testing::fill_micro_batch(chunk, 0, 0);
         chunk.forward(0, mixed_gates);

@@ -1,5 +1,7 @@
 #include "tests/oracle/oracle_model.hpp"
 
+#include "core/bfloat16.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -16,11 +18,17 @@ Arrangement arrangement_named(const std::string& name)
     throw std::runtime_error("no arrangement is called " + name);
 }
 
-template <class T>
 void assign(const TensorView& to, const std::vector<double>& numbers)
 {
-    std::transform(numbers.begin(), numbers.end(), to.as<T>(),
-                   [](double x) { return static_cast<T>(x); });
+    const auto write_as = [&](auto* elements, auto rounded) {
+        std::transform(numbers.begin(), numbers.end(), elements, rounded);
+    };
+    if (to.dtype == DType::bf16)
+        write_as(to.as<BFloat16>(), [](double x) { return bfloat16_of(static_cast<float>(x)); });
+    else if (to.dtype == DType::f32)
+        write_as(to.as<float>(), [](double x) { return static_cast<float>(x); });
+    else
+        write_as(to.as<double>(), [](double x) { return x; });
 }
 
 } // namespace
@@ -40,7 +48,7 @@ ModelSpec model_of(const OracleFixture& fixture)
 }
 
 ModelChunkOptions chunk_options(const OracleFixture& fixture, const LayerRange& range,
-                                Backend backend, BackwardSplit split, std::int64_t num_slots)
+                                const Path& path, BackwardSplit split, std::int64_t num_slots)
 {
     ModelChunkOptions options;
     options.model = model_of(fixture);
@@ -51,7 +59,8 @@ ModelChunkOptions chunk_options(const OracleFixture& fixture, const LayerRange& 
     options.num_slots = num_slots;
     options.num_gradient_slots = num_slots;
     options.split = split;
-    options.stream.backend = backend;
+    options.stream.backend = path.backend;
+    options.precision = path.precision;
     return options;
 }
 
@@ -70,10 +79,9 @@ void load_weights(ModelChunk& chunk, const OracleFixture& fixture, const std::st
             extents.push_back(parameter.spec.shape[axis]);
         if (extents != fixture.extents(path))
             throw std::runtime_error(path + " is not " + parameter.spec.shape.text());
-        if (parameter.value.dtype == DType::f32)
-            assign<float>(parameter.value, numbers);
-        else
-            assign<double>(parameter.value, numbers);
+        assign(parameter.value, numbers);
+        if (parameter.has_master())
+            assign(parameter.master, numbers);
     }
 }
 
@@ -99,7 +107,10 @@ void OracleTokens::fill(ModelChunk& chunk, std::int64_t slot, std::int64_t updat
 
 void append(std::vector<double>& to, const TensorView& tensor)
 {
-    if (tensor.dtype == DType::f32)
+    if (tensor.dtype == DType::bf16)
+        for (const BFloat16 x : tensor.elements<BFloat16>())
+            to.push_back(static_cast<double>(float_of(x)));
+    else if (tensor.dtype == DType::f32)
         to.insert(to.end(), tensor.elements<float>().begin(), tensor.elements<float>().end());
     else
         to.insert(to.end(), tensor.elements<double>().begin(), tensor.elements<double>().end());

@@ -25,13 +25,21 @@ private:
 
 ModelSpec model_of(const OracleFixture& fixture);
 
+/// Which kernels a model runs on, and in which types.
+struct Path {
+    Backend backend = Backend::reference;
+    Precision precision = fp64_precision;
+    const char* name = "float64"; ///< for headings
+};
+
 /// Options of one chunk of the fixture's model; `num_slots` micro-batches in flight.
 ModelChunkOptions chunk_options(const OracleFixture& fixture, const LayerRange& range,
-                                Backend backend, BackwardSplit split, std::int64_t num_slots);
+                                const Path& path, BackwardSplit split, std::int64_t num_slots);
 
 LayerRange whole_model(const ModelSpec& spec);
 
-/// The parameters' values from `group` ("initial").
+/// The parameters' weights from `group` ("initial"): masters, where there are, and their rounded
+/// copies.
 void load_weights(ModelChunk& chunk, const OracleFixture& fixture, const std::string& group);
 
 /// The fixture's tokens; `inputs` and `targets` are [updates,sequences,seq_len].
@@ -55,7 +63,7 @@ Backend single_precision_backend();
 /// where kernels are emulated.
 std::vector<std::string> single_precision_fixtures();
 
-/// All elements, as float64 (dtype f32 or f64).
+/// All elements, as float64 (dtype f32, f64 or bf16).
 std::vector<double> numbers_of(const TensorView& tensor);
 void append(std::vector<double>& to, const TensorView& tensor);
 

@@ -23,8 +23,25 @@ BOOST_AUTO_TEST_CASE(keys_that_change_the_result_are_listed_with_both_values)
          {"model.vocab_size=258", "model.init=ds", "prores.schedule=off", "prores.warmup_steps=3",
           "optimizer.betas=[0.9, 0.99]", "optimizer.weight_decay=0", "lr_schedule.min_lr_ratio=0.1",
           "batch.global_batch_size=256", "batch.micro_batch_size=2", "batch.seq_len=128",
-          "precision.compute=fp64", "run.seed=1", "run.updates=1001", "data.train=/other.h5"})
+          "precision.compute=fp64", "precision.compute=bf16", "precision.compute=pure-bf16",
+          "run.seed=1", "run.updates=1001", "data.train=/other.h5"})
         BOOST_TEST(against_small({change}).size() == 1U, change);
+}
+
+BOOST_AUTO_TEST_CASE(what_auto_stands_for_is_no_difference)
+{
+    BOOST_TEST(against_small({"precision.compute=fp32"}).empty());
+    RunConfig on_gpu = small();
+    on_gpu.run.device = "cuda";
+    const auto found = differences_in_result(small(), on_gpu);
+    BOOST_REQUIRE(found.size() == 1U);
+    BOOST_TEST(found[0] == "precision.compute: saved \"fp32\", now \"bf16\"");
+    settle_precision(on_gpu);
+    BOOST_TEST((on_gpu.precision == ComputePrecision::bf16));
+    BOOST_TEST((element_types(on_gpu) == bf16_precision));
+    BOOST_TEST((element_types(small()) == fp32_precision));
+    BOOST_TEST((element_types(small({"precision.compute=fp64"})) == fp64_precision));
+    BOOST_TEST((element_types(small({"precision.compute=pure-bf16"})) == pure_bf16_precision));
 }
 
 BOOST_AUTO_TEST_CASE(layout_never_appears)

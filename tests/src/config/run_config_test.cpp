@@ -26,7 +26,7 @@ BOOST_AUTO_TEST_CASE(defaults_are_the_papers)
     BOOST_TEST(config.lr_schedule.decay_fraction == 0.1);
     BOOST_TEST(config.batch.global_batch_size == 512);
     BOOST_TEST((config.pipeline.schedule == PipelineScheduleKind::one_f_one_b));
-    BOOST_TEST((config.precision == ComputePrecision::fp32));
+    BOOST_TEST((config.precision == ComputePrecision::automatic));
     BOOST_TEST(config.eval.tokens == 10'000'000);
 }
 
@@ -61,6 +61,9 @@ BOOST_AUTO_TEST_CASE(every_name_means_its_choice)
     BOOST_TEST((chosen("pipeline.schedule=1f1b").pipeline.schedule == one_f_one_b));
     BOOST_TEST((chosen("precision.compute=fp32").precision == ComputePrecision::fp32));
     BOOST_TEST((chosen("precision.compute=fp64").precision == ComputePrecision::fp64));
+    BOOST_TEST((chosen("precision.compute=bf16").precision == ComputePrecision::bf16));
+    BOOST_TEST((chosen("precision.compute=pure-bf16").precision == ComputePrecision::pure_bf16));
+    BOOST_TEST((chosen("precision.compute=auto").precision == ComputePrecision::automatic));
     const std::pair<const char*, WarmupSchedule> schedules[] = {
         {"off", WarmupSchedule::off},
         {"linear", WarmupSchedule::linear},

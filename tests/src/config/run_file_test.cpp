@@ -49,8 +49,10 @@ BOOST_AUTO_TEST_CASE(every_mistake_names_file_line_key_and_choice)
         {"[pipeline]\nchunks_per_rank = 0", {"run.toml:16: pipeline.chunks_per_rank"}},
         {"[pipeline]\nreplicas = 0",
          {"run.toml:16: pipeline.replicas", "smallest possible value is 1"}},
-        {"[precision]\ncompute = \"bf16\"",
-         {"run.toml:16: precision.compute", "fp32 (and fp64", "valid choices: fp32, fp64"}},
+        {"[precision]\ncompute = \"fp16\"",
+         {"run.toml:16: precision.compute", "write bf16",
+          "valid choices: fp32, fp64, bf16, pure-bf16, auto"}},
+        {"[precision]\ncompute = \"bf-16\"", {"run.toml:16", "did you mean \"bf16\"?"}},
         {"seq_len = 128", {"run.toml:15", "not valid TOML", "seq_len"}},
         {"micro_batch_size = ", {"run.toml:15", "not valid TOML"}},
     };

@@ -1,6 +1,7 @@
 // np: 2 3 4
 #include "src/train/checkpointing.hpp"
 
+#include "core/bfloat16.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "src/train/agreement.hpp"
 #include "tests/mpi_session.hpp"
@@ -27,16 +28,32 @@ const ModelSpec model{.vocab_size = 100,
                       .num_heads = 2,
                       .max_seq_len = 4};
 
-/// A replica of one stage that holds part `shard.index` of `shard.count` of the moments.
+void put(const TensorView& tensor, std::int64_t i, float number)
+{
+    if (tensor.dtype == DType::bf16)
+        tensor.as<BFloat16>()[i] = bfloat16_of(number);
+    else
+        tensor.as<float>()[i] = number;
+}
+
+/// Whether element `i` is `number`, as far as the tensor can hold it.
+bool holds(const TensorView& tensor, std::int64_t i, float number)
+{
+    return tensor.dtype == DType::bf16 ? tensor.as<BFloat16>()[i].bits == bfloat16_of(number).bits
+                                       : tensor.as<float>()[i] == number;
+}
+
+/// A replica of one stage that holds part `shard.index` of `shard.count` of the optimizer's state.
 struct OneStage {
-    explicit OneStage(MomentShard shard)
+    explicit OneStage(MomentShard shard, const Precision& precision = {})
         : stage(StageOptions{.model = model,
                              .micro_batch = {1, 4},
                              .stream = {.backend = Backend::cpu},
                              .warmup = WarmupSchedule::off,
                              .warmup_steps = 1,
                              .rank = 0,
-                             .moments = shard},
+                             .moments = shard,
+                             .precision = precision},
                 program, report.slots, {{.begin = 0, .end = 3, .embedding = true, .head = true}})
     {
     }
@@ -46,25 +63,29 @@ struct OneStage {
 
     std::span<Parameter> parameters() { return stage.chunks().front().model->parameters(); }
 
-    /// Calls each(number, expected) for every weight and moment held here.
+    /// Calls each(tensor, element, number) for every weight, master and moment held here.
     template <class Each>
     void for_each_number(const Each& each)
     {
         for (const Parameter& parameter : parameters()) {
             const auto place = static_cast<float>(1000 * parameter.spec.index);
             for (std::int64_t i = 0; i < parameter.value.num_elements(); ++i)
-                each(parameter.value.as<float>()[i], place + static_cast<float>(i) + 0.25f);
+                each(parameter.value, i, place + static_cast<float>(i) + 0.25f);
             for (std::int64_t i = 0; i < parameter.owned.size(); ++i) {
                 const float element = place + static_cast<float>(parameter.owned.begin + i);
-                each(parameter.first_moment.as<float>()[i], element + 0.5f);
-                each(parameter.second_moment.as<float>()[i], -element);
+                if (parameter.has_master())
+                    each(parameter.master, i, element + 0.25f);
+                each(parameter.first_moment, i, element + 0.5f);
+                each(parameter.second_moment, i, -element);
             }
         }
     }
     std::int64_t num_wrong()
     {
         std::int64_t wrong = 0;
-        for_each_number([&](float found, float expected) { wrong += found != expected; });
+        for_each_number([&](const TensorView& tensor, std::int64_t i, float number) {
+            wrong += !holds(tensor, i, number);
+        });
         return wrong;
     }
 };
@@ -84,23 +105,33 @@ BOOST_AUTO_TEST_CASE(moments_of_all_replicas_are_saved_and_load_at_any_number)
 {
     Transport& world = shared_transport();
     const Replicas replicas(world, world.num_ranks());
-    OneStage saved({replicas.index(), replicas.count()});
-    saved.for_each_number([](float& number, float expected) { number = expected; });
-    const fs::path folder = shared_folder("moments");
-    save_checkpoint(folder, saved.stage, replicas, {.update = 3}, small());
-    BOOST_TEST(saved.num_wrong() == 0);
+    for (const Precision& precision : {fp32_precision, bf16_precision, pure_bf16_precision}) {
+        OneStage saved({replicas.index(), replicas.count()}, precision);
+        saved.for_each_number(put);
+        const fs::path folder = shared_folder("moments");
+        const std::string digest =
+            save_checkpoint(folder, saved.stage, replicas, {.update = 3}, small());
+        BOOST_TEST(saved.num_wrong() == 0);
+        const std::string own = parameters_digest(saved.stage, replicas);
+        if (replicas.index() == 0)
+            BOOST_TEST(own == digest);
 
-    const CheckpointReader reader(folder / checkpoint_folder_name(3));
-    BOOST_TEST(reader.verify().empty());
-    BOOST_TEST(reader.num_stages() == 1);
-    for (const MomentShard shard : {MomentShard{0, 1}, MomentShard{world.rank(), world.num_ranks()},
-                                    MomentShard{world.rank(), 7}, MomentShard{6, 7}}) {
-        OneStage loaded(shard);
-        restore_stage(reader, loaded.stage);
-        BOOST_TEST(loaded.num_wrong() == 0, "part " << shard.index << " of " << shard.count);
+        const CheckpointReader reader(folder / checkpoint_folder_name(3));
+        BOOST_TEST(reader.verify().empty());
+        BOOST_TEST(reader.num_stages() == 1);
+        for (const auto& array : reader.arrays())
+            BOOST_TEST((array.dtype == DType::f32), array.path);
+        for (const MomentShard shard :
+             {MomentShard{0, 1}, MomentShard{world.rank(), world.num_ranks()},
+              MomentShard{world.rank(), 7}, MomentShard{6, 7}}) {
+            OneStage loaded(shard, precision);
+            restore_stage(reader, loaded.stage);
+            BOOST_TEST(loaded.num_wrong() == 0, name_of(precision.state) << " part " << shard.index
+                                                                         << " of " << shard.count);
+        }
+        world.barrier();
+        on_rank_zero(world, [&] { fs::remove_all(folder); });
     }
-    world.barrier();
-    on_rank_zero(world, [&] { fs::remove_all(folder); });
 }
 
 // The file system refuses in the middle of the moments: nobody may be left waiting.
@@ -120,7 +151,7 @@ BOOST_AUTO_TEST_CASE(a_save_that_fails_fails_on_all_replicas)
     setrlimit(RLIMIT_FSIZE, &old);
     BOOST_TEST(list_checkpoints(folder).empty());
     // Nor may a message be left over for the next save.
-    stage.for_each_number([](float& number, float expected) { number = expected; });
+    stage.for_each_number(put);
     save_checkpoint(folder, stage.stage, replicas, {.update = 4}, small());
     OneStage loaded({0, 1});
     restore_stage(CheckpointReader(folder / checkpoint_folder_name(4)), loaded.stage);

@@ -1,5 +1,7 @@
 #include "src/train/optimizer.hpp"
 
+#include "core/bfloat16.hpp"
+#include "layers/kernels/elementwise.hpp"
 #include "pipeline/partition.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 
@@ -10,9 +12,17 @@ namespace {
 
 using namespace sluice;
 
-/// One rank with a whole one-layer model on the float64 kernels, every weight 0.5, every gradient
-/// -3.
+/// One rank with a whole one-layer model, every weight 0.5, every gradient -3.
 struct OneLayerStage {
+    explicit OneLayerStage(const Precision& precision = fp64_precision) : precision(precision)
+    {
+        for (const Parameter& parameter : parameters()) {
+            kernels::launch(stage.stream(),
+                            kernels::Fill{.to = parameter.owned_weight(), .value = 0.5});
+            kernels::launch(stage.stream(), kernels::Fill{.to = parameter.gradient, .value = -3.0});
+        }
+    }
+    Precision precision;
     ModelSpec model{.vocab_size = 7,
                     .hidden_size = 4,
                     .intermediate_size = 6,
@@ -23,21 +33,14 @@ struct OneLayerStage {
     SlotTable slots = check_schedule(program).slots;
     Stage stage{StageOptions{.model = model,
                              .micro_batch = {1, 4},
-                             .stream = {.backend = Backend::reference},
+                             .stream = {.backend = precision == fp64_precision ? Backend::reference
+                                                                               : Backend::cpu},
                              .warmup = WarmupSchedule::off,
                              .warmup_steps = 1,
-                             .rank = 0},
+                             .rank = 0,
+                             .precision = precision},
                 program, slots, partition_by_cost(1, {0}, LayerCosts{})};
 
-    OneLayerStage()
-    {
-        for (const Parameter& parameter : parameters()) {
-            for (double& value : parameter.value.elements<double>())
-                value = 0.5;
-            for (double& gradient : parameter.gradient.elements<double>())
-                gradient = -3.0;
-        }
-    }
     std::span<Parameter> parameters() { return stage.chunks().front().model->parameters(); }
     const Parameter& named(const std::string& part)
     {
@@ -96,6 +99,25 @@ BOOST_AUTO_TEST_CASE(second_step_corrects_with_its_own_number)
     BOOST_TEST(one.named("input_layernorm").value.as<double>()[0] ==
                    0.5 - 0.01 * m / (std::sqrt(v) + 1e-8),
                boost::test_tools::tolerance(1e-12));
+}
+
+BOOST_AUTO_TEST_CASE(bf16_weights_are_the_masters_rounded)
+{
+    // A step of 0.0001 is less than bf16 can see next to 0.5: the master keeps what the copy loses.
+    OneLayerStage in_bf16(bf16_precision), pure(pure_bf16_precision);
+    for (int update = 1; update <= 20; ++update) {
+        adamw_step(in_bf16.stage, config, 0.0001, 4.0, update);
+        adamw_step(pure.stage, config, 0.0001, 4.0, update);
+    }
+    for (const Parameter& parameter : in_bf16.parameters())
+        for (std::int64_t i = 0; i < parameter.value.num_elements(); ++i) {
+            const float master = parameter.master.as<float>()[i];
+            BOOST_REQUIRE_CLOSE(master, 0.502F, 0.1F);
+            BOOST_REQUIRE(parameter.value.as<BFloat16>()[i].bits == bfloat16_of(master).bits);
+        }
+    for (const Parameter& parameter : pure.parameters())
+        for (const BFloat16 weight : parameter.value.elements<BFloat16>())
+            BOOST_REQUIRE(float_of(weight) == 0.5F);
 }
 
 BOOST_AUTO_TEST_CASE(norms_and_embedding_are_not_decayed)
