@@ -25,6 +25,9 @@ FP32_BOUNDS = {"loss": 1.0e-6, "grad_norm": 2.0e-5, "parameters": 1.0e-5, "optim
 BF16_BOUNDS = {"loss": 1.0e-2, "grad_norm": 8.0e-2, "parameters": 2.5e-2, "optimizer": 0.4}
 
 
+NCCL = os.environ.get("NCCL") == "ON" # in the build
+
+
 @contextlib.contextmanager
 def emulated(gpus=1, seed=0, **others):
     """The machine that the program meets: GPUs, the order of their work, further variables."""
@@ -108,18 +111,22 @@ class SameBits(OnEmulatedGpus):
                 self.check(f"order-{seed}")
 
     def test_layouts(self):
-        """Ranks that share a GPU or have one each, with and without the host waiting for checksums."""
+        """Ranks that share a GPU or have one each, by MPI and NCCL, with and without checksums."""
         layouts = ((1, 2, 0, ()), (2, 2, 1, ()),
-                   (1, 2, 2, ("pipeline.verify_transfers=false",)),
-                   (2, 2, 0, ("pipeline.verify_transfers=false", "pipeline.schedule=zb-v")),
-                   (2, 3, 3, ("pipeline.verify_transfers=false", "pipeline.schedule=zb-h1")),
+                   (1, 2, 2, ("pipeline.verify_transfers=true",)),
+                   (2, 2, 0, ("pipeline.transport=mpi", "pipeline.schedule=zb-v")),
+                   (2, 2, 5, ("pipeline.schedule=zb-v",)),
+                   (2, 3, 3, ("pipeline.schedule=zb-h1",)),
+                   (3, 3, 0, ("pipeline.schedule=zb-h1", "pipeline.extra_warmup=1")),
                    (2, 2, 4, ("pipeline.schedule=interleaved-1f1b", "pipeline.chunks_per_rank=2",
-                              "pipeline.recompute=lean", "pipeline.verify_transfers=false")))
+                              "pipeline.recompute=lean")))
         for gpus, ranks, seed, others in layouts:
             name = f"{ranks}-on-{gpus}-{seed}"
             with self.subTest(name, others=others), emulated(gpus, seed):
-                self.run_on("cuda", ranks, name, overrides=others)
+                result = self.run_on("cuda", ranks, name, overrides=others)
                 self.check(name)
+                by_nccl = NCCL and gpus == ranks and "pipeline.transport=mpi" not in others
+                self.assertIn("go by NCCL" if by_nccl else "host memory and MPI", result.stderr)
 
     def test_stop_and_resume_on_other_layouts(self):
         with emulated(2, seed=5):

@@ -4,14 +4,19 @@
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
+#include <thread>
 
 namespace sluice::testing {
 
 namespace {
 
 constexpr int usual_polls = 3;
+// A host that has not called for so long may be waiting for another process.
+constexpr std::chrono::milliseconds patience{20};
+constexpr std::chrono::seconds too_long{120};
 
 } // namespace
 
@@ -21,6 +26,7 @@ public:
     explicit Opening(WorkQueues& queues) : queues_(queues), lock_(queues.mutex_)
     {
         queues_.opening_ = this;
+        queues_.last_call_ = std::chrono::steady_clock::now();
     }
     ~Opening() { queues_.opening_ = nullptr; }
     void open()
@@ -72,10 +78,15 @@ void WorkQueues::push(WorkQueue& queue, Work work)
     run_some();
 }
 
-void WorkQueues::add(WorkQueue& queue, std::string name, std::function<void()> body)
+void WorkQueues::add(WorkQueue& queue, std::string name, std::function<void()> body,
+                     std::function<bool()> ready)
 {
     const Opening opening(*this);
-    push(queue, {.name = std::move(name), .body = std::move(body), .reaches = {}, .waits_for = {}});
+    push(queue, {.name = std::move(name),
+                 .body = std::move(body),
+                 .ready = std::move(ready),
+                 .reaches = {},
+                 .waits_for = {}});
 }
 
 std::shared_ptr<Mark> WorkQueues::mark(WorkQueue& queue)
@@ -87,20 +98,23 @@ std::shared_ptr<Mark> WorkQueues::mark(WorkQueue& queue)
                                             .polls_left = polls,
                                             .reached = false,
                                             .time = {}});
-    push(queue, {.name = "event", .body = {}, .reaches = mark, .waits_for = {}});
+    push(queue, {.name = "event", .body = {}, .ready = {}, .reaches = mark, .waits_for = {}});
     return mark;
 }
 
 void WorkQueues::hold_back(WorkQueue& queue, std::shared_ptr<Mark> mark)
 {
     const Opening opening(*this);
-    push(queue, {.name = "wait", .body = {}, .reaches = {}, .waits_for = std::move(mark)});
+    push(queue,
+         {.name = "wait", .body = {}, .ready = {}, .reaches = {}, .waits_for = std::move(mark)});
 }
 
 bool WorkQueues::ready(const WorkQueue& queue) const
 {
-    return !queue.held_.empty() &&
-           (!queue.held_.front().waits_for || queue.held_.front().waits_for->reached);
+    if (queue.held_.empty())
+        return false;
+    const Work& first = queue.held_.front();
+    return (!first.waits_for || first.waits_for->reached) && (!first.ready || first.ready());
 }
 
 void WorkQueues::run_front(WorkQueue& queue)
@@ -139,17 +153,84 @@ void WorkQueues::run_some()
     }
 }
 
+/// As far as it goes without waiting for another process. Returns whether anything ran.
+bool WorkQueues::run_what_can(WorkQueue& queue, std::uint64_t position)
+{
+    bool any = false;
+    while (queue.num_done_ < position) {
+        const std::shared_ptr<Mark> first = queue.held_.front().waits_for;
+        if (first && !first->reached)
+            any = run_what_can(*first->queue, first->position) || any;
+        if (!ready(queue))
+            return any;
+        run_front(queue);
+        any = true;
+    }
+    return any;
+}
+
+/// What queues that have to do with other processes can do.
+bool WorkQueues::run_for_others()
+{
+    bool any = false;
+    for (const auto& queue : queues_)
+        if (std::ranges::any_of(queue->held_, [](const Work& work) { return bool(work.ready); }))
+            any = run_what_can(*queue, queue->num_added_) || any;
+    return any;
+}
+
+void WorkQueues::run_by_itself()
+{
+    const std::scoped_lock lock(mutex_);
+    if (runs_by_itself_)
+        return;
+    runs_by_itself_ = true;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); // signals are for the program's own threads
+    std::thread([this] { keep_running(); }).detach();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void WorkQueues::keep_running()
+{
+    while (true) {
+        std::this_thread::sleep_for(patience / 4);
+        std::chrono::steady_clock::time_point last_call;
+        {
+            const std::scoped_lock lock(mutex_);
+            last_call = last_call_;
+        }
+        if (std::chrono::steady_clock::now() - last_call < patience)
+            continue;
+        const Opening opening(*this);
+        run_for_others();
+        last_call_ = last_call;
+    }
+}
+
 void WorkQueues::run_to(WorkQueue& queue, std::uint64_t position)
 {
+    auto begun = std::chrono::steady_clock::now();
     while (queue.num_done_ < position) {
         run_some();
         if (queue.num_done_ >= position)
             break;
-        const std::shared_ptr<Mark> first = queue.held_.front().waits_for;
-        if (first && !first->reached) // it was recorded earlier, so this comes to an end
+        const Work& front = queue.held_.front();
+        const std::shared_ptr<Mark> first = front.waits_for;
+        if (first && !first->reached) { // it was recorded earlier, so this comes to an end
             run_to(*first->queue, first->position);
-        else
+        } else if (front.ready && failure_.empty() && !front.ready()) {
+            // Others may wait for what this process has not done yet.
+            if (run_for_others())
+                begun = std::chrono::steady_clock::now();
+            else
+                std::this_thread::sleep_for(std::chrono::microseconds(200));
+            if (std::chrono::steady_clock::now() - begun > too_long)
+                failure_ = front.name + " waits for another process that does not come";
+        } else {
             run_front(queue);
+        }
     }
 }
 

@@ -5,6 +5,10 @@
 // choice, early or late, in any order that streams and events allow. So a host that does not wait
 // for a copy, or a stream that does not wait for another, sees wrong numbers.
 //
+// Work that depends on other processes (messages of an emulated NCCL) is held until it can run
+// without blocking. What others may wait for runs by itself when the host has not called for a
+// while, as on a GPU, which needs no host to go on.
+//
 // Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
 // a GPU.
 #pragma once
@@ -35,6 +39,7 @@ struct Mark {
 struct Work {
     std::string name;
     std::function<void()> body;      ///< runs with the memory of GPUs open; or none
+    std::function<bool()> ready;     ///< whether it need not wait for another process; or none
     std::shared_ptr<Mark> reaches;   ///< or null
     std::shared_ptr<Mark> waits_for; ///< or null
 };
@@ -64,7 +69,10 @@ public:
     /// Its work is done first.
     void remove(WorkQueue* queue) noexcept;
 
-    void add(WorkQueue& queue, std::string name, std::function<void()> body);
+    void add(WorkQueue& queue, std::string name, std::function<void()> body,
+             std::function<bool()> ready = {});
+    /// From now on work that others may wait for needs no host.
+    void run_by_itself();
     std::shared_ptr<Mark> mark(WorkQueue& queue);
     void hold_back(WorkQueue& queue, std::shared_ptr<Mark> mark);
 
@@ -83,14 +91,19 @@ private:
     void run_front(WorkQueue& queue);
     void run_to(WorkQueue& queue, std::uint64_t position);
     void run_some();
+    bool run_what_can(WorkQueue& queue, std::uint64_t position);
+    bool run_for_others();
+    void keep_running();
     bool coin() { return seed_ != 0 && random_() % 2 == 0; }
 
     std::mutex mutex_;
     std::uint64_t seed_ = 0;
     std::mt19937_64 random_;
     std::vector<std::unique_ptr<WorkQueue>> queues_;
-    std::string failure_;        ///< of the first work that failed
-    Opening* opening_ = nullptr; ///< of the call that is going on
+    bool runs_by_itself_ = false;
+    std::chrono::steady_clock::time_point last_call_; ///< of the host
+    std::string failure_;                             ///< of the first work that failed
+    Opening* opening_ = nullptr;                      ///< of the call that is going on
 };
 
 } // namespace sluice::testing

@@ -4,9 +4,12 @@
 #include "core/cuda/gpu_stream.hpp"
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -160,6 +163,44 @@ BOOST_AUTO_TEST_CASE(failing_work_is_named_where_the_host_waits_and_nothing_runs
     });
     BOOST_TEST(!ran);
     BOOST_CHECK_THROW(queues.wait_for(*queue), EmulationError);
+}
+
+BOOST_AUTO_TEST_CASE(what_waits_for_another_process_holds_up_its_stream_alone)
+{
+    WorkQueues queues;
+    WorkQueue *held = queues.make(0), *other = queues.make(0);
+    bool there = false;
+    int ran = 0;
+    queues.add(
+        *held, "Receive", [&] { ran += 1; }, [&] { return there; });
+    queues.add(*other, "Work", [&] { ran += 10; });
+    queues.wait_for(*other);
+    BOOST_TEST(ran == 10);
+    // What others may be waiting for runs while the host waits for them.
+    queues.add(
+        *other, "Send", [&] { there = true; }, [] { return true; });
+    queues.wait_for(*held);
+    BOOST_TEST(ran == 11);
+    BOOST_TEST(there);
+}
+
+BOOST_AUTO_TEST_CASE(what_others_may_wait_for_needs_no_host)
+{
+    WorkQueues& queues = WorkQueues::of_process();
+    queues.run_by_itself();
+    WorkQueue *computing = queues.make(0), *sending = queues.make(0);
+    std::atomic<int> ran{0};
+    queues.add(*computing, "Work", [&] { ran += 1; });
+    queues.hold_back(*sending, queues.mark(*computing));
+    queues.add(
+        *sending, "Send", [&] { ran += 10; }, [] { return true; });
+    queues.add(*computing, "More work", [&] { ran += 100; });
+    for (int i = 0; i < 1000 && ran < 11; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    BOOST_TEST(ran == 11); // and nobody waits for more work
+    queues.remove(sending);
+    queues.remove(computing);
+    BOOST_TEST(ran == 111);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
