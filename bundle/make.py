@@ -117,7 +117,7 @@ class Bundle:
             target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(SOURCE / name, target)
-        for name in ("sluice", "mpirun", "run-tests"):
+        for name in ("sluice", "mpirun", "run-tests", "gpu-check"):
             shutil.copy2(SOURCE / "bundle" / name, self.folder / name)
         shutil.copy2(SOURCE / "bundle/README.md", self.folder / "BUNDLE.md")
 

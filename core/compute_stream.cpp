@@ -12,6 +12,7 @@ ComputeStream::ComputeStream(const Stream& planned) : stream_(planned)
         return;
     gpu_ = std::make_unique<GpuStream>(planned.device);
     stream_ = gpu_->stream();
+    stream_.tf32 = planned.tf32;
 }
 
 ComputeStream::~ComputeStream() = default;

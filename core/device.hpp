@@ -23,6 +23,8 @@ struct Stream {
     Backend backend = Backend::cpu;
     Device device{};
     void* native = nullptr;
+    /// On GPUs: products of f32 may round their operands to TF32, ten bits of mantissa.
+    bool tf32 = false;
 };
 
 } // namespace sluice

@@ -42,7 +42,7 @@ int examine()
                    : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
     fmt::print("  backends       cpu (fp32, oneDNN), reference (fp64)\n");
     examine_gpus();
-    fmt::print("  transports     in-process, MPI\n");
+    fmt::print("  transports     in-process, MPI{}\n", nccl_is_compiled_in() ? ", NCCL" : "");
     std::error_code error;
     const auto space = std::filesystem::space(".", error);
     if (!error)

@@ -167,6 +167,7 @@ struct RunConfig {
     PipelineConfig pipeline;
     DataConfig data;
     ComputePrecision precision = ComputePrecision::automatic;
+    bool tf32 = false; ///< on GPUs: products of fp32 may round their operands to TF32
     CheckpointConfig checkpoint;
     AnomalyConfig anomaly;
     EvalConfig eval;

@@ -316,6 +316,8 @@ std::vector<RunKey> running_keys()
             "data", "validation", layout, [](auto& c) -> auto& { return c.data.validation; }),
         choice_key("precision", "compute", result, [](auto& c) -> auto& { return c.precision; },
                    precision_names, {{"fp16", no_fp16}, {"fp8", no_fp8}}),
+        boolean_key(
+            "precision", "tf32", result, [](auto& c) -> auto& { return c.tf32; }),
         integer_key(
             "checkpoint", "every_updates", layout,
             [](auto& c) -> auto& { return c.checkpoint.every_updates; }, 0, many),

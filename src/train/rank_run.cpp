@@ -133,7 +133,7 @@ std::size_t RankRun::settle_memory(RunConfig& config)
         least_of_all(*transport_, free_gpu_bytes() / static_cast<std::size_t>(device.num_sharing));
     agree(*transport_, [&] {
         compute_ = std::make_unique<ComputeStream>(
-            Stream{.backend = Backend::cuda, .device = device.device});
+            Stream{.backend = Backend::cuda, .device = device.device, .tf32 = config.tf32});
     });
     return bytes;
 }

@@ -123,7 +123,7 @@ Stream planned_stream(const RunConfig& config)
     if (config.precision == ComputePrecision::fp64)
         return {.backend = Backend::reference};
     if (config.run.device == "cuda")
-        return {.backend = Backend::cuda, .device = {DeviceKind::cuda, 0}};
+        return {.backend = Backend::cuda, .device = {DeviceKind::cuda, 0}, .tf32 = config.tf32};
     return {.backend = Backend::cpu};
 }
 

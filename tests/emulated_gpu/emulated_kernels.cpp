@@ -84,7 +84,8 @@ void run(Cuda cuda, const Matmul& op)
     SLUICE_CHECK(op.a.dtype == op.b.dtype && (op.addend.empty() || op.addend.dtype == op.out.dtype),
                  "a " << name_of(op.a.dtype) << ", b " << name_of(op.b.dtype) << ", out "
                       << name_of(op.out.dtype));
-    launcher.queue([op] { testing::multiply(op); });
+    launcher.queue(
+        [op, tf32 = cuda.stream.tf32 && op.a.dtype == DType::f32] { testing::multiply(op, tf32); });
 }
 
 } // namespace sluice::kernels

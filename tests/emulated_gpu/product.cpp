@@ -4,6 +4,9 @@
 #include "layers/kernels/extents.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <vector>
 
 namespace sluice::testing {
@@ -27,6 +30,15 @@ void set_element(const TensorView& tensor, std::int64_t i, float value)
         tensor.as<BFloat16>()[i] = bfloat16_of(value);
 }
 
+/// To ten bits of mantissa, ties to even.
+float rounded_to_tf32(float value)
+{
+    auto bits = std::bit_cast<std::uint32_t>(value);
+    if (std::isfinite(value))
+        bits += 0xfffU + (bits >> 13 & 1U);
+    return std::bit_cast<float>(bits & ~0x1fffU);
+}
+
 /// The operand as float [rows, columns], not transposed any more.
 std::vector<float> plain(const TensorView& tensor, Transpose transpose, std::int64_t rows,
                          std::int64_t columns)
@@ -41,11 +53,14 @@ std::vector<float> plain(const TensorView& tensor, Transpose transpose, std::int
 
 } // namespace
 
-void multiply(const kernels::Matmul& op)
+void multiply(const kernels::Matmul& op, bool tf32)
 {
     const auto [m, n, k] = extents_of(op);
-    const std::vector<float> a = plain(op.a, op.transpose_a, m, k);
-    const std::vector<float> b = plain(op.b, op.transpose_b, k, n);
+    std::vector<float> a = plain(op.a, op.transpose_a, m, k);
+    std::vector<float> b = plain(op.b, op.transpose_b, k, n);
+    if (tf32)
+        for (std::vector<float>* operand : {&a, &b})
+            std::ranges::transform(*operand, operand->begin(), rounded_to_tf32);
     const auto alpha = static_cast<float>(op.alpha), beta = static_cast<float>(op.beta);
     std::vector<float> sums(static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < m; ++i) {

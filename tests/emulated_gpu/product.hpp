@@ -6,7 +6,7 @@
 
 namespace sluice::testing {
 
-/// Shapes and types fit.
-void multiply(const kernels::Matmul& op);
+/// Shapes and types fit. `tf32`: f32 operands are rounded to it first.
+void multiply(const kernels::Matmul& op, bool tf32 = false);
 
 } // namespace sluice::testing

@@ -220,6 +220,15 @@ class BesideTheCpu(OnEmulatedGpus):
             self.assert_near(f"bf16-{device}", "exact", 1, BF16_BOUNDS)
         self.assertNotEqual(self.metrics("bf16-cuda")[-1]["loss"], self.metrics("gpu")[-1]["loss"])
 
+    def test_tf32_is_an_eighth_as_far_as_bf16_may_be(self):
+        """Operands have three bits more, and nothing else is rounded."""
+        with emulated(seed=4):
+            self.run_on("cuda", 1, "tf32", overrides=("precision.tf32=true",))
+        self.assert_near("tf32", "exact", 1 / 8, BF16_BOUNDS)
+        self.assertNotEqual(self.metrics("tf32")[-1]["loss"], self.metrics("gpu")[-1]["loss"])
+        self.run_on("cpu", 1, "no-tf32", overrides=("precision.tf32=true",))
+        self.check("no-tf32", "cpu")
+
     def test_a_run_goes_on_on_the_other(self):
         """A checkpoint says nothing about where it was written."""
         with emulated(2):

@@ -34,6 +34,7 @@ struct PlanKey {
     std::int64_t m, n, k;
     bool transpose_a, transpose_b, with_addend;
     DType operands, out;
+    bool tf32;
     unsigned align_a, align_b, align_c, align_d;
     std::size_t workspace_bytes;
     auto operator<=>(const PlanKey&) const = default;
@@ -53,7 +54,9 @@ cudaDataType_t type_of(DType dtype)
 
 unsigned alignment_of(const TensorView& tensor)
 {
-    constexpr std::uintptr_t enough = 256;
+    // As much as the library's fast kernels ask for. Of more, the place in memory would choose the
+    // algorithm, and with it the bits: another number of stages would give another result.
+    constexpr std::uintptr_t enough = 16;
     return 1U << std::countr_zero(std::bit_cast<std::uintptr_t>(tensor.data) | enough);
 }
 
@@ -119,9 +122,10 @@ Plan Plans::make(cublasLtHandle_t handle, const PlanKey& key)
     const CublasLt& cublas = CublasLt::loaded();
     const MatmulExtents e{key.m, key.n, key.k};
     Plan plan{};
-    check_cublas(
-        cublas.matmul_desc_init(&plan.product, sizeof plan.product, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-        "cublasLtMatmulDescInit", e);
+    check_cublas(cublas.matmul_desc_init(
+                     &plan.product, sizeof plan.product,
+                     key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
+                 "cublasLtMatmulDescInit", e);
     set(plan, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, e);
     set(plan, CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, e);
     const auto layout = [&](cublasLtMatrixLayoutOpaque_t& made, DType dtype, std::int64_t rows,
@@ -183,6 +187,7 @@ void run(Cuda cuda, const Matmul& op)
                  .with_addend = !op.addend.empty(),
                  .operands = op.a.dtype,
                  .out = op.out.dtype,
+                 .tf32 = cuda.stream.tf32 && op.a.dtype == DType::f32,
                  .align_a = alignment_of(op.a),
                  .align_b = alignment_of(op.b),
                  .align_c = alignment_of(addend),

@@ -22,7 +22,7 @@ std::string fields(const RunConfig& c)
         << static_cast<int>(c.pipeline.verify_transfers) << '|'
         << static_cast<int>(c.pipeline.transport) << '|' << c.data.train << '|'
         << c.data.train_checksum << '|' << c.data.validation << '|' << name_of(c.precision) << '|'
-        << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
+        << c.tf32 << '|' << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
         << c.checkpoint.keep_every << '|' << static_cast<int>(c.checkpoint.asynchronous) << '|'
         << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
         << '|' << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates
@@ -71,6 +71,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "data.train_checksum=ab12",
                                        "data.validation=/v.h5",
                                        "precision.compute=fp64",
+                                       "precision.tf32=true",
                                        "checkpoint.every_updates=7",
                                        "checkpoint.keep_last=5",
                                        "checkpoint.keep_every=14",
