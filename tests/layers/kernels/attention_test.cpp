@@ -1,7 +1,9 @@
 #include "layers/kernels/attention.hpp"
 
+#include "core/bfloat16.hpp"
 #include "tests/layers/kernels/kernel_fixture.hpp"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -127,6 +129,51 @@ BOOST_AUTO_TEST_CASE(cpu_attention_gives_same_bits_on_any_threads)
                 all.insert(all.end(), twin->floats().begin(), twin->floats().end());
             return all;
         });
+}
+
+BOOST_AUTO_TEST_CASE(gradients_in_bfloat16_are_those_in_float32_rounded_once)
+{
+    // From the same bf16 inputs, over four blocks of keys. Sums of dq have the same order in both
+    // types, so they are the same bits before they are rounded; those of dk and dv differ in the
+    // order of a few additions.
+    constexpr std::int64_t T = 300, H = 2, D = 40;
+    const auto rounded = [](std::span<const float> floats) {
+        std::vector<BFloat16> halves;
+        for (const float x : floats)
+            halves.push_back(bfloat16_of(x));
+        return halves;
+    };
+    Tensors t(1, T, H, D, 11);
+    std::vector<BFloat16> qkv = rounded(t.qkv.floats()), dout = rounded(t.dout.floats());
+    const auto widen = [](const std::vector<BFloat16>& from, const TensorView& to) {
+        std::transform(from.begin(), from.end(), to.as<float>(), float_of);
+    };
+    widen(qkv, t.qkv.in_float32());
+    widen(dout, t.dout.in_float32());
+    kernels::launch(cpu, t.forward()(in_float32));
+    std::vector<BFloat16> out = rounded(t.out.floats());
+    widen(out, t.out.in_float32());
+    kernels::launch(cpu, t.backward()(in_float32));
+    const auto in_float = t.qkv_gradient.floats();
+
+    std::vector<BFloat16> gradient(qkv.size(), bfloat16_of(NAN));
+    std::vector<float> logsumexp(t.logsumexp.floats().begin(), t.logsumexp.floats().end());
+    std::vector<float> row_dot(logsumexp.size());
+    kernels::launch(cpu,
+                    AttentionBackward{.dout = view_of(dout.data(), {1, T, H, D}),
+                                      .qkv = view_of(qkv.data(), {1, T, 3, H, D}),
+                                      .out = view_of(out.data(), {1, T, H, D}),
+                                      .logsumexp = view_of(logsumexp.data(), {1, H, T}),
+                                      .row_dot = view_of(row_dot.data(), {1, H, T}),
+                                      .qkv_gradient = view_of(gradient.data(), {1, T, 3, H, D})});
+    for (std::size_t i = 0; i < gradient.size(); ++i) {
+        const bool is_dq = i / (H * D) % 3 == 0;
+        if (is_dq)
+            BOOST_REQUIRE_EQUAL(gradient[i].bits, bfloat16_of(in_float[i]).bits);
+        else
+            BOOST_REQUIRE_SMALL(float_of(gradient[i]) - in_float[i],
+                                0x1p-8F * std::abs(in_float[i]) + 1e-5F);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(cpu_attention_never_looks_ahead)
