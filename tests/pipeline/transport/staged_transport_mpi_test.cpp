@@ -119,6 +119,32 @@ BOOST_AUTO_TEST_CASE(later_work_may_overwrite_what_was_waited_for)
     BOOST_CHECK(seen.numbers() == pattern(5000, 50, 0));
 }
 
+// On a rank that sends nothing, nothing else makes the GPU read in time.
+BOOST_AUTO_TEST_CASE(a_message_waits_for_who_still_reads_the_memory)
+{
+    const Staged staged;
+    Transport& transport = *staged.transport;
+    constexpr int count = 8;
+    std::vector<std::unique_ptr<OnGpu>> seen;
+    const OnGpu box(staged, 4000);
+    box.fill(pattern(4000, transport.rank(), 0));
+    for (int i = 1; i <= count; ++i) {
+        const MessageLabel label{0, i, false};
+        if (transport.rank() == 0) {
+            box.fill(pattern(4000, 0, i));
+            transport.wait(transport.send(box.view, 1, label));
+        } else if (transport.rank() == 1) {
+            seen.push_back(std::make_unique<OnGpu>(staged, 4000));
+            copy(staged.stream(), box.view, seen.back()->view);
+            transport.wait(transport.receive(box.view, 0, label));
+        }
+    }
+    transport.barrier();
+    for (int i = 0; i < static_cast<int>(seen.size()); ++i)
+        BOOST_CHECK(seen[static_cast<std::size_t>(i)]->numbers() ==
+                    pattern(4000, i == 0 ? 1 : 0, i));
+}
+
 BOOST_AUTO_TEST_CASE(equal_labels_match_in_order)
 {
     const Staged staged;
