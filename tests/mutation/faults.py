@@ -1,6 +1,7 @@
 """Deliberate faults in the mathematics: (name, file, text, replacement). Each text occurs once."""
 
 KERNELS = "layers/kernels/"
+STAGING = "pipeline/transport/staging_lanes.cpp"
 
 FAULTS = [
     ("sign of the rotation", KERNELS + "reference/rotary.cpp",
@@ -107,4 +108,23 @@ FAULTS = [
      " || occurs_before(first, token)", ""),
     ("GPU: a row's tail one element too long", KERNELS + "cuda/device_language.cuh",
      "if (i < count)\n                to[i]", "if (i <= count)\n                to[i]"),
+    # The order between a GPU's streams and the host, which emulated GPUs keep no better than real ones.
+    ("GPU: a message copied out before it is computed", STAGING,
+     "buffer.copied.hold_back(out_.stream());", ""),
+    ("GPU: a message copied in while its memory is read", STAGING,
+     "buffer.memory_free.hold_back(in_.stream());", ""),
+    ("GPU: a message used before it is copied in", STAGING,
+     "    buffer.copied.hold_back(compute_);", ""),
+    ("GPU: a message overwritten before it is copied out", STAGING,
+     "messages_[index].buffer->copied.hold_back(compute_);", ""),
+    ("GPU: a message sent before it is copied out", STAGING,
+     " && messages_[to_start_.front()].buffer->copied.reached()) {", ") {"),
+    ("GPU: a staging buffer taken while it is copied in", STAGING,
+     "if (buffer->copying_in && !buffer->copied.reached())", "if (false)"),
+    ("GPU: losses added up before they are there", "pipeline/host_exchange.cpp",
+     "rows_[number]->copied.wait();", ""),
+    ("GPU: NCCL sends what is not computed yet", "pipeline/transport/nccl_transport.cpp",
+     "message.queued.hold_back(end.stream.stream());", ""),
+    ("GPU: a message used before NCCL has brought it", "pipeline/transport/nccl_transport.cpp",
+     "message.done.hold_back(compute_);", ""),
 ]

@@ -46,7 +46,8 @@ def build():
 def first_failing_test():
     """The unit tests, those that know an independent answer first; then the whole program."""
     for selection in (("-R", "oracle"), ("-L", "unit", "-E", "oracle"),
-                      ("-R", "end_to_end/(checkpoints|same_bits)")):
+                      ("-R", "end_to_end/(checkpoints|same_bits)"),
+                      ("-L", "emulated", "-LE", "unit")):
         output = run("ctest", "--test-dir", str(BUILD), "-j2", "--stop-on-failure", *selection).stdout
         failed = re.findall(r"Test\s+#\d+: (\S+) \.*\s*\**(?:Failed|Timeout|Exception|Subprocess)",
                             output)
