@@ -48,7 +48,7 @@ CostModel costs_for(const RunConfig& config, const PlanOptions& options)
         throw usage_error("--save-costs has nothing to save", "command line",
                           "add --costs measure");
     if (options.costs.empty())
-        return costs_from_flops(conditions.model, conditions.micro_batch);
+        return costs_from_flops(conditions.model, conditions.micro_batch, assumed_rates(config));
     if (options.costs != "measure")
         return read_cost_file(options.costs, conditions);
     set_num_threads(threads_per_rank(config, options.num_stages));

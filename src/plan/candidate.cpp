@@ -90,6 +90,11 @@ double Candidate::busy_share() const
     return busy / (seconds_per_update * static_cast<double>(idle.busy.size()));
 }
 
+const AssumedRates& assumed_rates(const RunConfig& config)
+{
+    return config.run.device == "cuda" ? gpu_rates : cpu_rates;
+}
+
 std::size_t total_bytes(const StageMemory& memory) { return memory.total_bytes() + program_bytes; }
 
 std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& costs)
@@ -226,7 +231,8 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
     check_layout(config, std::int64_t{num_ranks} * config.pipeline.replicas);
     const auto candidates = price_all(
         config, num_ranks,
-        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}),
+        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len},
+                         assumed_rates(config)),
         bytes_per_rank);
     SLUICE_CHECK(!candidates.empty(), "no layout for " << num_ranks << " ranks");
     RunConfig resolved = config;

@@ -32,6 +32,9 @@ struct Candidate {
     double busy_share() const;
 };
 
+/// Of the device the run asks for; of a CPU where that is not settled.
+const AssumedRates& assumed_rates(const RunConfig& config);
+
 /// Bytes of one rank, the program's own included: on a GPU its stream's workspace, as much.
 std::size_t total_bytes(const StageMemory& memory);
 

@@ -6,14 +6,14 @@
 namespace sluice {
 
 CostModel costs_from_flops(const ModelSpec& model, const MicroBatchShape& micro_batch,
-                           double flops_per_second)
+                           const AssumedRates& rates)
 {
     const auto C = static_cast<double>(model.hidden_size);
     const auto I = static_cast<double>(model.intermediate_size);
     const auto V = static_cast<double>(model.vocab_size);
     const auto s = static_cast<double>(micro_batch.seq_len);
     const double seconds_per_flop =
-        static_cast<double>(micro_batch.num_tokens()) / flops_per_second;
+        static_cast<double>(micro_batch.num_tokens()) / rates.flops_per_second;
     // Per token: a product costs 2 FLOPs per matrix element in each pass; causal attention's scores
     // and values 2 C s forward, twice as much backward, and nothing for weights.
     const double matrices = 2.0 * (4.0 * C * C + 3.0 * C * I) * seconds_per_flop;
@@ -21,14 +21,14 @@ CostModel costs_from_flops(const ModelSpec& model, const MicroBatchShape& micro_
     const double head = 2.0 * V * C * seconds_per_flop;
 
     CostModel costs;
-    costs.source = fmt::format("FLOPs at {:g} GFLOP/s per rank", flops_per_second * 1e-9);
+    costs.source = fmt::format("FLOPs at {:g} GFLOP/s per rank", rates.flops_per_second * 1e-9);
     costs.decoder_layer = {matrices + attention, matrices + 2.0 * attention, matrices};
     costs.head = {head, head, head};
     costs.recompute = {.lean = 0.03 * costs.decoder_layer.forward,
                        .full = costs.decoder_layer.forward};
-    costs.optimizer_per_parameter = 32.0 / 10e9;
-    costs.transfer_latency = 10e-6;
-    costs.transfer_bytes_per_second = 10e9;
+    costs.optimizer_per_parameter = 32.0 / rates.memory_bytes_per_second;
+    costs.transfer_latency = rates.transfer_latency;
+    costs.transfer_bytes_per_second = rates.transfer_bytes_per_second;
     return costs;
 }
 

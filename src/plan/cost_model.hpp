@@ -36,15 +36,22 @@ struct CostModel {
     double transfer_bytes_per_second = 0.0;
 };
 
-/// One rank's rate where nothing is measured: about one CPU core's single-precision products.
-inline constexpr double assumed_flops_per_second = 100e9;
+/// What one rank does in a second where nothing is measured.
+struct AssumedRates {
+    double flops_per_second = 100e9;         ///< about one CPU core's single-precision products
+    double memory_bytes_per_second = 10e9;   ///< of the optimizer
+    double transfer_bytes_per_second = 10e9; ///< of messages
+    double transfer_latency = 10e-6;         ///< seconds
+};
+inline constexpr AssumedRates cpu_rates{};
+/// About an H100 in bf16 and a network card for each.
+inline constexpr AssumedRates gpu_rates{400e12, 2e12, 25e9, 20e-6};
 
-/// From matrix FLOPs, causal attention counted, at `flops_per_second` per rank. Computing again
-/// costs a layer's forward pass (full) or 3% of it (lean: norms and SwiGLU product, which are no
-/// products of matrices). The optimizer moves 32 bytes per parameter at 10 GB/s; messages travel at
-/// 10 GB/s behind 10 microseconds.
+/// From matrix FLOPs, causal attention counted. Computing again costs a layer's forward pass (full)
+/// or 3% of it (lean: norms and SwiGLU product, which are no products of matrices). The optimizer
+/// moves 32 bytes per parameter.
 CostModel costs_from_flops(const ModelSpec& model, const MicroBatchShape& micro_batch,
-                           double flops_per_second = assumed_flops_per_second);
+                           const AssumedRates& rates = cpu_rates);
 
 /// What each chunk takes. `recompute_per_layer`: RecomputeSeconds::lean, full or 0. The head runs
 /// in the backward pass, its weight gradient directly behind its input gradient. `message_bytes`:

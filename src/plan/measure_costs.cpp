@@ -6,6 +6,7 @@
 #include "core/parallel.hpp"
 #include "layers/model_chunk.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
+#include "src/plan/candidate.hpp"
 #include "src/train/optimizer.hpp"
 #include "src/train/run_plan.hpp"
 
@@ -172,7 +173,7 @@ double measure_bytes_per_second(const RunConfig& config)
 CostModel measure_costs(const RunConfig& config)
 {
     const MicroBatchShape micro_batch{config.batch.micro_batch_size, config.batch.seq_len};
-    const CostModel assumed = costs_from_flops(config.model, micro_batch);
+    const CostModel assumed = costs_from_flops(config.model, micro_batch, assumed_rates(config));
     const std::int64_t layers = std::min(num_measured_layers, config.model.num_layers);
     const std::int64_t last = config.model.num_layers;
 

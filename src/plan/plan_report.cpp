@@ -133,16 +133,17 @@ std::string ranks_text(const PricedPlan& priced)
     if (static_cast<int>(ranks.size()) < num_ranks)
         text +=
             fmt::format("     {} of {} ranks, the fullest among them\n", ranks.size(), num_ranks);
-    text += fmt::format(
-        "layers: e embedding, h final norm and head; cost in decoder layers; MB "
-        "(10^6)\n{}activ. with scratch, total with {} of program{}; fullest: "
-        "rank {}, {}\n",
-        priced.plan.stage.precision.has_master()
-            ? "weights in bf16, moments with the fp32 master weights\n"
-            : "",
-        bytes_text(program_bytes),
-        priced.plan.stage.snapshot ? " and, for saves,\na copy of weights and moments" : "",
-        candidate.fullest_rank, bytes_text(candidate.peak_bytes));
+    text += fmt::format("layers: e embedding, h final norm and head; cost in decoder layers; MB "
+                        "(10^6)\n{}activ. with scratch, total with {} of program{}; fullest: "
+                        "rank {}, {}\n",
+                        priced.plan.stage.precision.has_master()
+                            ? "weights in bf16, moments with the fp32 master weights\n"
+                            : "",
+                        bytes_text(program_bytes),
+                        candidate.memory.front().snapshot_bytes > 0
+                            ? " and, for saves,\na copy of weights and moments"
+                            : "",
+                        candidate.fullest_rank, bytes_text(candidate.peak_bytes));
     return text;
 }
 

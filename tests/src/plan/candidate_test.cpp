@@ -74,6 +74,19 @@ BOOST_AUTO_TEST_CASE(times_are_those_of_the_simulation, *boost::unit_test::toler
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_gpu_is_counted_with_its_own_rates)
+{
+    RunConfig config = test::small_run();
+    BOOST_CHECK_EQUAL(assumed_rates(config).flops_per_second, cpu_rates.flops_per_second);
+    config.run.device = "cuda";
+    BOOST_CHECK_EQUAL(assumed_rates(config).flops_per_second, gpu_rates.flops_per_second);
+    // A copy for saves lies in the host's memory, not in the GPU's.
+    config.checkpoint.asynchronous = AsynchronousSaves::on;
+    BOOST_CHECK_EQUAL(plan_run(config, 1).rank_memory(0).snapshot_bytes, 0u);
+    config.run.device = "cpu";
+    BOOST_CHECK_GT(plan_run(config, 1).rank_memory(0).snapshot_bytes, 0u);
+}
+
 BOOST_AUTO_TEST_CASE(replicas_share_micro_batches_and_moments)
 {
     const RunConfig one = test::small_run(), two = test::small_run({"pipeline.replicas=2"});

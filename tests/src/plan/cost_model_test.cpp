@@ -12,7 +12,8 @@ BOOST_AUTO_TEST_CASE(a_layer_by_hand)
 {
     // Per token 4 16^2 + 3 16 24 = 2176 matrix elements, 2 FLOPs each; attention 2 16 8 = 256
     // forward and twice that backward. 2 x 8 tokens at 1 FLOP/s.
-    const CostModel costs = costs_from_flops(test::small_run().model, {2, 8}, 1.0);
+    const CostModel costs =
+        costs_from_flops(test::small_run().model, {2, 8}, {.flops_per_second = 1.0});
     BOOST_TEST(costs.decoder_layer.forward == 16.0 * (4352 + 256));
     BOOST_TEST(costs.decoder_layer.backward_input == 16.0 * (4352 + 512));
     BOOST_TEST(costs.decoder_layer.backward_weight == 16.0 * 4352);
@@ -24,7 +25,7 @@ BOOST_AUTO_TEST_CASE(a_layer_by_hand)
 BOOST_AUTO_TEST_CASE(all_parts_are_the_models_flops)
 {
     const ModelSpec model = test::small_run().model;
-    const CostModel costs = costs_from_flops(model, {2, 8}, 1e9);
+    const CostModel costs = costs_from_flops(model, {2, 8}, {.flops_per_second = 1e9});
     const double all = costs.embedding.total() + costs.head.total() +
                        static_cast<double>(model.num_layers) * costs.decoder_layer.total();
     BOOST_TEST(all == 16.0 * flops_per_token(model, 8) / 1e9);

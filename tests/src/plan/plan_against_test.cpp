@@ -26,7 +26,8 @@ struct Traced {
 
     RunConfig config;
     CostModel costs =
-        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len}, 1e6);
+        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len},
+                         {.flops_per_second = 1e6});
     RunPlan plan = plan_run(config, 2);
     Candidate candidate = price(config, plan, costs);
     std::filesystem::path run_dir =
