@@ -61,7 +61,7 @@ FAULTS = [
      "    stage_.zero_gradients();\n",
      "    stage_.zero_gradients();\n    stage_.advance_gates();\n"),
     ("an update trains on the samples of the next", "io/sample_order.hpp",
-     "static_cast<std::uint64_t>(update - 1)", "static_cast<std::uint64_t>(update)"),
+     "static_cast<std::uint64_t>(batch - 1)", "static_cast<std::uint64_t>(batch)"),
     ("activation slots given back at the input gradient", "pipeline/schedule/slot_table.cpp",
      "                if (action.kind == ActionKind::backward)\n                    activations.give_back",
      "                if (true)\n                    activations.give_back"),
