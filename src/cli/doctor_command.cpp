@@ -40,7 +40,7 @@ int examine()
                launched.by_launcher
                    ? fmt::format("rank {} of {}", launched.rank, launched.num_ranks)
                    : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
-    fmt::print("  backends       cpu (fp32, oneDNN), reference (fp64)\n");
+    fmt::print("  backends       cpu (fp32 and bf16, oneDNN), reference (fp64)\n");
     examine_gpus();
     fmt::print("  transports     in-process, MPI{}\n", nccl_is_compiled_in() ? ", NCCL" : "");
     std::error_code error;
