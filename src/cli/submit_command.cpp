@@ -10,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -144,6 +145,8 @@ int hand_to_sbatch(const BatchJob& job, const std::string& script)
         if (const std::string_view name = variable_of_option(option); !name.empty())
             unsetenv(std::string(name).c_str());
     std::fflush(stdout);
+    // A shell that finds no sbatch ends without reading; its exit code says so, not a signal to us.
+    std::signal(SIGPIPE, SIG_IGN);
     std::FILE* const pipe = popen("sbatch", "w");
     if (pipe == nullptr)
         throw usage_error("cannot start a shell", "sbatch", "use --dry-run and submit by hand");
