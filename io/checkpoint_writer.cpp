@@ -105,7 +105,7 @@ void move_into_place(const fs::path& partial, const fs::path& final_folder)
         throw file_error("rename", final_folder, errno);
     }
     std::error_code ignored; // what remains is deleted with the next save's leftovers
-    fs::remove_all(partial, ignored);
+    remove_folder(partial, ignored);
 }
 
 std::vector<StageSummary> collect_summaries(const fs::path& folder,

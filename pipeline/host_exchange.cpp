@@ -64,15 +64,8 @@ TokenUpload::TokenUpload(const Stream& stream, std::int64_t num_tokens)
 {
 }
 
-void TokenUpload::operator()(const TensorView& to,
-                             const std::function<void(const TensorView&)>& fill)
+void TokenUpload::send(const TensorView& row, const TensorView& to)
 {
-    if (to.device.kind == DeviceKind::cpu) {
-        fill(to);
-        return;
-    }
-    const TensorView row = ring_.row(ring_.next(), to.dtype, to.shape);
-    fill(row);
     copy(stream_, row, to);
     ring_.mark();
 }

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -44,9 +43,21 @@ class TokenUpload {
 public:
     TokenUpload(const Stream& stream, std::int64_t num_tokens);
     /// Lets `fill` write the ids into host memory and sends them to `to` [N] i32.
-    void operator()(const TensorView& to, const std::function<void(const TensorView&)>& fill);
+    template <class Fill>
+    void operator()(const TensorView& to, const Fill& fill)
+    {
+        if (to.device.kind == DeviceKind::cpu) {
+            fill(to);
+            return;
+        }
+        const TensorView row = ring_.row(ring_.next(), to.dtype, to.shape);
+        fill(row);
+        send(row, to);
+    }
 
 private:
+    void send(const TensorView& row, const TensorView& to);
+
     Stream stream_;
     HostRing ring_;
 };

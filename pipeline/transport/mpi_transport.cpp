@@ -7,6 +7,7 @@
 // talking to and about what.
 
 #include "core/error.hpp"
+#include "pipeline/transport/message_table.hpp"
 #include "pipeline/transport/mpi_message_type.hpp"
 #include "pipeline/transport/mpi_yield.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -29,16 +30,13 @@ std::string error_text(int code)
     return std::string(text, static_cast<std::size_t>(length));
 }
 
-/// A started send or receive. Entries are reused, so an update allocates nothing once as many are
-/// there as are ever under way together.
+/// A started send or receive.
 struct Pending {
     MPI_Request request = MPI_REQUEST_NULL;
     std::int64_t num_bytes = 0;
     MessageLabel label;
     int peer = -1;
     bool receiving = false;
-    bool active = false;
-    std::int32_t use = 0; ///< counts reuses, so that a stale MessageId is noticed
 };
 
 void check_mpi(int code, const char* call)
@@ -102,13 +100,11 @@ public:
                        .communicator = number_};
         divide_tags();
         pending_.reserve(expected_messages);
-        free_.reserve(expected_messages);
     }
 
     ~MpiTransport() override
     {
-        const bool under_way = std::any_of(pending_.begin(), pending_.end(),
-                                           [](const Pending& one) { return one.active; });
+        const bool under_way = !pending_.empty();
         if (under_way && std::uncaught_exceptions() > 0) {
             if (session_)
                 session_->abandon();
@@ -164,7 +160,7 @@ public:
     {
         if (id == 0)
             return;
-        const std::size_t index = index_of(id);
+        const std::size_t index = pending_.index_of(id);
         Pending& one = pending_[index];
         if (activity() != nullptr)
             activity()->wait_for(one.receiving ? WaitKind::receiving : WaitKind::sending,
@@ -174,8 +170,7 @@ public:
             patient_ ? wait_patiently(one.request, status) : MPI_Wait(&one.request, &status);
         if (activity() != nullptr)
             activity()->go_on();
-        one.active = false;
-        free_.push_back(index);
+        pending_.remove(index);
         if (code != MPI_SUCCESS)
             fail(one, error_text(code));
         if (!one.receiving)
@@ -191,7 +186,7 @@ public:
     {
         if (id == 0)
             return true;
-        const Pending& one = pending_[index_of(id)];
+        const Pending& one = pending_[pending_.index_of(id)];
         int complete = 0;
         const int code = MPI_Request_get_status(one.request, &complete, MPI_STATUS_IGNORE);
         if (code != MPI_SUCCESS)
@@ -204,9 +199,9 @@ public:
         // Asking after any one request lets the library work on all of them.
         for (std::size_t i = 0; i < pending_.size(); ++i) {
             next_asked_ = next_asked_ + 1 < pending_.size() ? next_asked_ + 1 : 0;
-            const Pending& one = pending_[next_asked_];
-            if (!one.active)
+            if (!pending_.is_active(next_asked_))
                 continue;
+            const Pending& one = pending_[next_asked_];
             int complete = 0;
             const int code = MPI_Request_get_status(one.request, &complete, MPI_STATUS_IGNORE);
             if (code != MPI_SUCCESS)
@@ -316,19 +311,12 @@ private:
         SLUICE_CHECK(peer >= 0 && peer < num_ranks_, "rank " << peer << " of " << num_ranks_);
         SLUICE_CHECK(tensor.device.kind == DeviceKind::cpu, name_of(label)
                                                                 << " is not in CPU memory");
-        if (free_.empty()) {
-            pending_.emplace_back();
-            free_.push_back(pending_.size() - 1);
-        }
-        const std::size_t index = free_.back();
-        free_.pop_back();
+        const std::size_t index = pending_.add();
         Pending& one = pending_[index];
         one.num_bytes = static_cast<std::int64_t>(tensor.num_bytes());
         one.label = label;
         one.peer = peer;
         one.receiving = receiving;
-        one.active = true;
-        one.use = (one.use + 1) & 0x3fffffff;
         return index;
     }
 
@@ -338,20 +326,10 @@ private:
         if (bytes.owned)
             MPI_Type_free(&bytes.type);
         if (code != MPI_SUCCESS) {
-            one.active = false;
-            free_.push_back(index);
+            pending_.remove(index);
             fail(one, error_text(code));
         }
-        return (MessageId{one.use} << 32) | static_cast<MessageId>(index + 1);
-    }
-
-    std::size_t index_of(MessageId id) const
-    {
-        const auto index = static_cast<std::size_t>((id & 0xffffffff) - 1);
-        SLUICE_CHECK(index < pending_.size() && pending_[index].active &&
-                         pending_[index].use == (id >> 32),
-                     "message " << id << " is not under way");
-        return index;
+        return pending_.id_of(index);
     }
 
     [[noreturn]] void fail(const Pending& one, const std::string& why) const
@@ -395,8 +373,7 @@ private:
     CollectiveCall collective_; ///< the last
     int chunk_bits_ = 0, microbatch_bits_ = 0;
     bool patient_ = ranks_outnumber_cores();
-    std::vector<Pending> pending_;
-    std::vector<std::size_t> free_; ///< entries of pending_ not in use
+    MessageTable<Pending> pending_;
     std::size_t next_asked_ = 0;
 };
 

@@ -8,16 +8,13 @@ namespace sluice {
 
 namespace {
 
-/// Sets these ids apart from those of a transport of host memory.
-constexpr MessageId staged_bit = MessageId{1} << 62;
+constexpr MessageId staged_mark = MessageId{1} << 62;
 
 } // namespace
 
-bool is_staged(MessageId id) { return (id & staged_bit) != 0; }
-
 StagingLanes::StagingLanes(const Stream& compute)
     : compute_(compute), out_(compute.device, StreamPriority::high, 0),
-      in_(compute.device, StreamPriority::high, 0)
+      in_(compute.device, StreamPriority::high, 0), messages_(staged_mark)
 {
 }
 
@@ -53,40 +50,17 @@ StagingBuffer& StagingLanes::take_buffer(std::size_t num_bytes)
 std::size_t StagingLanes::begin(Transport& host, const TensorView& tensor, int peer,
                                 MessageLabel label)
 {
-    if (free_.empty()) {
-        messages_.emplace_back();
-        free_.push_back(messages_.size() - 1);
-    }
-    const std::size_t index = free_.back();
-    free_.pop_back();
-    StagedMessage& message = messages_[index];
-    const std::int32_t use = (message.use + 1) & 0x1fffffff;
     StagingBuffer& buffer = take_buffer(tensor.num_bytes());
     TensorView on_host = tensor;
     on_host.data = buffer.memory.data();
     on_host.device = {};
-    message = {.host = &host,
-               .buffer = &buffer,
-               .on_gpu = tensor,
-               .on_host = on_host,
-               .label = label,
-               .peer = peer,
-               .active = true,
-               .use = use};
-    return index;
-}
-
-MessageId StagingLanes::id_of(std::size_t index) const
-{
-    return staged_bit | (MessageId{messages_[index].use} << 32) | static_cast<MessageId>(index + 1);
-}
-
-std::size_t StagingLanes::index_of(MessageId id) const
-{
-    const auto index = static_cast<std::size_t>((id & 0xffffffff) - 1);
-    SLUICE_CHECK(index < messages_.size() && messages_[index].active &&
-                     messages_[index].use == ((id & ~staged_bit) >> 32),
-                 "message " << id << " is not under way");
+    const std::size_t index = messages_.add();
+    messages_[index] = {.host = &host,
+                        .buffer = &buffer,
+                        .on_gpu = tensor,
+                        .on_host = on_host,
+                        .label = label,
+                        .peer = peer};
     return index;
 }
 
@@ -100,7 +74,7 @@ MessageId StagingLanes::send(Transport& host, const TensorView& tensor, int to_r
     out_.copy(buffer.memory.data(), tensor.data, tensor.num_bytes());
     buffer.copied.record(out_.stream());
     to_start_.push_back(index);
-    return id_of(index);
+    return messages_.id_of(index);
 }
 
 MessageId StagingLanes::receive(Transport& host, const TensorView& tensor, int from_rank,
@@ -111,18 +85,14 @@ MessageId StagingLanes::receive(Transport& host, const TensorView& tensor, int f
     message.receiving = true;
     message.buffer->memory_free.record(compute_);
     message.started = host.receive(message.on_host, from_rank, label);
-    return id_of(index);
-}
-
-void StagingLanes::start(StagedMessage& message)
-{
-    message.started = message.host->send(message.on_host, message.peer, message.label);
+    return messages_.id_of(index);
 }
 
 void StagingLanes::progress()
 {
     while (!to_start_.empty() && messages_[to_start_.front()].buffer->copied.reached()) {
-        start(messages_[to_start_.front()]);
+        StagedMessage& message = messages_[to_start_.front()];
+        message.started = message.host->send(message.on_host, message.peer, message.label);
         under_way_.push_back(to_start_.front());
         to_start_.pop_front();
     }
@@ -172,7 +142,7 @@ void StagingLanes::arrive(StagedMessage& message)
 
 void StagingLanes::wait(MessageId id)
 {
-    const std::size_t index = index_of(id);
+    const std::size_t index = messages_.index_of(id);
     if (messages_[index].receiving) {
         arrive(messages_[index]);
         release(index);
@@ -187,7 +157,7 @@ void StagingLanes::wait(MessageId id)
 bool StagingLanes::is_done(MessageId id)
 {
     progress();
-    const StagedMessage& message = messages_[index_of(id)];
+    const StagedMessage& message = messages_[messages_.index_of(id)];
     return message.receiving ? message.host->is_done(message.started)
                              : message.buffer->copied.reached();
 }
@@ -195,8 +165,7 @@ bool StagingLanes::is_done(MessageId id)
 void StagingLanes::release(std::size_t index)
 {
     messages_[index].buffer->taken = false;
-    messages_[index].active = false;
-    free_.push_back(index);
+    messages_.remove(index);
 }
 
 } // namespace sluice

@@ -9,7 +9,7 @@
 
 #include "core/cuda/gpu_stream.hpp"
 #include "core/cuda/memory.hpp"
-#include "pipeline/transport/transport.hpp"
+#include "pipeline/transport/message_table.hpp"
 
 #include <cstddef>
 #include <deque>
@@ -36,12 +36,7 @@ struct StagedMessage {
     bool receiving = false;
     MessageId started = 0; ///< of `host`; 0: a send whose copy is not known to be there
     bool waited_for = false;
-    bool active = false;
-    std::int32_t use = 0; ///< counts reuses, so that a stale MessageId is noticed
 };
-
-/// Whether a message is one of StagingLanes, and not of a transport of host memory.
-bool is_staged(MessageId id);
 
 /// Shared by a transport and the groups split from it: what one holds back would stop another.
 class StagingLanes {
@@ -53,6 +48,8 @@ public:
     /// Takes `count` buffers of that size, so that none has to be made while training runs.
     void reserve(std::size_t count, std::size_t num_bytes);
 
+    /// Whether it is a message of these lanes, and not of a transport of host memory.
+    bool has(MessageId id) const { return messages_.has(id); }
     MessageId send(Transport& host, const TensorView& tensor, int to_rank, MessageLabel label);
     MessageId receive(Transport& host, const TensorView& tensor, int from_rank, MessageLabel label);
     void wait(MessageId id);
@@ -68,17 +65,13 @@ public:
 private:
     StagingBuffer& take_buffer(std::size_t num_bytes);
     std::size_t begin(Transport& host, const TensorView& tensor, int peer, MessageLabel label);
-    MessageId id_of(std::size_t index) const;
-    std::size_t index_of(MessageId id) const;
-    void start(StagedMessage& message);
     void arrive(StagedMessage& message);
     void release(std::size_t index);
 
     Stream compute_;
     GpuStream out_, in_;
     std::vector<std::unique_ptr<StagingBuffer>> buffers_;
-    std::vector<StagedMessage> messages_;
-    std::vector<std::size_t> free_;      ///< entries of messages_ not in use
+    MessageTable<StagedMessage> messages_;
     std::deque<std::size_t> to_start_;   ///< sends, in the order of the calls
     std::vector<std::size_t> under_way_; ///< sends that were started
 };

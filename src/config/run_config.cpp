@@ -84,6 +84,13 @@ Precision element_types(const RunConfig& config)
     return {};
 }
 
+bool checks_transfers(const RunConfig& config)
+{
+    if (config.pipeline.verify_transfers == TransferChecks::automatic)
+        return config.run.device != "cuda";
+    return config.pipeline.verify_transfers == TransferChecks::on;
+}
+
 RunConfig parse_run_config(std::string_view text, const std::string& source,
                            const std::filesystem::path& base,
                            const std::vector<std::string>& overrides)

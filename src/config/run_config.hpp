@@ -192,6 +192,9 @@ void settle_precision(RunConfig& config);
 /// What settle_precision() makes or would make of it.
 Precision element_types(const RunConfig& config);
 
+/// Whether messages are checked, now that run.device is concrete: `automatic` means on CPUs.
+bool checks_transfers(const RunConfig& config);
+
 /// Every key written out; parsing it gives the same RunConfig.
 std::string resolved_toml(const RunConfig& config);
 

@@ -9,9 +9,9 @@
 #include "src/plan/candidate.hpp"
 #include "src/train/optimizer.hpp"
 #include "src/train/run_plan.hpp"
+#include "src/train/stopwatch.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -25,10 +25,10 @@ constexpr std::int64_t num_measured_layers = 2;
 /// What `work` queues on the stream is waited for.
 double seconds_of(const Stream& stream, const std::function<void()>& work)
 {
-    const auto begin = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     work();
     synchronize(stream);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return watch.seconds();
 }
 
 double median(std::vector<double> values)
@@ -159,7 +159,7 @@ double measure_bytes_per_second(const RunConfig& config)
             std::memcpy(between.data(), from.data(), bytes);
             std::memcpy(to.data(), between.data(), bytes);
             from[0] = to[bytes - 1]; // keeps both copies alive
-            if (config.pipeline.verify_transfers != TransferChecks::off) {
+            if (checks_transfers(config)) {
                 from[1] ^= static_cast<std::byte>(checksum64_of(from) & 1);
                 from[2] ^= static_cast<std::byte>(checksum64_of(to) & 1);
             }

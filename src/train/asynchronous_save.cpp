@@ -4,30 +4,23 @@
 #include "src/train/agreement.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 namespace sluice {
 
 namespace {
 
-double now()
-{
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
-
 /// Counts the time until its end as one in which training stands still.
 class Stall {
 public:
     explicit Stall(double& seconds) : seconds_(seconds) {}
-    ~Stall() { seconds_ += now() - start_; }
+    ~Stall() { seconds_ += watch_.seconds(); }
     Stall(const Stall&) = delete;
     Stall& operator=(const Stall&) = delete;
 
 private:
     double& seconds_;
-    double start_ = now();
+    Stopwatch watch_;
 };
 
 } // namespace
@@ -44,7 +37,7 @@ void AsynchronousSave::begin(const CheckpointProgress& progress)
 {
     SLUICE_CHECK(!under_way(), "update " << update() << " is still being saved");
     saved_ = {.update = progress.update, .parameters_digest = {}};
-    begun_ = now();
+    begun_ = {};
     const Stall stall(saved_.stall_seconds);
     folders_.emplace(checkpoints_, progress.update);
     make_partial_folder(replicas_.world(), *folders_);
@@ -98,7 +91,7 @@ std::optional<SavedCheckpoint> AsynchronousSave::advance()
         }
     }
     saved_.write_seconds += task_.seconds(); // rank 0's, which speaks
-    saved_.seconds = now() - begun_;
+    saved_.seconds = begun_.seconds();
     return saved_;
 }
 

@@ -9,6 +9,7 @@
 #include "src/train/background_task.hpp"
 #include "src/train/checkpoint_snapshot.hpp"
 #include "src/train/checkpoint_steps.hpp"
+#include "src/train/stopwatch.hpp"
 
 #include <filesystem>
 #include <functional>
@@ -64,7 +65,7 @@ private:
     WrittenStage mine_;
     std::vector<WrittenStage> stages_;
     SavedCheckpoint saved_;
-    double begun_ = 0.0;  ///< on a steady clock, seconds
+    Stopwatch begun_;
     BackgroundTask task_; ///< last: it ends before what it uses
 };
 

@@ -1,6 +1,7 @@
 #include "src/train/checkpoint_steps.hpp"
 
 #include "core/compute_stream.hpp"
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
@@ -41,7 +42,7 @@ void make_partial_folder(Transport& world, const SaveFolders& folders)
 {
     on_rank_zero(world, [&] {
         std::error_code error;
-        fs::remove_all(folders.partial, error);
+        remove_folder(folders.partial, error);
         fs::create_directories(folders.partial, error);
         if (error)
             throw data_error("cannot create the folder: " + error.message(),
@@ -53,7 +54,7 @@ void drop_partial_folder(const Transport& world, const SaveFolders& folders) noe
 {
     std::error_code ignored;
     if (world.rank() == 0)
-        fs::remove_all(folders.partial, ignored);
+        remove_folder(folders.partial, ignored);
 }
 
 std::vector<WrittenStage> gather_stages(const Replicas& replicas, const WrittenStage& mine)

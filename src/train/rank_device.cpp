@@ -157,9 +157,8 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
 RankDevice settle_device(RunConfig& config, Transport& world)
 {
     RankDevice device = choose_device(config, world);
-    if (config.pipeline.verify_transfers == TransferChecks::automatic)
-        config.pipeline.verify_transfers =
-            device.is_gpu() ? TransferChecks::off : TransferChecks::on;
+    config.pipeline.verify_transfers =
+        checks_transfers(config) ? TransferChecks::on : TransferChecks::off;
     return device;
 }
 

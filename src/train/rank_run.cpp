@@ -88,7 +88,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     watch(config);
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
     RunConfig settled = config;
-    const std::size_t bytes_per_rank = settle_memory(settled);
+    const std::size_t bytes_per_rank = settle_processor(settled);
     settle_precision(settled);
     const std::size_t host_bytes_per_rank = least_of_all(*transport_, memory_per_rank());
     RunPlan plan;
@@ -118,7 +118,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     return static_cast<int>(trainer_->run(stop_after, fault));
 }
 
-std::size_t RankRun::settle_memory(RunConfig& config)
+std::size_t RankRun::settle_processor(RunConfig& config)
 {
     const RankDevice device = settle_device(config, *transport_);
     if (transport_->rank() == 0)

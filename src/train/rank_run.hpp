@@ -31,7 +31,7 @@ private:
     int train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
               const FaultInjection& fault);
     /// Collective. Where this rank computes; what it may take there, the same on all ranks.
-    std::size_t settle_memory(RunConfig& config);
+    std::size_t settle_processor(RunConfig& config);
     /// Where the trainer's messages go, and those between chunks.
     Transport& connect(const RunPlan& plan);
     Replicas::PipelineLink link(const RunConfig& config, const RunPlan& plan) const;

@@ -24,8 +24,7 @@ StageOptions on_rank(StageOptions options, const Replicas& replicas)
 
 VerifyTransfers verified(const RunConfig& config)
 {
-    return config.pipeline.verify_transfers == TransferChecks::on ? VerifyTransfers::yes
-                                                                  : VerifyTransfers::no;
+    return checks_transfers(config) ? VerifyTransfers::yes : VerifyTransfers::no;
 }
 
 bool due(std::int64_t every, std::int64_t update) { return every > 0 && update % every == 0; }

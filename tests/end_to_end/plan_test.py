@@ -28,6 +28,12 @@ class PlanTest(RunTest):
         for word in ("fill and drain", "imbalance", "barrier", "recommended", "rank 2 |"):
             self.assertIn(word, text)
 
+    def test_a_gpu_counts_with_its_own_rates_and_keeps_no_copy_for_saves(self):
+        on_gpu = self.plan("--stages", "2", "--set", "run.device=cuda").stdout
+        self.assertIn("costs: FLOPs at 400000 GFLOP/s", on_gpu)
+        self.assertNotIn("for saves", on_gpu)
+        self.assertIn("costs: FLOPs at 100 GFLOP/s", self.plan("--stages", "2").stdout)
+
     def test_the_picture_is_well_formed(self):
         path = self.folder / "timeline.svg"
         for stages, schedule in ((3, "1f1b"), (3, "zb-v"), (1, "gpipe")):

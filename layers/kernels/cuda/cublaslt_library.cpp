@@ -1,46 +1,30 @@
 #include "layers/kernels/cuda/cublaslt_library.hpp"
 
-#include "core/error.hpp"
+#include "core/shared_library.hpp"
 
-#include <dlfcn.h>
 #include <string>
 
 namespace sluice::kernels {
 
 namespace {
 
-void* open_library()
-{
-    // Where the loader looks (LD_LIBRARY_PATH, a module's paths), then where this build found it.
-    const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-    for (const std::string& path : {name, std::string(SLUICE_CUDA_LIBRARY_DIR "/") + name})
-        if (void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL))
-            return library;
-    const char* reason = dlerror();
-    throw usage_error("cannot load " + name + ": " + (reason ? reason : "unknown reason"),
-                      "matrix products on the GPU",
-                      "install CUDA's cuBLAS, or put its folder into LD_LIBRARY_PATH");
-}
-
 CublasLt load()
 {
-    void* library = open_library();
+    const SharedLibrary library("libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR),
+                                SLUICE_CUDA_LIBRARY_DIR, "matrix products on the GPU",
+                                "install CUDA's cuBLAS, or put its folder into LD_LIBRARY_PATH");
     CublasLt calls{};
-    const auto find = [library]<class Call>(Call& call, const char* name) {
-        call = reinterpret_cast<Call>(dlsym(library, name));
-        SLUICE_CHECK(call != nullptr, "libcublasLt has no " << name);
-    };
-    find(calls.get_version, "cublasLtGetVersion");
-    find(calls.status_string, "cublasLtGetStatusString");
-    find(calls.create, "cublasLtCreate");
-    find(calls.destroy, "cublasLtDestroy");
-    find(calls.matmul_desc_init, "cublasLtMatmulDescInit_internal");
-    find(calls.matmul_desc_set, "cublasLtMatmulDescSetAttribute");
-    find(calls.matrix_layout_init, "cublasLtMatrixLayoutInit_internal");
-    find(calls.preference_init, "cublasLtMatmulPreferenceInit_internal");
-    find(calls.preference_set, "cublasLtMatmulPreferenceSetAttribute");
-    find(calls.choose_algorithm, "cublasLtMatmulAlgoGetHeuristic");
-    find(calls.matmul, "cublasLtMatmul");
+    library.find(calls.get_version, "cublasLtGetVersion");
+    library.find(calls.status_string, "cublasLtGetStatusString");
+    library.find(calls.create, "cublasLtCreate");
+    library.find(calls.destroy, "cublasLtDestroy");
+    library.find(calls.matmul_desc_init, "cublasLtMatmulDescInit_internal");
+    library.find(calls.matmul_desc_set, "cublasLtMatmulDescSetAttribute");
+    library.find(calls.matrix_layout_init, "cublasLtMatrixLayoutInit_internal");
+    library.find(calls.preference_init, "cublasLtMatmulPreferenceInit_internal");
+    library.find(calls.preference_set, "cublasLtMatmulPreferenceSetAttribute");
+    library.find(calls.choose_algorithm, "cublasLtMatmulAlgoGetHeuristic");
+    library.find(calls.matmul, "cublasLtMatmul");
     return calls;
 }
 
