@@ -124,7 +124,7 @@ FAULTS = [
     ("GPU: losses added up before they are there", "pipeline/host_exchange.cpp",
      "rows_[number]->copied.wait();", ""),
     ("GPU: NCCL sends what is not computed yet", "pipeline/transport/nccl_transport.cpp",
-     "message.queued.hold_back(end.stream.stream());", ""),
+     "message.queued->hold_back(end.stream.stream());", ""),
     ("GPU: a message used before NCCL has brought it", "pipeline/transport/nccl_transport.cpp",
-     "message.done.hold_back(compute_);", ""),
+     "messages_[index].done->hold_back(compute_);", ""),
 ]
