@@ -73,12 +73,12 @@ private:
     std::string path_;
 };
 
-/// A folder in memory, deleted with everything in it.
+/// A folder in memory, deleted with everything in it; where the process crashes, run.py deletes it.
 class ScratchFolder {
 public:
     ScratchFolder()
     {
-        std::string name = "/dev/shm/sluice-fuzz-XXXXXX";
+        std::string name = "/dev/shm/sluice-fuzz-" + std::to_string(::getpid()) + "-XXXXXX";
         require(::mkdtemp(name.data()) != nullptr, "a folder in /dev/shm");
         path_ = name;
     }
