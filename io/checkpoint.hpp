@@ -124,16 +124,17 @@ class CheckpointReader;
 /// written.
 ManifestEntry merge_checkpoint(const CheckpointReader& reader, const std::filesystem::path& out);
 
-/// A checkpoint opened for reading.
+/// A checkpoint opened for reading: a folder, or the file that merge_checkpoint() made of one.
 class CheckpointReader {
 public:
-    /// Reads manifest.json only. Throws UserError (data) when it is missing or malformed, or when a
-    /// listed file is missing, has another size, or lies outside the folder.
-    explicit CheckpointReader(const std::filesystem::path& folder);
+    /// Of a folder, reads manifest.json only. Throws UserError (data) when it is missing or
+    /// malformed, or when a listed file is missing, has another size, or lies outside the folder;
+    /// or when a file is no merged checkpoint.
+    explicit CheckpointReader(const std::filesystem::path& path);
     ~CheckpointReader();
     CheckpointReader(CheckpointReader&&) noexcept;
 
-    const std::filesystem::path& folder() const;
+    const std::filesystem::path& path() const;
     const std::vector<ManifestEntry>& manifest() const;
     const std::string& parameters_digest() const;
     std::int64_t update() const; ///< that the manifest says
@@ -146,7 +147,7 @@ public:
     const std::string& config_toml() const;
     /// All layers' counters and alphas, in layer order.
     const WarmupState& warmup() const;
-    int num_stages() const;
+    int num_stages() const; ///< files that hold tensors
 
     struct ArrayInfo {
         std::string path;

@@ -87,24 +87,16 @@ DType dtype_named(const std::string& name)
 
 Shape shape_from(const Json& extents)
 {
-    std::vector<std::int64_t> sizes;
-    std::uint64_t product = 1;
+    std::vector<std::uint64_t> sizes;
     for (const Json& extent : extents) {
-        if (!extent.is_number_unsigned() ||
-            __builtin_mul_overflow(product, extent.get<std::uint64_t>(), &product) ||
-            product > max_number / 8 || extent.get<std::uint64_t>() > max_number / 8)
+        if (!extent.is_number_unsigned())
             throw Malformed{"a shape is not possible"};
-        sizes.push_back(extent.get<std::int64_t>());
+        sizes.push_back(extent.get<std::uint64_t>());
     }
-    switch (sizes.size()) {
-    case 0: return {};
-    case 1: return {sizes[0]};
-    case 2: return {sizes[0], sizes[1]};
-    case 3: return {sizes[0], sizes[1], sizes[2]};
-    case 4: return {sizes[0], sizes[1], sizes[2], sizes[3]};
-    case 5: return {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]};
-    default: throw Malformed{"a shape has more than 5 extents"};
-    }
+    const auto shape = possible_shape(sizes);
+    if (!shape)
+        throw Malformed{"a shape is not possible"};
+    return *shape;
 }
 
 OrderedJson json_of(const ManifestArray& array)
@@ -121,10 +113,7 @@ ManifestArray array_from(const Json& json)
 {
     ManifestArray array;
     array.info.path = text(json, "path");
-    const std::string& path = array.info.path;
-    const bool plain =
-        std::all_of(path.begin(), path.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-    if (path.size() < 2 || path.size() > 4096 || path.front() != '/' || !plain)
+    if (!is_tensor_path(array.info.path))
         throw Malformed{"the path of a tensor is not possible"};
     array.info.dtype = dtype_named(text(json, "dtype"));
     array.info.shape = shape_from(list(json, "shape"));
@@ -167,33 +156,6 @@ std::vector<ManifestEntry> files_from(const Json& json, int num_stages)
     return files;
 }
 
-/// Tensors in order of path, each once, each inside its file and apart from the others.
-void check_places(const Manifest& manifest)
-{
-    const auto by_path = [](const ManifestArray& a, const ManifestArray& b) {
-        return a.info.path >= b.info.path;
-    };
-    if (std::adjacent_find(manifest.arrays.begin(), manifest.arrays.end(), by_path) !=
-        manifest.arrays.end())
-        throw Malformed{"lists the tensors twice or out of order"};
-    std::vector<const ManifestArray*> arrays;
-    for (const ManifestArray& array : manifest.arrays) {
-        if (array.info.stage >= manifest.num_stages())
-            throw Malformed{"puts " + array.info.path + " into a stage that does not exist"};
-        const std::uint64_t size = manifest.stage_file(array.info.stage).size_bytes;
-        if (array.file_offset > size || array.num_bytes() > size - array.file_offset)
-            throw Malformed{"puts " + array.info.path + " beyond the end of its file"};
-        arrays.push_back(&array);
-    }
-    std::sort(arrays.begin(), arrays.end(), [](const auto* a, const auto* b) {
-        return std::pair(a->info.stage, a->file_offset) < std::pair(b->info.stage, b->file_offset);
-    });
-    for (std::size_t i = 1; i < arrays.size(); ++i)
-        if (arrays[i]->info.stage == arrays[i - 1]->info.stage &&
-            arrays[i]->file_offset < arrays[i - 1]->file_offset + arrays[i - 1]->num_bytes())
-            throw Malformed{"lets " + arrays[i]->info.path + " overlap another tensor"};
-}
-
 /// `"manifest_checksum": "` as dump() writes it.
 const std::string checksum_key = "\"manifest_checksum\": \"";
 
@@ -232,7 +194,8 @@ Manifest manifest_from(const std::string& text_of_file)
         throw Malformed{"has no stages"};
     manifest.files = files_from(json, num_stages);
     manifest.arrays = arrays_from(json);
-    check_places(manifest);
+    if (std::string problem = problem_with_arrays(manifest); !problem.empty())
+        throw Malformed{std::move(problem)};
     return manifest;
 }
 
@@ -277,25 +240,6 @@ auto parsed(const std::string& text_of_file, const std::string& where, Parse par
     }
     throw data_error("the file is damaged or not ours: " + problem, where,
                      "use another checkpoint; this one cannot be trusted");
-}
-
-std::string checksum_of_lines(const std::vector<std::string>& lines)
-{
-    Checksum sum;
-    for (const std::string& line : lines)
-        sum.update(std::as_bytes(std::span(line)));
-    return sum.hex();
-}
-
-std::vector<std::string> sorted_lines(const std::vector<ManifestArray>& arrays,
-                                      std::string_view prefix)
-{
-    std::vector<std::string> lines;
-    for (const ManifestArray& array : arrays)
-        if (array.info.path.starts_with(prefix))
-            lines.push_back(array.info.path + " " + array.info.checksum + "\n");
-    std::sort(lines.begin(), lines.end());
-    return lines;
 }
 
 } // namespace
@@ -366,21 +310,6 @@ std::string stage_summary_text(const StageSummary& summary)
 StageSummary parse_stage_summary(const std::string& text, const std::string& where)
 {
     return parsed(text, where, summary_from);
-}
-
-std::string digest_of(const std::vector<ManifestArray>& arrays, std::string_view prefix)
-{
-    return checksum_of_lines(sorted_lines(arrays, prefix));
-}
-
-std::string state_digest_of(const std::vector<ManifestArray>& arrays,
-                            const std::vector<std::int64_t>& counters)
-{
-    std::vector<std::string> lines = sorted_lines(arrays, "/");
-    for (std::size_t layer = 0; layer < counters.size(); ++layer)
-        lines.push_back("/warmup/counter/" + std::to_string(layer) + " " +
-                        std::to_string(counters[layer]) + "\n");
-    return checksum_of_lines(lines);
 }
 
 } // namespace sluice

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,18 +32,22 @@ struct ManifestArray {
 };
 
 struct Manifest {
+    /// Not of a folder: one file holds everything, and has no checksum of its own
+    /// (io/merged_checkpoint.hpp).
+    bool merged = false;
     std::int64_t update = 0;
     std::int64_t num_layers = 0;
     std::string created_at; ///< UTC, "2026-01-31T23:59:59Z"
     std::string parameters_digest;
     std::string state_digest;
-    std::vector<ManifestEntry> files;  ///< the index, then the stages in order
+    std::vector<ManifestEntry> files;  ///< the index, then the stages in order; merged: the file
     std::vector<ManifestArray> arrays; ///< sorted by path
 
-    int num_stages() const { return static_cast<int>(files.size()) - 1; }
+    int num_stages() const { return merged ? 1 : static_cast<int>(files.size()) - 1; }
+    const ManifestEntry& index_file() const { return files.front(); }
     const ManifestEntry& stage_file(int stage) const
     {
-        return files[static_cast<std::size_t>(stage) + 1];
+        return merged ? files.front() : files[static_cast<std::size_t>(stage) + 1];
     }
 };
 
@@ -49,6 +55,14 @@ std::string manifest_text(const Manifest& manifest);
 /// Throws UserError (data) on anything that manifest_text() would not have written; `where` is the
 /// file's name for the message.
 Manifest parse_manifest(const std::string& text, const std::string& where);
+
+/// Plain characters behind a '/': it may be printed, and names nothing outside of a file's tree.
+bool is_tensor_path(std::string_view path);
+/// Empty when the tensors have such paths in order, each once, and lie inside their files, apart
+/// from one another.
+std::string problem_with_arrays(const Manifest& manifest);
+/// Nothing when no tensor can have these extents.
+std::optional<Shape> possible_shape(std::span<const std::uint64_t> extents);
 
 /// What one stage tells rank 0 besides its file: written beside the stage's file while the save
 /// goes on, merged into index and manifest, then deleted.

@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "io/hdf5_file.hpp"
+#include "io/merged_checkpoint.hpp"
 #include "io/trial_reading.hpp"
 
 #include <algorithm>
@@ -27,12 +28,8 @@ Manifest read_manifest(const fs::path& folder)
 {
     const fs::path path = folder / manifest_name;
     std::error_code error;
-    if (fs::is_regular_file(folder, error))
-        throw data_error("a file, not a checkpoint's folder", folder.string(),
-                         "name a folder like checkpoints/" + checkpoint_folder_name(1000) +
-                             "; a file made by `sluice checkpoint merge` is for other programs");
     if (!fs::is_directory(folder, error))
-        throw data_error("there is no such checkpoint folder", folder.string(), "check the path");
+        throw data_error("there is no such checkpoint", folder.string(), "check the path");
     if (!fs::exists(path, error))
         throw data_error("not a finished checkpoint: it has no " + std::string(manifest_name),
                          folder.string(),
@@ -72,6 +69,16 @@ void check_links(const Hdf5Reader& index, const Manifest& manifest, const std::s
                                  ", which is not where the manifest says",
                              where, use_another);
     }
+}
+
+/// In place of a checksum of the whole file, which a merged one does not have.
+void check_sections(const Hdf5Reader& file, const std::map<std::string, std::string>& expected,
+                    const std::string& where)
+{
+    for (const auto& [path, checksum] : expected)
+        if (file.text_attribute(path, "checksum") != checksum)
+            throw data_error(path + " is damaged: its checksum is not the one beside it", where,
+                             use_another);
 }
 
 } // namespace
@@ -128,13 +135,14 @@ const CheckpointReader::Files::Index& CheckpointReader::Files::loaded_index()
 /// What of it HDF5 reads.
 CheckpointReader::Files::Index CheckpointReader::Files::index_in(const Hdf5Reader& file) const
 {
-    check_links(file, manifest, (folder / index_name).string());
+    const std::string where = (folder / manifest.index_file().file).string();
+    check_links(file, manifest, where);
     Index found;
     found.progress = {.update = file.int64_attribute("/progress", "update"),
                       .samples = file.int64_attribute("/progress", "samples"),
                       .tokens = file.int64_attribute("/progress", "tokens"),
                       .seed = file.uint64_attribute("/progress", "seed")};
-    read_anomalies(file, (folder / index_name).string(), found.progress);
+    read_anomalies(file, where, found.progress);
     found.config_toml = file.read_text("/config");
     const auto num_layers = static_cast<std::uint64_t>(manifest.num_layers);
     found.warmup.counters = file.read_vector<std::int64_t>("/warmup/counter", num_layers);
@@ -142,14 +150,22 @@ CheckpointReader::Files::Index CheckpointReader::Files::index_in(const Hdf5Reade
     if (found.warmup.counters.size() != num_layers || found.warmup.alphas.size() != num_layers)
         throw data_error("/warmup does not have one entry for each of the " +
                              std::to_string(num_layers) + " layers",
-                         (folder / index_name).string(), use_another);
+                         where, use_another);
+    if (manifest.merged)
+        check_sections(file, section_checksums(found.progress, found.config_toml, found.warmup),
+                       where);
     return found;
 }
 
 CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
 {
-    const ManifestEntry& entry = manifest.files.front();
+    const ManifestEntry& entry = manifest.index_file();
     const fs::path path = folder / entry.file;
+    if (manifest.merged) {
+        const auto read = [&] { return index_in(Hdf5Reader(path)); };
+        read_on_trial(path.string(), "HDF5", read);
+        return read();
+    }
     if (entry.size_bytes > max_index_bytes)
         throw data_error("has " + std::to_string(entry.size_bytes) + " bytes, far too many",
                          path.string(), use_another);
@@ -169,24 +185,27 @@ CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
     return found;
 }
 
-CheckpointReader::CheckpointReader(const fs::path& folder) : files_(std::make_unique<Files>())
+CheckpointReader::CheckpointReader(const fs::path& path) : files_(std::make_unique<Files>())
 {
-    files_->folder = folder;
-    files_->manifest = read_manifest(folder);
+    std::error_code error;
+    const bool merged = fs::is_regular_file(path, error);
+    const fs::path real = merged ? fs::canonical(path) : path; // its own name may be a link
+    files_->path = path;
+    files_->folder = merged ? real.parent_path() : path;
+    files_->manifest = merged ? manifest_of_merged(real) : read_manifest(path);
     for (const ManifestArray& array : files_->manifest.arrays)
         files_->infos.push_back(array.info);
     for (const ManifestEntry& entry : files_->manifest.files) {
-        const std::string problem = problem_with(folder, entry);
+        const std::string problem = problem_with(files_->folder, entry);
         if (!problem.empty())
-            throw data_error("the checkpoint is not whole: " + problem, folder.string(),
-                             use_another);
+            throw data_error("the checkpoint is not whole: " + problem, path.string(), use_another);
     }
 }
 
 CheckpointReader::~CheckpointReader() = default;
 CheckpointReader::CheckpointReader(CheckpointReader&&) noexcept = default;
 
-const fs::path& CheckpointReader::folder() const { return files_->folder; }
+const fs::path& CheckpointReader::path() const { return files_->path; }
 const std::vector<ManifestEntry>& CheckpointReader::manifest() const
 {
     return files_->manifest.files;
@@ -227,8 +246,7 @@ void CheckpointReader::read(std::string_view path, const TensorView& into) const
     SLUICE_CHECK(into.device.kind == DeviceKind::cpu, "destination of " << path);
     const ArrayInfo* info = find(path);
     if (info == nullptr)
-        throw data_error("the checkpoint has no tensor " + std::string(path),
-                         files_->folder.string(),
+        throw data_error("the checkpoint has no tensor " + std::string(path), files_->path.string(),
                          "it is of another model: check the [model] section of the run file");
     const fs::path file = files_->folder / files_->manifest.stage_file(info->stage).file;
     const std::string where = file.string() + ": " + info->path;

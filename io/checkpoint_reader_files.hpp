@@ -17,13 +17,15 @@ namespace sluice {
 
 struct CheckpointReader::Files {
     /// What checkpoint.h5 holds itself; read when first asked for, after its checksum was checked.
+    /// A merged file holds it, too, with a checksum for each part.
     struct Index {
         CheckpointProgress progress;
         std::string config_toml;
         WarmupState warmup;
     };
 
-    std::filesystem::path folder;
+    std::filesystem::path path;   ///< of the checkpoint: its folder, or the merged file
+    std::filesystem::path folder; ///< that its files are in
     Manifest manifest;
     std::vector<ArrayInfo> infos; ///< of manifest.arrays, in the same order
     std::optional<Index> index;

@@ -94,7 +94,7 @@ void verify_stage(const fs::path& path, const ManifestEntry& entry, const Arrays
     for (const ManifestArray* array : found.damaged)
         problems.push_back(path.string() + ": " + array->info.path +
                            ": the tensor is damaged (checksum)");
-    if (found.file_checksum != entry.checksum) {
+    if (!entry.checksum.empty() && found.file_checksum != entry.checksum) {
         if (found.damaged.empty())
             problems.push_back(path.string() +
                                ": the file is damaged outside its tensors (checksum)");
@@ -121,8 +121,7 @@ std::vector<std::string> CheckpointReader::verify() const
         }
     };
     for (int stage = -1; stage < manifest.num_stages(); ++stage) {
-        const ManifestEntry& entry =
-            stage < 0 ? manifest.files.front() : manifest.stage_file(stage);
+        const ManifestEntry& entry = stage < 0 ? manifest.index_file() : manifest.stage_file(stage);
         std::string problem = problem_with(files_->folder, entry);
         if (!problem.empty()) {
             problems.push_back(std::move(problem));
@@ -138,7 +137,8 @@ std::vector<std::string> CheckpointReader::verify() const
         });
     }
     guarded([&] {
-        const std::string where = (files_->folder / manifest_name).string();
+        const std::string where =
+            (manifest.merged ? files_->path : files_->folder / manifest_name).string();
         if (digest_of(manifest.arrays, "/parameters/") != manifest.parameters_digest)
             throw data_error("parameters_digest is not that of the listed tensors", where);
         if (index &&

@@ -121,7 +121,7 @@ int merge(const MergeFlags& flags)
     const CheckpointReader reader(checkpoint_at(flags.checkpoint));
     const ManifestEntry written = merge_checkpoint(reader, flags.out);
     fmt::print("{}: {} tensors of {}, {}, checksum {}\n", flags.out, reader.arrays().size(),
-               reader.folder().string(), bytes_text(written.size_bytes), written.checksum);
+               reader.path().string(), bytes_text(written.size_bytes), written.checksum);
     return static_cast<int>(ExitCode::finished);
 }
 
@@ -129,7 +129,8 @@ void add_merge(CLI::App& parent, ChosenCommand& chosen)
 {
     auto flags = std::make_shared<MergeFlags>();
     CLI::App* command = parent.add_subcommand(
-        "merge", "Write a checkpoint as one HDF5 file for other programs (h5py, h5dump, ...)");
+        "merge",
+        "Write a checkpoint as one HDF5 file: for h5py and others, and as good as its folder here");
     command
         ->add_option("CHECKPOINT", flags->checkpoint,
                      "Checkpoint folder, or a run folder (its newest)")

@@ -32,7 +32,7 @@ struct EvalOptions {
 RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& options)
 {
     RunConfig config =
-        parse_run_config(reader.config_toml(), (reader.folder() / "config").string(), ".", {});
+        parse_run_config(reader.config_toml(), (reader.path() / "config").string(), ".", {});
     config.data.train = options.data;
     config.data.validation = options.data;
     if (options.tokens > 0)
@@ -86,7 +86,8 @@ void add_eval_command(CLI::App& app, ChosenCommand& chosen)
 {
     auto options = std::make_shared<EvalOptions>();
     CLI::App* command = app.add_subcommand("eval", "Perplexity of a checkpoint on a token file");
-    command->add_option("CHECKPOINT", options->checkpoint, "Checkpoint folder")->required();
+    command->add_option("CHECKPOINT", options->checkpoint, "Checkpoint folder or merged file")
+        ->required();
     command->add_option("--data", options->data, "Token file")->required();
     command
         ->add_option("--tokens", options->tokens,

@@ -25,17 +25,17 @@ int verify(const CheckpointReader& reader, bool json)
 {
     const auto problems = reader.verify();
     if (json) {
-        std::cout << nlohmann::json{{"checkpoint", reader.folder().string()},
+        std::cout << nlohmann::json{{"checkpoint", reader.path().string()},
                                     {"whole", problems.empty()},
                                     {"problems", problems}}
                          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
                   << '\n';
     } else if (problems.empty()) {
-        fmt::print("{}: whole ({} files, {} tensors, parameters digest {})\n",
-                   reader.folder().string(), reader.manifest().size(), reader.arrays().size(),
+        fmt::print("{}: whole ({} file(s), {} tensors, parameters digest {})\n",
+                   reader.path().string(), reader.manifest().size(), reader.arrays().size(),
                    reader.parameters_digest());
     } else {
-        fmt::print("{}: DAMAGED\n", reader.folder().string());
+        fmt::print("{}: DAMAGED\n", reader.path().string());
         for (const std::string& problem : problems)
             fmt::print("  {}\n", problem);
     }
@@ -63,7 +63,8 @@ void add_inspect_command(CLI::App& app, ChosenCommand& chosen)
     CLI::App* command = app.add_subcommand(
         "inspect", "What is in a checkpoint: layers, norms, gates, moments, progress");
     command
-        ->add_option("CHECKPOINT", options->path, "Checkpoint folder, or a run folder (its newest)")
+        ->add_option("CHECKPOINT", options->path,
+                     "Checkpoint folder, a run folder (its newest), or a merged file")
         ->required();
     command->add_flag("--json", options->json, "One JSON object");
     command->add_flag("--verify", options->verify,

@@ -165,7 +165,8 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
     command
         ->add_option(
             "--resume", options->resume,
-            "auto: newest whole checkpoint of the run folder; never; or a checkpoint's path")
+            "auto: newest whole checkpoint of the run folder; never; or the path of a checkpoint's "
+            "folder or merged file")
         ->capture_default_str();
     command
         ->add_option("--stop-after", options->stop_after,

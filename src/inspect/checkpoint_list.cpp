@@ -13,15 +13,15 @@ namespace fs = std::filesystem;
 
 fs::path checkpoint_at(const fs::path& path)
 {
-    if (fs::exists(path / "manifest.json"))
-        return path;
+    if (fs::exists(path / "manifest.json") || fs::is_regular_file(path))
+        return path; // of a file the reader says whether it is one
     const auto checkpoints = list_checkpoints(path / "checkpoints");
     if (!checkpoints.empty())
         return checkpoints.back();
-    if (fs::is_regular_file(path))
-        return path; // the reader says what is wrong with it
     throw data_error("neither a checkpoint (no manifest.json) nor a run folder with checkpoints",
-                     path.string(), "name a folder like RUN_DIR/checkpoints/update-00001000");
+                     path.string(),
+                     "name a folder like RUN_DIR/checkpoints/update-00001000, or a file made by "
+                     "`sluice checkpoint merge`");
 }
 
 fs::path checkpoints_of_run(const fs::path& run_dir)

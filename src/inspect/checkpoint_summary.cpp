@@ -85,7 +85,7 @@ Summary summarize(const CheckpointReader& reader)
 void print_json(const CheckpointReader& reader, const Summary& summary)
 {
     const CheckpointProgress& progress = reader.progress();
-    nlohmann::ordered_json json{{"checkpoint", reader.folder().string()},
+    nlohmann::ordered_json json{{"checkpoint", reader.path().string()},
                                 {"update", progress.update},
                                 {"samples", progress.samples},
                                 {"tokens", progress.tokens},
@@ -140,7 +140,7 @@ void print_summary(const CheckpointReader& reader, bool json, bool list_tensors)
         return;
     }
     const CheckpointProgress& progress = reader.progress();
-    fmt::print("{}\n", reader.folder().string());
+    fmt::print("{}\n", reader.path().string());
     fmt::print("  update {}   samples {}   tokens {}   seed {}\n", progress.update,
                progress.samples, progress.tokens, progress.seed);
     if (progress.num_rewinds > 0)

@@ -193,27 +193,28 @@ std::vector<std::string> problems_of(const fs::path& folder)
     }
 }
 
-/// On rank 0: the folder's path, or empty for a fresh start.
+/// The one asked for, unless it is damaged or this run has gone further.
+std::string chosen_by_path(const fs::path& checkpoints, const fs::path& path)
+{
+    const auto problems = problems_of(path);
+    if (!problems.empty())
+        throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
+                         path.string(),
+                         "choose another checkpoint, or --resume auto for the newest whole one");
+    const auto later = list_checkpoints(checkpoints);
+    if (!later.empty() && update_of_checkpoint(later.back()) > CheckpointReader(path).update())
+        throw usage_error(
+            "this run folder has a later checkpoint, " + later.back().filename().string() +
+                ": going on from an earlier one would mix two histories",
+            path.string(), "choose another --run-dir, or move the later checkpoints away");
+    return path.string();
+}
+
+/// On rank 0: the checkpoint's path, or empty for a fresh start.
 std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
 {
-    if (request.mode == ResumeMode::path) {
-        const auto later = list_checkpoints(checkpoints);
-        const std::string name = request.path.has_filename()
-                                     ? request.path.filename().string()
-                                     : request.path.parent_path().filename().string();
-        if (!later.empty() && later.back().filename().string() > name)
-            throw usage_error("this run folder has a later checkpoint, " +
-                                  later.back().filename().string() +
-                                  ": going on from an earlier one would mix two histories",
-                              request.path.string(),
-                              "choose another --run-dir, or move the later checkpoints away");
-        const auto problems = problems_of(request.path);
-        if (!problems.empty())
-            throw data_error(
-                "this checkpoint cannot be used:" + first_lines(problems, 5), request.path.string(),
-                "choose another checkpoint, or --resume auto for the newest whole one");
-        return request.path.string();
-    }
+    if (request.mode == ResumeMode::path)
+        return chosen_by_path(checkpoints, request.path);
     auto folders = list_checkpoints(checkpoints);
     if (request.mode == ResumeMode::never) {
         if (!folders.empty())
@@ -280,7 +281,7 @@ void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
         if (first + count > gates.counters.size())
             throw data_error("the checkpoint has gates of " +
                                  std::to_string(gates.counters.size()) + " layers only",
-                             checkpoint.folder().string());
+                             checkpoint.path().string());
         chunk.warmup.restore(std::span(gates.counters).subspan(first, count));
     }
 }
@@ -289,14 +290,14 @@ std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoin
                                                const RunConfig& config)
 {
     const RunConfig saved = parse_run_config(checkpoint.config_toml(),
-                                             (checkpoint.folder() / "config").string(), ".", {});
+                                             (checkpoint.path() / "config").string(), ".", {});
     const auto differences = differences_in_result(saved, config);
     if (differences.empty())
         return differences_in_rounding(saved, config);
     throw usage_error("the run file differs from the one this run was started with, in a way that "
                       "changes the result:" +
                           first_lines(differences, 40),
-                      checkpoint.folder().string(),
+                      checkpoint.path().string(),
                       "undo the change, or start a new run in another --run-dir");
 }
 

@@ -26,7 +26,7 @@ enum class ResumeMode : std::uint8_t { automatic, never, path };
 
 struct ResumeRequest {
     ResumeMode mode = ResumeMode::automatic;
-    std::filesystem::path path; ///< of a checkpoint folder, for ResumeMode::path
+    std::filesystem::path path; ///< of a checkpoint, for ResumeMode::path
 };
 
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`

@@ -139,10 +139,28 @@ class CheckpointCommand(RunTest):
                                  index[path][()].tolist() if path != "config" else index[path][()])
             self.assertEqual(dict(merged["progress"].attrs), dict(index["progress"].attrs))
         self.checkpoint("merge", folder, "--out", alone, expect=2)
-        for words in (("inspect", alone), ("eval", alone, "--data", self.folder / "validation.h5")):
-            result = call(SLUICE, *words)
+
+    def test_a_merged_file_is_as_good_as_its_folder(self):
+        alone = self.folder / "as-good.h5"
+        folder = self.checkpoints / "update-00000006"
+        self.checkpoint("merge", folder, "--out", alone)
+        self.assertIn("whole (1 file(s)", call(SLUICE, "inspect", alone, "--verify").stdout)
+        self.assertIn("identical to the bit", call(SLUICE, "inspect", alone, "--diff", folder).stdout)
+        summaries = [json.loads(call(SLUICE, "inspect", path, "--json").stdout) for path in (alone, folder)]
+        self.assertEqual(*({key: value for key, value in each.items() if key not in ("checkpoint", "num_stages")}
+                           for each in summaries))
+        evaluations = [json.loads(call(SLUICE, "eval", path, "--data", self.folder / "validation.h5", "--json").stdout)
+                       for path in (alone, folder)]
+        self.assertEqual(*evaluations)
+        self.train(1, "elsewhere", "--resume", alone)
+        self.assertIn("identical to the bit",
+                      call(SLUICE, "inspect", self.checkpoints / "update-00000008", "--diff",
+                           self.folder / "elsewhere" / "checkpoints" / "update-00000008").stdout)
+        self.train(1, self.run_dir.name, "--resume", alone, expect=2)  # there is a later one
+        for part, problem in (("checkpoint.h5", "only a part of a checkpoint"), ("manifest.json", "HDF5")):
+            result = call(SLUICE, "inspect", folder / part)
             self.assertEqual(result.returncode, 3)
-            self.assert_one_clear_message(result, "checkpoint merge")
+            self.assert_one_clear_message(result, part, problem)
 
     def test_merge_names_what_is_damaged(self):
         path = "/parameters/lm_head/weight"

@@ -1,6 +1,7 @@
 // A checkpoint whose index or stage file is not what was written, with every checksum of the
-// manifest made right again, as somebody who means harm would: opened, verified, read whole. The
-// first byte chooses the file (bit 0); the rest is for hdf5_forgery.hpp.
+// manifest made right again, as somebody who means harm would; or a merged file that is not:
+// opened, verified, read whole. The first byte chooses the merged file (bit 1), or which of the
+// folder (bit 0); the rest is for hdf5_forgery.hpp.
 #include "core/checksum.hpp"
 #include "io/checkpoint_manifest.hpp"
 #include "tests/fuzz/fuzz_input.hpp"
@@ -60,11 +61,27 @@ public:
             forgeries_.emplace_back(good_.back());
         }
         manifest_file_ = std::make_unique<OpenedFile>(folder_ / manifest_name);
+        const std::filesystem::path merged = scratch_.path() / "merged.h5";
+        merge_checkpoint(CheckpointReader(folder_), merged);
+        merged_forgery_ = std::make_unique<fuzz::Hdf5Forgery>(fuzz::bytes_of_file(merged));
+        merged_file_ = std::make_unique<OpenedFile>(merged);
     }
 
-    void forge(fuzz::Choices& choices)
+    /// What is to be opened.
+    std::filesystem::path forge(fuzz::Choices& choices)
     {
-        const std::size_t which = choices.byte() & 1;
+        const std::uint8_t kind = choices.byte();
+        if (kind & 2) {
+            merged_file_->hold(merged_forgery_->forged(choices));
+            return scratch_.path() / "merged.h5";
+        }
+        forge_part(kind & 1, choices);
+        return folder_;
+    }
+
+private:
+    void forge_part(std::size_t which, fuzz::Choices& choices)
+    {
         const std::string bytes = forgeries_[which].forged(choices);
         Manifest manifest = manifest_;
         manifest.files[which].size_bytes = bytes.size();
@@ -82,9 +99,6 @@ public:
         manifest_file_->hold(text_of(manifest));
     }
 
-    const std::filesystem::path& folder() const { return folder_; }
-
-private:
     /// What manifest_text() makes of it, in a tenth of the time: numbers and checksums put into the
     /// text of the good one.
     std::string text_of(const Manifest& manifest)
@@ -136,6 +150,8 @@ private:
     std::vector<std::unique_ptr<OpenedFile>> files_;
     std::unique_ptr<OpenedFile> manifest_file_;
     std::vector<fuzz::Hdf5Forgery> forgeries_;
+    std::unique_ptr<fuzz::Hdf5Forgery> merged_forgery_;
+    std::unique_ptr<OpenedFile> merged_file_;
 };
 
 } // namespace
@@ -144,9 +160,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 {
     static ForgedCheckpoint checkpoint;
     fuzz::Choices choices(data, size);
-    checkpoint.forge(choices);
+    const std::filesystem::path path = checkpoint.forge(choices);
     fuzz::accepted([&] {
-        const CheckpointReader reader(checkpoint.folder());
+        const CheckpointReader reader(path);
         reader.verify(); // reads the index, too
         std::array<float, 6> values;
         for (const CheckpointReader::ArrayInfo& info : reader.arrays())

@@ -234,7 +234,7 @@ BOOST_AUTO_TEST_CASE(extreme_shapes_are_refused)
 BOOST_AUTO_TEST_CASE(folders_that_are_no_checkpoints)
 {
     ScratchFolder scratch;
-    BOOST_TEST(contains(first_problem(scratch.path() / "absent"), "no such checkpoint folder"));
+    BOOST_TEST(contains(first_problem(scratch.path() / "absent"), "no such checkpoint"));
     BOOST_TEST(contains(first_problem(scratch.path()), "not a finished checkpoint"));
     overwrite(scratch.path() / "manifest.json", std::string(100'000, '['));
     BOOST_TEST(contains(first_problem(scratch.path()), "not whole JSON"));

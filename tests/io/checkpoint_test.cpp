@@ -218,7 +218,7 @@ BOOST_AUTO_TEST_CASE(what_anomalies_left_behind_comes_back_and_is_absent_without
     BOOST_TEST(without.progress().skipped.empty());
     BOOST_TEST(without.progress().num_rewinds == 0);
     BOOST_TEST(without.progress().recent_losses.empty());
-    const Hdf5Reader index(without.folder() / "checkpoint.h5");
+    const Hdf5Reader index(without.path() / "checkpoint.h5");
     BOOST_TEST(!index.exists("/progress/skipped_batches"));
     BOOST_TEST(!index.attribute("/progress", "num_rewinds").has_value());
 }
