@@ -88,7 +88,7 @@ def forget_crashing_input(folder, target, log):
         (folder / "corpus" / target / name).unlink(missing_ok=True)
 
 
-def limits(options, before, executions, spent):
+def limits(options, before, executions, spent, corpus):
     """What libFuzzer is told to stop at; None: there is nothing left to do."""
     left = {}
     counts = [options.runs, options.until and options.until - before]
@@ -96,7 +96,11 @@ def limits(options, before, executions, spent):
         left["runs"] = min(count for count in counts if count is not None) - executions
     if options.seconds:
         left["max_total_time"] = int(options.seconds - spent)
-    return [f"-{name}={value}" for name, value in left.items()] if min(left.values()) > 0 else None
+    if min(left.values()) <= 0:
+        return None
+    if "runs" in left:
+        left["runs"] += 2 * corpus  # libFuzzer counts what it reads of the corpus first, some of it twice
+    return [f"-{name}={value}" for name, value in left.items()]
 
 
 def fuzz(target, options):
@@ -110,7 +114,8 @@ def fuzz(target, options):
     result = {"target": target, "executions": 0, "edges": 0, "corpus": 0, "contained": 0, "failed": False,
               "cpu_seconds": 0.0}
     while True:
-        limit = limits(options, before, result["executions"], time.monotonic() - begin)
+        corpus = sum(len(os.listdir(path)) for path in (folder / "corpus" / target, HERE / "corpus" / target))
+        limit = limits(options, before, result["executions"], time.monotonic() - begin, corpus)
         if limit is None or result["contained"] >= MOST_CRASHES:
             break
         log, code, cpu_seconds = run_once(target, options, limit)
@@ -118,8 +123,10 @@ def fuzz(target, options):
         result["executions"] += executions_in(log)
         for edges, corpus in re.findall(r"cov: (\d+) ft: \d+ corp: (\d+)/", log)[-1:]:
             result["edges"], result["corpus"] = int(edges), int(corpus)
-        if code == 0 or "libFuzzer: run interrupted" in log:
+        if "libFuzzer: run interrupted" in log:
             break
+        if code == 0:
+            continue  # with what is left, if anything is
         if not is_contained(log):
             result["failed"] = True
             break
