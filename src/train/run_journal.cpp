@@ -198,11 +198,18 @@ void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
                                             {"stages", rank.stages},
                                             {"host", rank.host},
                                             {"recovered", notice.recovered},
+                                            {"from_start", notice.from_start},
                                             {"slowdown", notice.slowdown},
                                             {"compute_seconds", notice.seconds},
                                             {"usual_compute_seconds", notice.usual_seconds}});
     if (notice.recovered)
         progress_.note(fmt::format("update {}: {} is as fast as usual again", update, rank.name));
+    else if (notice.from_start)
+        progress_.warn(fmt::format(
+            "update {}: {} has been slow from the start and all ranks wait for it: it computes "
+            "{:.3f} s per update, ranks that do the same work {:.3f} s; that is {:.2f} times as "
+            "long",
+            update, rank.name, notice.seconds, notice.usual_seconds, notice.slowdown));
     else
         progress_.warn(fmt::format(
             "update {}: {} has become slow and all ranks wait for it: it computes {:.3f} s per "

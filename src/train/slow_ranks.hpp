@@ -1,6 +1,7 @@
 // Names ranks that have become slow: rank 0's detector, and where each rank runs.
 #pragma once
 
+#include "layers/parameter.hpp"
 #include "pipeline/replicas.hpp"
 #include "pipeline/schedule/schedule.hpp"
 #include "src/watch/straggler_detector.hpp"
@@ -23,8 +24,9 @@ struct SlowRank {
 
 class SlowRanks {
 public:
-    /// Collective. `program`: of one replica.
-    SlowRanks(const Schedule& program, const Replicas& replicas);
+    /// Collective. `program`: of one replica; `partition`: of its chunks.
+    SlowRanks(const Schedule& program, const std::vector<LayerRange>& partition,
+              const Replicas& replicas);
 
     /// Rank 0, after each update: who has just become slow or recovered. `compute_seconds`:
     /// [num_ranks]. `alphas`: [num_layers], that the update used; a gate that leaves 0 changes how
@@ -34,8 +36,10 @@ public:
 
 private:
     SlowRank described(const StragglerNotice& notice) const;
+    std::vector<std::size_t> work_of_ranks(std::span<const double> alphas) const;
 
     int num_replicas_, ranks_per_replica_;
+    std::vector<LayerRange> partition_;
     std::vector<std::vector<std::int64_t>> stages_of_rank_; ///< [ranks_per_replica]
     std::vector<std::string> host_of_rank_;                 ///< [num_ranks]
     StragglerDetector detector_;

@@ -39,7 +39,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
       executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
       exchange_(stage_, replicas_.peers(), verified(config)),
       reduction_(config.model, plan_.program, plan_.partition, replicas_, verified(config)),
-      slow_ranks_(plan_.program, replicas_),
+      slow_ranks_(plan_.program, plan_.partition, replicas_),
       anomalies_(config.anomaly, config.batch.global_batch_size),
       all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
       norms_(static_cast<std::size_t>(config.model.num_layers))

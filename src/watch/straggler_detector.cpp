@@ -28,11 +28,15 @@ StragglerDetector::StragglerDetector(int num_ranks, const StragglerRules& rules)
     scratch_.reserve(std::max({ranks_.size(), rules_.block_updates, rules_.most_history}));
 }
 
-void StragglerDetector::forget_histories()
+void StragglerDetector::forget_histories(std::span<const std::size_t> work)
 {
-    for (Rank& rank : ranks_) {
+    work_known_ = work.size() == ranks_.size();
+    for (std::size_t index = 0; index < ranks_.size(); ++index) {
+        Rank& rank = ranks_[index];
         rank.history.clear();
         rank.next = rank.streak = 0;
+        rank.compared = false;
+        rank.work = work_known_ ? work[index] : 0;
     }
     num_in_block_ = 0;
 }
@@ -49,11 +53,12 @@ std::vector<StragglerNotice> StragglerDetector::observe(std::span<const double> 
         return {};
     num_in_block_ = 0;
     read_blocks();
-    std::vector<StragglerNotice> notices;
+    std::vector<StragglerNotice> notices = compare_starts();
     for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
         if (judge(rank))
             notices.push_back({.rank = static_cast<int>(rank),
                                .recovered = !ranks_[rank].named,
+                               .from_start = false,
                                .slowdown = ranks_[rank].slowdown,
                                .seconds = ranks_[rank].reading,
                                .usual_seconds = ranks_[rank].usual});
@@ -74,6 +79,49 @@ void StragglerDetector::read_blocks()
         if (rank.usual > 0.0)
             rank.ratio = rank.reading / rank.usual;
     }
+}
+
+/// Median history of all ranks with this one's work, itself too; 0 where they are too few.
+double StragglerDetector::usual_of_alike(std::size_t index)
+{
+    scratch_.clear();
+    for (const Rank& rank : ranks_)
+        if (rank.work == ranks_[index].work)
+            scratch_.push_back(rank.usual);
+    return scratch_.size() < rules_.least_alike ? 0.0 : median(scratch_);
+}
+
+/// Names whose history, just learned, is slow against those of ranks alike; their usual time is its
+/// usual time then.
+std::vector<StragglerNotice> StragglerDetector::compare_starts()
+{
+    std::vector<StragglerNotice> notices;
+    if (!work_known_ || ranks_.front().compared ||
+        ranks_.front().history.size() < rules_.least_history)
+        return notices;
+    for (std::size_t index = 0; index < ranks_.size(); ++index) {
+        const double alike = usual_of_alike(index);
+        const double slowdown = alike > 0.0 ? ranks_[index].usual / alike : 1.0;
+        ranks_[index].compared = true;
+        if (ranks_[index].named || slowdown <= rules_.slow)
+            continue;
+        notices.push_back({.rank = static_cast<int>(index),
+                           .recovered = false,
+                           .from_start = true,
+                           .slowdown = slowdown,
+                           .seconds = ranks_[index].usual,
+                           .usual_seconds = alike});
+    }
+    for (const StragglerNotice& notice : notices) {
+        Rank& rank = ranks_[static_cast<std::size_t>(notice.rank)];
+        rank.named = true;
+        rank.slowdown = notice.slowdown;
+        for (double& reading : rank.history)
+            reading /= notice.slowdown;
+        rank.usual /= notice.slowdown;
+        rank.ratio *= notice.slowdown;
+    }
+    return notices;
 }
 
 double StragglerDetector::median_of_others(std::size_t rank)

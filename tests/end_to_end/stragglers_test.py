@@ -27,6 +27,16 @@ class Stragglers(RunTest):
             self.assertIn(line, result.stderr)
             self.assertIn(line, log)
 
+    def test_a_rank_that_is_slow_from_the_start_is_named_by_its_equals(self):
+        result = self.train(3, "born-slow", "--inject", "slow@1-70:3:1",
+                            overrides=("eval.every_updates=0", "run.updates=70", "pipeline.replicas=3", "batch.global_batch_size=12",
+                                       "prores.warmup_steps=1"))
+        said = [row for row in self.metrics("born-slow", "straggler") if row["rank"] == 1]
+        self.assertTrue(said and said[0]["from_start"], said)
+        self.assertEqual((said[0]["replica"], said[0]["stages"], said[0]["recovered"]), (1, [0], False))
+        self.assertGreater(said[0]["slowdown"], 1.25)
+        self.assertIn("has been slow from the start", result.stderr)
+
     def test_slowness_changes_no_bit(self):
         self.train(1, "fast", overrides=("run.updates=8",))
         self.train(2, "drilled", "--inject", "slow@2-5:5", overrides=("run.updates=8",))

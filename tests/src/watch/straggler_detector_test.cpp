@@ -19,7 +19,8 @@ struct Said {
 using Series = std::function<double(int update, int rank)>;
 
 /// What a detector says over a run with 3% of noise on every time.
-std::vector<Said> run(int num_ranks, int updates, const Series& seconds, int forget_at = -1)
+std::vector<Said> run(int num_ranks, int updates, const Series& seconds, int forget_at = -1,
+                      const std::vector<std::size_t>& work = {})
 {
     StragglerDetector detector(num_ranks);
     std::mt19937 random(1);
@@ -28,7 +29,7 @@ std::vector<Said> run(int num_ranks, int updates, const Series& seconds, int for
     std::vector<double> times(static_cast<std::size_t>(num_ranks));
     for (int update = 0; update < updates; ++update) {
         if (update == forget_at)
-            detector.forget_histories();
+            detector.forget_histories(work);
         for (int rank = 0; rank < num_ranks; ++rank)
             times[static_cast<std::size_t>(rank)] = seconds(update, rank) * noise(random);
         for (const StragglerNotice& notice : detector.observe(times))
@@ -150,8 +151,57 @@ BOOST_AUTO_TEST_CASE(the_start_does_not_count)
     BOOST_TEST(run(4, 800, [](int update, int rank) {
                    return update < 8 && rank != 2 ? 2.0 : 0.2;
                }).empty());
-    // Slow before there is a history to compare with.
+    // Slow before there is a history to compare with, and nothing known of the others' work.
     BOOST_TEST(run(4, 800, slow_rank(1.5, 0, 800)).empty());
+}
+
+BOOST_AUTO_TEST_CASE(who_is_slow_from_the_start_is_named_by_ranks_that_do_the_same)
+{
+    const std::vector<std::size_t> alike{0, 1, 1, 1, 1, 2};
+    const auto said = run(6, 800, slow_rank(1.5, 0, 400), 0, alike);
+    BOOST_TEST_REQUIRE(said.size() == 2u);
+    BOOST_TEST(said[0].notice.rank == 2);
+    BOOST_TEST(said[0].notice.from_start);
+    BOOST_TEST(!said[0].notice.recovered);
+    BOOST_TEST(said[0].update < 45);
+    BOOST_TEST(said[0].notice.slowdown == 1.5, boost::test_tools::tolerance(0.05));
+    BOOST_TEST(said[0].notice.seconds == 0.3, boost::test_tools::tolerance(0.05));
+    BOOST_TEST(said[0].notice.usual_seconds == 0.2, boost::test_tools::tolerance(0.05));
+    BOOST_TEST(said[1].notice.rank == 2);
+    BOOST_TEST(said[1].notice.recovered);
+    BOOST_TEST(!said[1].notice.from_start);
+    BOOST_TEST(said[1].update >= 415);
+    BOOST_TEST(said[1].update < 430);
+    BOOST_TEST(run(6, 4000, slow_rank(1.5, 0, 4000), 0, alike).size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(other_work_and_too_few_alike_name_nobody_at_the_start)
+{
+    const auto slow = slow_rank(1.5, 0, 800);
+    BOOST_TEST(run(6, 800, slow, 0, {0, 1, 2, 1, 1, 1}).empty()); // its work is its own
+    BOOST_TEST(run(6, 800, slow, 0, {0, 1, 1, 2, 2, 2}).empty()); // a pair has no majority
+    BOOST_TEST(run(6, 800, steady, 0, {1, 1, 1, 1, 1, 1}).empty());
+    BOOST_TEST(run(6, 800, slow_rank(1.15, 0, 800), 0, {1, 1, 1, 1, 1, 1}).empty());
+    // Half of those alike are slow: with 2 of 3, the third is the exception, and not slow.
+    BOOST_TEST(
+        run(3, 800, [](int, int rank) { return rank == 0 ? 0.2 : 0.4; }, 0, {1, 1, 1}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_gate_that_opens_compares_anew)
+{
+    // Named from the start, it stays so, once.
+    const std::vector<std::size_t> alike{1, 1, 1, 1};
+    StragglerDetector detector(4);
+    std::vector<StragglerNotice> said;
+    for (int update = 0; update < 600; ++update) {
+        if (update % 200 == 0)
+            detector.forget_histories(alike);
+        for (const StragglerNotice& notice :
+             detector.observe(std::vector<double>{0.2, 0.2, 0.3, 0.2}))
+            said.push_back(notice);
+    }
+    BOOST_TEST_REQUIRE(said.size() == 1u);
+    BOOST_TEST(said[0].from_start);
 }
 
 BOOST_AUTO_TEST_CASE(another_division_of_work_is_learned_anew)
