@@ -1,4 +1,4 @@
-// CPU memory between ranks over MPI.
+// CPU memory between ranks over MPI, and GPUs' memory where MPI takes it.
 //
 // Messages and collectives each have a communicator of their own, so that neither can match the
 // other's traffic. A message's tag is its label; two labels that share a tag (micro-batches a
@@ -309,8 +309,8 @@ private:
     std::size_t begin(const TensorView& tensor, int peer, MessageLabel label, bool receiving)
     {
         SLUICE_CHECK(peer >= 0 && peer < num_ranks_, "rank " << peer << " of " << num_ranks_);
-        SLUICE_CHECK(tensor.device.kind == DeviceKind::cpu, name_of(label)
-                                                                << " is not in CPU memory");
+        SLUICE_CHECK(tensor.device.kind == DeviceKind::cpu || takes_gpu_memory_,
+                     name_of(label) << " is not in CPU memory");
         const std::size_t index = pending_.add();
         Pending& one = pending_[index];
         one.num_bytes = static_cast<std::int64_t>(tensor.num_bytes());
@@ -372,6 +372,7 @@ private:
     std::uint32_t number_, num_splits_ = 0;
     CollectiveCall collective_; ///< the last
     int chunk_bits_ = 0, microbatch_bits_ = 0;
+    bool takes_gpu_memory_ = mpi_takes_gpu_memory();
     bool patient_ = ranks_outnumber_cores();
     MessageTable<Pending> pending_;
     std::size_t next_asked_ = 0;

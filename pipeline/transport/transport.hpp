@@ -1,7 +1,7 @@
 // How ranks talk: activations and gradients between neighbouring chunks, and the few reductions.
 //
 // `in_process` serves one rank without MPI, `mpi` CPU memory between ranks, `staged` GPU memory by
-// way of either, `nccl` GPU memory between GPUs.
+// way of either, `direct` GPU memory over an MPI that takes it, `nccl` GPU memory between GPUs.
 #pragma once
 
 #include "core/tensor_view.hpp"
@@ -92,6 +92,16 @@ struct StagingBuffers {
 /// (usage) when the memory is not there.
 std::unique_ptr<Transport> make_staged_transport(Transport& host, const Stream& compute,
                                                  StagingBuffers buffers);
+
+/// Whether the MPI of this process says that it takes memory of GPUs (CUDA-aware). While MPI runs;
+/// some libraries know it only then.
+bool mpi_takes_gpu_memory();
+/// The same in words, from a program that does not run MPI: "Open MPI 4.1.4, which does not take
+/// GPUs' memory". Starts MPI in a child process; before the first use of a GPU.
+std::string describe_mpi();
+/// As make_staged_transport(), but messages are handed to MPI as they lie in the GPU's memory. The
+/// host waits for them where it has to, as MPI knows no streams. Needs mpi_takes_gpu_memory().
+std::unique_ptr<Transport> make_direct_transport(Transport& host, const Stream& compute);
 
 /// One way of messages between chunks: activations for `to_chunk`, or gradients for it.
 struct EdgeChannel {

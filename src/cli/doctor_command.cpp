@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fmt/format.h>
+#include <string>
 #include <thread>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ void examine_gpus()
 
 int examine()
 {
+    const std::string mpi = describe_mpi(); // while no GPU is in use
     const LaunchedAs launched = launched_as();
     const auto pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));
     const double gib = pages * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1u << 30);
@@ -43,6 +45,7 @@ int examine()
     fmt::print("  backends       cpu (fp32 and bf16, oneDNN), reference (fp64)\n");
     examine_gpus();
     fmt::print("  transports     in-process, MPI{}\n", nccl_is_compiled_in() ? ", NCCL" : "");
+    fmt::print("  MPI            {}\n", mpi);
     std::error_code error;
     const auto space = std::filesystem::space(".", error);
     if (!error)

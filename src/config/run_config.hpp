@@ -72,8 +72,9 @@ struct BatchConfig {
 };
 
 /// What carries messages between GPUs. `automatic`: NCCL where every rank has a GPU of its own and
-/// NCCL is compiled in, MPI by way of host memory otherwise.
-enum class GpuTransport : std::uint8_t { automatic, mpi, nccl };
+/// NCCL is compiled in, `mpi` otherwise: from where they lie if MPI takes GPUs' memory, by way of
+/// host memory if not, which is what `staged` always does.
+enum class GpuTransport : std::uint8_t { automatic, mpi, nccl, staged };
 
 /// Checksums of all activations and gradients on their way. `automatic`: on CPUs; on GPUs the host
 /// would wait for each message (settle_device in src/train/rank_device.hpp).

@@ -32,7 +32,7 @@ const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1
                                     "zb-h1",  "interleaved-zb", "zb-v",
                                     "v-half", "custom",         "auto"};
 const Names recompute_names{"none", "lean", "full"};
-const Names transport_names{"auto", "mpi", "nccl"};
+const Names transport_names{"auto", "mpi", "nccl", "staged"};
 const Names precision_names{"fp32", "fp64", "bf16", "pure-bf16", "auto"};
 const Names device_names{"auto", "cpu", "cuda"};
 const Names nonfinite_names{"stop", "skip", "rewind"};

@@ -45,7 +45,7 @@ RankRun::~RankRun()
     if (watch_)
         watch_->let_leave();
     trainer_.reset();
-    staged_.reset();
+    over_mpi_.reset();
     compute_.reset();
     transport_->publish_into(nullptr);
     transport_.reset();
@@ -101,13 +101,11 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         if (compute_)
             plan.stage.stream = compute_->stream();
     });
+    choose_carriers(settled, plan);
     Transport* connected = nullptr;
-    Replicas::PipelineLink between_chunks;
-    agree(*transport_, [&] {
-        connected = &connect(plan);
-        between_chunks = link(settled, plan);
-    });
+    agree(*transport_, [&] { connected = &connect(plan); });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.
+    const Replicas::PipelineLink between_chunks = link(plan);
     agree(*transport_, [&] {
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected,
                                              between_chunks);
@@ -138,38 +136,45 @@ std::size_t RankRun::settle_processor(RunConfig& config)
     return bytes;
 }
 
+void RankRun::choose_carriers(const RunConfig& config, const RunPlan& plan)
+{
+    if (!compute_ || transport_->num_ranks() == 1)
+        return;
+    double some_mpi_does_not = mpi_takes_gpu_memory() ? 0.0 : 1.0;
+    transport_->max({&some_mpi_does_not, 1});
+    const CarrierFacts facts{.gpus_alone = gpus_alone_,
+                             .keeps_order =
+                                 check_schedule(plan.program, MatchingRule::in_order).good(),
+                             .has_nccl = nccl_is_compiled_in(),
+                             .mpi_takes_gpus = some_mpi_does_not == 0.0};
+    ChosenCarrier chosen;
+    agree(*transport_, [&] { chosen = choose_carrier(config.pipeline.transport, facts); });
+    between_chunks_ = chosen.carrier;
+    if (transport_->rank() == 0)
+        log_info("messages between GPUs go " + chosen.in_words);
+}
+
 Transport& RankRun::connect(const RunPlan& plan)
 {
     if (!compute_ || transport_->num_ranks() == 1)
         return *transport_;
+    if (between_chunks_ == GpuCarrier::direct) {
+        over_mpi_ = make_direct_transport(*transport_, compute_->stream());
+        return *over_mpi_;
+    }
     const auto rank = static_cast<std::size_t>(transport_->rank()) %
                       static_cast<std::size_t>(plan.program.num_ranks());
     const auto num_messages = static_cast<std::size_t>(plan.slots.num_inbox_slots[rank] +
                                                        plan.slots.num_activation_slots[rank] +
                                                        2 * plan.slots.num_gradient_slots[rank]);
-    staged_ = make_staged_transport(*transport_, compute_->stream(),
-                                    {.count = num_messages, .num_bytes = plan.message_bytes()});
-    return *staged_;
+    over_mpi_ = make_staged_transport(*transport_, compute_->stream(),
+                                      {.count = num_messages, .num_bytes = plan.message_bytes()});
+    return *over_mpi_;
 }
 
-Replicas::PipelineLink RankRun::link(const RunConfig& config, const RunPlan& plan) const
+Replicas::PipelineLink RankRun::link(const RunPlan& plan) const
 {
-    if (!compute_ || plan.program.num_ranks() == 1)
-        return {};
-    const GpuTransport asked = config.pipeline.transport;
-    const bool in_order = check_schedule(plan.program, MatchingRule::in_order).good();
-    if (asked == GpuTransport::nccl && (!gpus_alone_ || !in_order))
-        throw usage_error(gpus_alone_ ? "the messages of this schedule do not keep the order that "
-                                        "NCCL needs"
-                                      : "NCCL needs a GPU for each rank, and ranks share one here",
-                          "pipeline.transport", "write transport = \"mpi\"");
-    const bool nccl =
-        asked == GpuTransport::nccl ||
-        (asked == GpuTransport::automatic && gpus_alone_ && in_order && nccl_is_compiled_in());
-    if (transport_->rank() == 0)
-        log_info(nccl ? "messages between GPUs go by NCCL"
-                      : "messages between GPUs go by way of host memory and MPI");
-    if (!nccl)
+    if (!compute_ || plan.program.num_ranks() == 1 || between_chunks_ != GpuCarrier::nccl)
         return {};
     return [stream = compute_->stream(), channels = edge_channels(plan.program)](Transport& ranks) {
         return make_nccl_transport(ranks, stream, channels);

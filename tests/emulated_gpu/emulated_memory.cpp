@@ -55,6 +55,23 @@ void watch_for_faults()
         others_handler = before;
 }
 
+/// The `inside` bytes of a block between its pages that nobody may touch, anew: shared with a
+/// mapping that is always open.
+void map_twice(MemoryBlock& block, std::size_t inside)
+{
+    const int memory = memfd_create("emulated GPU", MFD_CLOEXEC);
+    SLUICE_CHECK(memory >= 0 && ftruncate(memory, static_cast<off_t>(inside)) == 0,
+                 "no memory to map twice");
+    void* closed = mmap(block.mapping + page, inside, PROT_NONE,
+                        MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memory, 0);
+    void* open =
+        mmap(nullptr, inside, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory, 0);
+    close(memory);
+    SLUICE_CHECK(closed != MAP_FAILED && open != MAP_FAILED, "memory cannot be mapped twice");
+    block.open_mapping = static_cast<std::byte*>(open);
+    block.open = block.open_mapping + (block.begin - block.mapping - page);
+}
+
 } // namespace
 
 int num_emulated_gpus()
@@ -67,6 +84,8 @@ int num_emulated_gpus()
     const auto named = list.empty() ? 0 : 1 + std::count(list.begin(), list.end(), ',');
     return std::min(count, static_cast<int>(named));
 }
+
+bool emulated_mpi_takes_gpu_memory() { return number_in("SLUICE_EMULATED_CUDA_AWARE_MPI", 0) != 0; }
 
 std::size_t emulated_gpu_bytes()
 {
@@ -104,6 +123,8 @@ void* EmulatedMemory::allocate(int gpu, std::size_t num_bytes, FreshMemory fresh
         return nullptr;
     block.mapping = static_cast<std::byte*>(mapping);
     block.begin = block.mapping + page + inside - taken;
+    if (emulated_mpi_takes_gpu_memory())
+        map_twice(block, inside);
     mprotect(block.mapping + page, inside, PROT_READ | PROT_WRITE);
     if (fresh == FreshMemory::poisoned)
         std::memset(block.begin, 0xff, num_bytes);
@@ -137,6 +158,8 @@ void EmulatedMemory::release(void* begin)
     const auto at = std::ranges::find(blocks_, begin, &MemoryBlock::begin);
     SLUICE_CHECK(at != blocks_.end(), "no emulated memory begins there");
     munmap(at->mapping, at->mapping_bytes);
+    if (at->open_mapping != nullptr)
+        munmap(at->open_mapping, at->mapping_bytes - 2 * page);
     blocks_.erase(at);
 }
 
@@ -164,6 +187,14 @@ std::optional<MemoryBlock> EmulatedMemory::find(const void* address, std::size_t
         return block;
     }
     return std::nullopt;
+}
+
+void* EmulatedMemory::for_mpi(void* address, std::size_t num_bytes) const
+{
+    const auto block = find(address, num_bytes);
+    if (!block || block->gpu < 0 || block->open == nullptr)
+        return address;
+    return block->open + (static_cast<std::byte*>(address) - block->begin);
 }
 
 bool EmulatedMemory::explain(const void* address) const

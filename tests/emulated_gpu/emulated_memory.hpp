@@ -2,7 +2,8 @@
 //
 // Memory of a GPU is closed: it can be touched only while a DeviceAccess lives, which is while a
 // kernel or a copy runs. Host code that touches it dies at once (SIGSEGV) and says why, and so does
-// a kernel that goes past the end of a block. Fresh memory is full of NaNs.
+// a kernel that goes past the end of a block. Fresh memory is full of NaNs. What an emulated
+// CUDA-aware MPI needs (emulated_mpi.cpp) is a second mapping of the same memory, open at any time.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,8 @@ namespace sluice::testing {
 int num_emulated_gpus();
 /// SLUICE_EMULATED_GPU_BYTES, 2 GiB without it.
 std::size_t emulated_gpu_bytes();
+/// SLUICE_EMULATED_CUDA_AWARE_MPI=1.
+bool emulated_mpi_takes_gpu_memory();
 /// Of the calling thread, as cudaSetDevice leaves it: 0 at first, in every thread.
 int& current_emulated_gpu();
 
@@ -25,6 +28,8 @@ struct MemoryBlock {
     int gpu = -1; ///< -1: pinned memory of the host
     std::byte* mapping = nullptr;
     std::size_t mapping_bytes = 0; ///< with a page before and behind that nobody may touch
+    std::byte* open = nullptr;     ///< the same memory as at `begin`, for MPI alone; or null
+    std::byte* open_mapping = nullptr;
 };
 
 /// `untouched` is for memory that is poisoned before every use: it costs no pages.
@@ -43,6 +48,10 @@ public:
     /// The block that `address` lies in. Throws EmulationError when [address, address + num_bytes)
     /// begins in a block and ends outside.
     std::optional<MemoryBlock> find(const void* address, std::size_t num_bytes) const;
+
+    /// Where MPI reaches what lies at `address`: that itself where it is not memory of a GPU, or
+    /// where this MPI does not take such memory.
+    void* for_mpi(void* address, std::size_t num_bytes) const;
 
     /// Says on standard error why `address` could not be touched; false when it is none of ours.
     bool explain(const void* address) const;

@@ -128,6 +128,24 @@ class SameBits(OnEmulatedGpus):
                 by_nccl = NCCL and gpus == ranks and "pipeline.transport=mpi" not in others
                 self.assertIn("go by NCCL" if by_nccl else "host memory and MPI", result.stderr)
 
+    def test_cuda_aware_mpi(self):
+        """MPI reads and writes the memory of GPUs whenever it likes between start and end of a message."""
+        layouts = ((1, 2, 0, ()), (1, 2, 1, ("pipeline.schedule=zb-v",)),
+                   (2, 2, 2, ("pipeline.transport=mpi", "pipeline.schedule=interleaved-1f1b",
+                              "pipeline.chunks_per_rank=2")),
+                   (2, 3, 0, ("pipeline.schedule=zb-h1", "pipeline.extra_warmup=1")),
+                   (1, 3, 3, ("pipeline.verify_transfers=true",)),
+                   (1, 2, 4, ("pipeline.transport=staged",)))
+        for gpus, ranks, seed, others in layouts:
+            name = f"direct-{ranks}-on-{gpus}-{seed}"
+            with self.subTest(name, others=others), emulated(gpus, seed,
+                                                             SLUICE_EMULATED_CUDA_AWARE_MPI=1):
+                result = self.run_on("cuda", ranks, name, overrides=others)
+                self.check(name)
+                staged = "pipeline.transport=staged" in others
+                self.assertIn("host memory and MPI: the run file asks" if staged
+                              else "by MPI from where they lie", result.stderr)
+
     def test_stop_and_resume_on_other_layouts(self):
         with emulated(2, seed=5):
             self.run_on("cuda", 2, "moved", "--stop-after", "2", expect=75)
@@ -154,10 +172,10 @@ class SameBits(OnEmulatedGpus):
 
     def test_replicas(self):
         """Sums over replicas are rounded otherwise, but always alike."""
-        for gpus, seed, others in ((2, 0, ()), (1, 8, ()), (1, 9, ("run.updates=6",))):
-            with emulated(gpus, seed):
+        for gpus, seed, cuda_aware in ((2, 0, 0), (1, 8, 0), (1, 9, 1)):
+            with emulated(gpus, seed, SLUICE_EMULATED_CUDA_AWARE_MPI=cuda_aware):
                 self.run_on("cuda", 2, f"replicas-{seed}", overrides=(
-                    "pipeline.replicas=2", "batch.global_batch_size=8", *others))
+                    "pipeline.replicas=2", "batch.global_batch_size=8"))
         self.check("replicas-8", "replicas-0")
         self.check("replicas-9", "replicas-0")
 

@@ -1,7 +1,8 @@
-// Messages of a GPU's memory over a transport of host memory (staging_lanes.hpp); everything else
-// passes through to it.
+// Messages of a GPU's memory over a transport of the host (gpu_lanes.hpp); everything else passes
+// through to it.
 
-#include "pipeline/transport/staging_lanes.hpp"
+#include "core/error.hpp"
+#include "pipeline/transport/gpu_lanes.hpp"
 #include "pipeline/transport/transport_over.hpp"
 
 #include <exception>
@@ -11,15 +12,15 @@ namespace sluice {
 
 namespace {
 
-class StagedTransport final : public TransportOver {
+class LanesTransport final : public TransportOver {
 public:
-    StagedTransport(Transport& host, std::unique_ptr<Transport> owned,
-                    std::shared_ptr<StagingLanes> lanes)
+    LanesTransport(Transport& host, std::unique_ptr<Transport> owned,
+                   std::shared_ptr<GpuLanes> lanes)
         : TransportOver(host), owned_(std::move(owned)), lanes_(std::move(lanes))
     {
     }
 
-    ~StagedTransport() override
+    ~LanesTransport() override
     {
         if (std::uncaught_exceptions() == 0)
             lanes_->finish(host());
@@ -29,7 +30,7 @@ public:
     {
         auto group = TransportOver::split(color, key);
         Transport& host = *group;
-        return std::make_unique<StagedTransport>(host, std::move(group), lanes_);
+        return std::make_unique<LanesTransport>(host, std::move(group), lanes_);
     }
 
     MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
@@ -68,7 +69,7 @@ private:
     void before_others_are_waited_for() override { lanes_->start_all(); }
 
     std::unique_ptr<Transport> owned_; ///< null when the host's is somebody else's
-    std::shared_ptr<StagingLanes> lanes_;
+    std::shared_ptr<GpuLanes> lanes_;
 };
 
 } // namespace
@@ -76,9 +77,13 @@ private:
 std::unique_ptr<Transport> make_staged_transport(Transport& host, const Stream& compute,
                                                  StagingBuffers buffers)
 {
-    auto lanes = std::make_shared<StagingLanes>(compute);
-    lanes->reserve(buffers.count, buffers.num_bytes);
-    return std::make_unique<StagedTransport>(host, nullptr, std::move(lanes));
+    return std::make_unique<LanesTransport>(host, nullptr, make_staging_lanes(compute, buffers));
+}
+
+std::unique_ptr<Transport> make_direct_transport(Transport& host, const Stream& compute)
+{
+    SLUICE_CHECK(mpi_takes_gpu_memory(), "this MPI cannot read a GPU's memory");
+    return std::make_unique<LanesTransport>(host, nullptr, make_direct_lanes(compute));
 }
 
 } // namespace sluice
