@@ -91,9 +91,13 @@ StageMemory plan_memory(const StageOptions& options, const Schedule& program,
     memory.exchange_bytes = exchange_bytes(options.model, options.precision, options.moments.count);
     if (options.snapshot && options.moments.index == 0 &&
         options.stream.device.kind == DeviceKind::cpu)
-        memory.snapshot_bytes = 3 * memory.parameter_bytes / size_of(options.precision.compute) *
-                                size_of(options.precision.stored());
+        memory.snapshot_bytes = snapshot_bytes(memory.parameter_bytes, options.precision);
     return memory;
+}
+
+std::size_t snapshot_bytes(std::size_t parameter_bytes, const Precision& precision)
+{
+    return 3 * parameter_bytes / size_of(precision.compute) * size_of(precision.stored());
 }
 
 Stage::Stage(const StageOptions& options, const Schedule& program, const SlotTable& slots,

@@ -93,6 +93,9 @@ private:
 ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& program,
                                 const std::vector<LayerRange>& partition, std::int32_t index);
 
+/// Bytes of a copy of a rank's parameters and of all their moments as checkpoints hold them.
+std::size_t snapshot_bytes(std::size_t parameter_bytes, const Precision& precision);
+
 /// What a Stage on options.rank will take, without taking it.
 StageMemory plan_memory(const StageOptions& options, const Schedule& program,
                         const SlotTable& slots, const std::vector<LayerRange>& partition);

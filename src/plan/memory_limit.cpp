@@ -128,11 +128,12 @@ std::optional<std::size_t> fitting_peak(const RunConfig& config, int num_ranks,
 }
 
 /// Of the rank with most.
-std::size_t snapshot_bytes(const RunPlan& plan)
+std::size_t largest_snapshot_bytes(const RunPlan& plan)
 {
     std::size_t most = 0;
     for (int rank = 0; rank < plan.program.num_ranks(); ++rank)
-        most = std::max(most, 3 * plan.rank_memory(rank).parameter_bytes);
+        most = std::max(
+            most, snapshot_bytes(plan.rank_memory(rank).parameter_bytes, plan.stage.precision));
     return most;
 }
 
@@ -306,7 +307,7 @@ void settle_saves(RunConfig& config, RunPlan& plan, std::size_t host_bytes_per_r
     plan.stage.snapshot = true;
     plan.stage.snapshot = plan.stage.stream.device.kind == DeviceKind::cpu
                               ? peak_of(plan).bytes <= host_bytes_per_rank
-                              : 2 * snapshot_bytes(plan) <= host_bytes_per_rank;
+                              : 2 * largest_snapshot_bytes(plan) <= host_bytes_per_rank;
     config.checkpoint.asynchronous =
         plan.stage.snapshot ? AsynchronousSaves::on : AsynchronousSaves::off;
 }

@@ -54,6 +54,7 @@ void AsynchronousSave::write_stages()
     const Transport& pipeline = replicas_.pipeline();
     const int stage = pipeline.rank(), num_stages = pipeline.num_ranks();
     task_.start([this, stage, num_stages] {
+        snapshot_.wait();
         mine_.entry = write_stage_file(folders_->partial, stage, num_stages, snapshot_.contents());
     });
 }

@@ -37,6 +37,12 @@ public:
     bool under_way() const { return phase_ != Phase::none; }
     /// That is being saved.
     std::int64_t update() const { return saved_.update; }
+    /// Before parameters or moments change: on a GPU later work waits until they are copied.
+    void before_changes() const
+    {
+        if (phase_ == Phase::stages)
+            snapshot_.hold_back_changes();
+    }
     /// This rank's thread writes: what an update's reduction carries.
     bool writes_here() const { return task_.running(); }
 

@@ -257,6 +257,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     refuse_spike(summary.loss);
     const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
                                     completed_updates_);
+    if (saver_)
+        saver_->before_changes();
     adamw_step(stage_, config_.optimizer, lr, summary.grad_norm, update);
     if (exchange_.active())
         enter(Activity::replicas);

@@ -14,9 +14,7 @@ TimeBudget Trainer::time_budget() const
     std::size_t parameter_bytes = 0;
     for (int rank = 0; rank < plan_.program.num_ranks(); ++rank)
         parameter_bytes = std::max(parameter_bytes, plan_.rank_memory(rank).parameter_bytes);
-    const Precision& precision = plan_.stage.precision;
-    const std::size_t saved_bytes =
-        3 * parameter_bytes / size_of(precision.compute) * size_of(precision.stored());
+    const std::size_t saved_bytes = snapshot_bytes(parameter_bytes, plan_.stage.precision);
     return {seconds_until_end(config_.run.time_limit_seconds),
             static_cast<double>(saved_bytes) * 1e-8};
 }

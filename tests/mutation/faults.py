@@ -131,6 +131,12 @@ FAULTS = [
      "rows_[number]->copied.wait();", ""),
     ("GPU: NCCL sends what is not computed yet", "pipeline/transport/nccl_transport.cpp",
      "message.queued->hold_back(end.stream.stream());", ""),
+    ("GPU: weights change while they are copied for a save", "src/train/checkpoint_snapshot.cpp",
+     "done_.hold_back(compute_);", ""),
+    ("GPU: copied for a save before they are computed", "src/train/checkpoint_snapshot.cpp",
+     "computed_.hold_back(stream_.stream());", ""),
+    ("GPU: a save written before it is copied", "src/train/checkpoint_snapshot.cpp",
+     "done_.wait();", ""),
     ("GPU: a message used before NCCL has brought it", "pipeline/transport/nccl_transport.cpp",
      "messages_[index].done->hold_back(compute_);", ""),
 ]
