@@ -57,6 +57,8 @@ Residual make_residual(const ModelSpec& spec, std::int64_t layer,
             .skip = skip_factor(spec)};
 }
 
+bool closed(const Factor& gate) { return gate.value == 0.0; }
+
 } // namespace
 
 DecoderLayer::DecoderLayer(const ModelSpec& spec, std::int64_t layer,
@@ -78,9 +80,9 @@ DecoderLayer::DecoderLayer(const ModelSpec& spec, std::int64_t layer,
 }
 
 void DecoderLayer::forward(const Stream& stream, const DecoderLayerActivations& activations,
-                           double alpha) const
+                           const Factor& alpha) const
 {
-    if (alpha == 0.0) {
+    if (closed(alpha)) {
         attention_residual_.forward_closed(stream, activations.attention_residual);
         mlp_residual_.forward_closed(stream, activations.mlp_residual);
         return;
@@ -90,7 +92,7 @@ void DecoderLayer::forward(const Stream& stream, const DecoderLayerActivations& 
 }
 
 void DecoderLayer::forward_to_mlp(const Stream& stream, const DecoderLayerActivations& activations,
-                                  double alpha) const
+                                  const Factor& alpha) const
 {
     const auto& [attention_residual, attention, mlp_residual, mlp] = activations;
     attention_residual_.forward_in(stream, attention_residual);
@@ -102,14 +104,15 @@ void DecoderLayer::forward_to_mlp(const Stream& stream, const DecoderLayerActiva
 }
 
 void DecoderLayer::recompute(const Stream& stream, const DecoderLayerActivations& activations,
-                             double alpha, Recompute recompute, const TensorView& unused) const
+                             const Factor& alpha, Recompute recompute,
+                             const TensorView& unused) const
 {
     const auto& [attention_residual, attention, mlp_residual, mlp] = activations;
     const bool norms_sum = mlp_residual_.norms_sum();
-    if (recompute == Recompute::none || (alpha == 0.0 && !norms_sum))
+    if (recompute == Recompute::none || (closed(alpha) && !norms_sum))
         return; // behind a closed gate only norms of the stream itself look back
     if (recompute == Recompute::lean) {
-        if (alpha == 0.0)
+        if (closed(alpha))
             return; // they find their inputs kept
         attention_residual_.forward_in(stream, attention_residual);
         if (norms_sum)
@@ -120,7 +123,7 @@ void DecoderLayer::recompute(const Stream& stream, const DecoderLayerActivations
     }
     ResidualActivations last = mlp_residual;
     last.y = unused; // the gradient may already lie on the output
-    if (alpha == 0.0) {
+    if (closed(alpha)) {
         attention_residual_.forward_closed(stream, attention_residual);
         mlp_residual_.forward_closed(stream, last);
         return;
@@ -132,11 +135,12 @@ void DecoderLayer::recompute(const Stream& stream, const DecoderLayerActivations
 
 void DecoderLayer::mlp_backward_input(const Stream& stream,
                                       const DecoderLayerActivations& activations,
-                                      const DecoderLayerGradients& gradients, double alpha) const
+                                      const DecoderLayerGradients& gradients,
+                                      const Factor& alpha) const
 {
     const ResidualActivations& residual = activations.mlp_residual;
     const ResidualGradients& residual_gradients = gradients.mlp_residual;
-    if (alpha == 0.0) {
+    if (closed(alpha)) {
         mlp_residual_.backward_closed(stream, residual, residual_gradients);
         return;
     }
@@ -148,9 +152,10 @@ void DecoderLayer::mlp_backward_input(const Stream& stream,
 
 void DecoderLayer::mlp_backward_weight(const Stream& stream,
                                        const DecoderLayerActivations& activations,
-                                       const DecoderLayerGradients& gradients, double alpha) const
+                                       const DecoderLayerGradients& gradients,
+                                       const Factor& alpha) const
 {
-    if (alpha == 0.0)
+    if (closed(alpha))
         return;
     mlp_residual_.backward_weight(stream, activations.mlp_residual, gradients.mlp_residual,
                                   activations.mlp.h, alpha);
@@ -160,11 +165,11 @@ void DecoderLayer::mlp_backward_weight(const Stream& stream,
 void DecoderLayer::attention_backward_input(const Stream& stream,
                                             const DecoderLayerActivations& activations,
                                             const DecoderLayerGradients& gradients,
-                                            double alpha) const
+                                            const Factor& alpha) const
 {
     const ResidualActivations& residual = activations.attention_residual;
     const ResidualGradients& residual_gradients = gradients.attention_residual;
-    if (alpha == 0.0) {
+    if (closed(alpha)) {
         attention_residual_.backward_closed(stream, residual, residual_gradients);
         return;
     }
@@ -178,9 +183,9 @@ void DecoderLayer::attention_backward_input(const Stream& stream,
 void DecoderLayer::attention_backward_weight(const Stream& stream,
                                              const DecoderLayerActivations& activations,
                                              const DecoderLayerGradients& gradients,
-                                             const TensorView& dqkv, double alpha) const
+                                             const TensorView& dqkv, const Factor& alpha) const
 {
-    if (alpha == 0.0)
+    if (closed(alpha))
         return;
     attention_residual_.backward_weight(stream, activations.attention_residual,
                                         gradients.attention_residual, activations.attention.heads,
@@ -189,24 +194,25 @@ void DecoderLayer::attention_backward_weight(const Stream& stream,
 }
 
 void DecoderLayer::backward_input(const Stream& stream, const DecoderLayerActivations& activations,
-                                  const DecoderLayerGradients& gradients, double alpha) const
+                                  const DecoderLayerGradients& gradients, const Factor& alpha) const
 {
     mlp_backward_input(stream, activations, gradients, alpha);
     attention_backward_input(stream, activations, gradients, alpha);
-    if (alpha != 0.0)
+    if (!closed(alpha))
         kernels::launch(stream, kernels::Copy{.from = gradients.attention.qkv,
                                               .to = activations.attention.qkv});
 }
 
 void DecoderLayer::backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
-                                   const DecoderLayerGradients& gradients, double alpha) const
+                                   const DecoderLayerGradients& gradients,
+                                   const Factor& alpha) const
 {
     mlp_backward_weight(stream, activations, gradients, alpha);
     attention_backward_weight(stream, activations, gradients, activations.attention.qkv, alpha);
 }
 
 void DecoderLayer::backward(const Stream& stream, const DecoderLayerActivations& activations,
-                            const DecoderLayerGradients& gradients, double alpha) const
+                            const DecoderLayerGradients& gradients, const Factor& alpha) const
 {
     mlp_backward_input(stream, activations, gradients, alpha);
     mlp_backward_weight(stream, activations, gradients, alpha);

@@ -24,39 +24,40 @@ public:
                  const MicroBatchShape& micro_batch, const TensorView& cos, const TensorView& sin);
 
     void forward(const Stream& stream, const DecoderLayerActivations& activations,
-                 double alpha) const;
+                 const Factor& alpha) const;
 
     /// Computes again, with the same bits, what `recompute` does not keep and the backward pass at
     /// this gate reads. `unused` [N,C] scratch takes the layer's output where it falls out.
-    void recompute(const Stream& stream, const DecoderLayerActivations& activations, double alpha,
-                   Recompute recompute, const TensorView& unused) const;
+    void recompute(const Stream& stream, const DecoderLayerActivations& activations,
+                   const Factor& alpha, Recompute recompute, const TensorView& unused) const;
 
     /// Gradient of the layer's input from that of its output. ACCUMULATES the norms' gradients.
     /// Leaves in `activations` what backward_weight() needs.
     void backward_input(const Stream& stream, const DecoderLayerActivations& activations,
-                        const DecoderLayerGradients& gradients, double alpha) const;
+                        const DecoderLayerGradients& gradients, const Factor& alpha) const;
     /// ACCUMULATES the matrices' gradients. Of `gradients` needs the residual stream's (y) in pre
     /// and lns.
     void backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
-                         const DecoderLayerGradients& gradients, double alpha) const;
+                         const DecoderLayerGradients& gradients, const Factor& alpha) const;
     /// Both, the same numbers to the bit, branch by branch.
     void backward(const Stream& stream, const DecoderLayerActivations& activations,
-                  const DecoderLayerGradients& gradients, double alpha) const;
+                  const DecoderLayerGradients& gradients, const Factor& alpha) const;
 
 private:
     /// All but the last product and its add.
     void forward_to_mlp(const Stream& stream, const DecoderLayerActivations& activations,
-                        double alpha) const;
+                        const Factor& alpha) const;
     void mlp_backward_input(const Stream& stream, const DecoderLayerActivations& activations,
-                            const DecoderLayerGradients& gradients, double alpha) const;
+                            const DecoderLayerGradients& gradients, const Factor& alpha) const;
     void mlp_backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
-                             const DecoderLayerGradients& gradients, double alpha) const;
+                             const DecoderLayerGradients& gradients, const Factor& alpha) const;
     void attention_backward_input(const Stream& stream, const DecoderLayerActivations& activations,
-                                  const DecoderLayerGradients& gradients, double alpha) const;
+                                  const DecoderLayerGradients& gradients,
+                                  const Factor& alpha) const;
     /// `dqkv` [N,3C]: where the gradient of qkv lies.
     void attention_backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
                                    const DecoderLayerGradients& gradients, const TensorView& dqkv,
-                                   double alpha) const;
+                                   const Factor& alpha) const;
 
     Residual attention_residual_, mlp_residual_;
     Attention attention_;

@@ -8,7 +8,7 @@ using kernels::Matmul;
 using kernels::Transpose;
 
 void linear_forward(const Stream& stream, const TensorView& x, const TensorView& weight,
-                    const TensorView& y, double alpha, const Addend& addend)
+                    const TensorView& y, const Factor& alpha, const Addend& addend)
 {
     kernels::launch(stream, Matmul{.a = x,
                                    .b = weight,
@@ -20,7 +20,7 @@ void linear_forward(const Stream& stream, const TensorView& x, const TensorView&
 }
 
 void linear_backward_input(const Stream& stream, const TensorView& dy, const TensorView& weight,
-                           const TensorView& dx, double alpha, const Addend& addend)
+                           const TensorView& dx, const Factor& alpha, const Addend& addend)
 {
     kernels::launch(stream, Matmul{.a = dy,
                                    .b = weight,
@@ -31,7 +31,7 @@ void linear_backward_input(const Stream& stream, const TensorView& dy, const Ten
 }
 
 void linear_backward_weight(const Stream& stream, const TensorView& dy, const TensorView& x,
-                            const TensorView& weight_gradient, double alpha)
+                            const TensorView& weight_gradient, const Factor& alpha)
 {
     kernels::launch(stream, Matmul{.a = dy,
                                    .b = x,

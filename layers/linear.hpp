@@ -3,9 +3,12 @@
 #pragma once
 
 #include "core/device.hpp"
+#include "layers/kernels/factor.hpp"
 #include "layers/weight.hpp"
 
 namespace sluice {
+
+using kernels::Factor;
 
 /// What a product adds to its result: factor * tensor, or nothing when `tensor` is empty.
 struct Addend {
@@ -18,20 +21,20 @@ void linear_forward(const Stream& stream,
                     const TensorView& x,      ///< [N,I] in
                     const TensorView& weight, ///< [O,I] in
                     const TensorView& y,      ///< [N,O] overwritten
-                    double alpha = 1.0, const Addend& addend = {});
+                    const Factor& alpha = 1.0, const Addend& addend = {});
 
 /// dx = alpha * dy W + addend
 void linear_backward_input(const Stream& stream,
                            const TensorView& dy,     ///< [N,O] in
                            const TensorView& weight, ///< [O,I] in
                            const TensorView& dx,     ///< [N,I] overwritten
-                           double alpha = 1.0, const Addend& addend = {});
+                           const Factor& alpha = 1.0, const Addend& addend = {});
 
 /// dW += alpha * dy^T x
 void linear_backward_weight(const Stream& stream,
                             const TensorView& dy,              ///< [N,O] in
                             const TensorView& x,               ///< [N,I] in
                             const TensorView& weight_gradient, ///< [O,I] ACCUMULATED
-                            double alpha = 1.0);
+                            const Factor& alpha = 1.0);
 
 } // namespace sluice

@@ -32,7 +32,7 @@ void Residual::forward_in(const Stream& stream, const ResidualActivations& activ
 }
 
 void Residual::forward_out(const Stream& stream, const ResidualActivations& activations,
-                           const TensorView& h, double alpha) const
+                           const TensorView& h, const Factor& alpha) const
 {
     if (arrangement == Arrangement::sandwich) {
         linear_forward(stream, h, projection.value, activations.projected);
@@ -64,12 +64,12 @@ void Residual::forward_norm(const Stream& stream, const ResidualActivations& act
 
 void Residual::backward_out(const Stream& stream, const ResidualActivations& activations,
                             const ResidualGradients& gradients, const TensorView& dh,
-                            double alpha) const
+                            const Factor& alpha) const
 {
     if (output_norm.exists())
         output_norm.backward(stream, gradients.y, activations.projected, activations.projected_rstd,
                              activations.projected, norms_sum() ? 1.0 : alpha);
-    const double product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
+    const Factor product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
     linear_backward_input(stream, product_gradient(activations, gradients), projection.value, dh,
                           product_gate);
 }
@@ -103,9 +103,9 @@ void Residual::backward_closed(const Stream& stream, const ResidualActivations& 
 
 void Residual::backward_weight(const Stream& stream, const ResidualActivations& activations,
                                const ResidualGradients& gradients, const TensorView& h,
-                               double alpha) const
+                               const Factor& alpha) const
 {
-    const double product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
+    const Factor product_gate = arrangement == Arrangement::sandwich ? 1.0 : alpha;
     linear_backward_weight(stream, product_gradient(activations, gradients), h, projection.gradient,
                            product_gate);
 }

@@ -55,7 +55,7 @@ struct Residual {
     void forward_in(const Stream& stream, const ResidualActivations& activations) const;
     /// y from h [N,K] and x.
     void forward_out(const Stream& stream, const ResidualActivations& activations,
-                     const TensorView& h, double alpha) const;
+                     const TensorView& h, const Factor& alpha) const;
     /// y from x at alpha = 0.
     void forward_closed(const Stream& stream, const ResidualActivations& activations) const;
     /// y from the sum in `projected` (post, deepnorm).
@@ -63,7 +63,8 @@ struct Residual {
 
     /// dh [N,K] (overwritten) from gradients.y. ACCUMULATES the output norm's gradient.
     void backward_out(const Stream& stream, const ResidualActivations& activations,
-                      const ResidualGradients& gradients, const TensorView& dh, double alpha) const;
+                      const ResidualGradients& gradients, const TensorView& dh,
+                      const Factor& alpha) const;
     /// What the sub-layer must add to the gradient of u when it writes it to gradients.u.
     Addend input_addend(const ResidualActivations& activations) const;
     /// gradients.x from gradients.u. ACCUMULATES the input norm's gradient.
@@ -77,7 +78,7 @@ struct Residual {
     /// After backward_out(), h [N,K] as in the forward pass. ACCUMULATES the gradient of W.
     void backward_weight(const Stream& stream, const ResidualActivations& activations,
                          const ResidualGradients& gradients, const TensorView& h,
-                         double alpha) const;
+                         const Factor& alpha) const;
 
 private:
     /// The gradient of h W^T (of the sum in post and deepnorm) after backward_out().

@@ -4,20 +4,33 @@
 
 namespace sluice {
 
+namespace {
+
+/// A gate in memory is not multiplied by anything before it is read.
+Factor product(const Factor& gate, double scale)
+{
+    if (gate.memory.empty())
+        return gate.value * scale;
+    SLUICE_CHECK(scale == 1.0, "a norm has a gate in memory and a factor of its own, " << scale);
+    return gate;
+}
+
+} // namespace
+
 void RmsNorm::forward(const Stream& stream, const TensorView& x, const TensorView& y,
-                      const TensorView& rstd, double gate, const TensorView& addend) const
+                      const TensorView& rstd, const Factor& gate, const TensorView& addend) const
 {
     kernels::launch(stream, kernels::RmsNormForward{.x = x,
                                                     .weight = weight.value,
                                                     .addend = addend,
                                                     .y = y,
                                                     .rstd = rstd,
-                                                    .scale = gate * scale,
+                                                    .scale = product(gate, scale),
                                                     .eps = eps});
 }
 
 void RmsNorm::backward(const Stream& stream, const TensorView& dy, const TensorView& x,
-                       const TensorView& rstd, const TensorView& dx, double gate,
+                       const TensorView& rstd, const TensorView& dx, const Factor& gate,
                        const TensorView& addend) const
 {
     kernels::launch(stream, kernels::RmsNormBackward{.dy = dy,
@@ -27,7 +40,7 @@ void RmsNorm::backward(const Stream& stream, const TensorView& dy, const TensorV
                                                      .addend = addend,
                                                      .dx = dx,
                                                      .weight_gradient = weight.gradient,
-                                                     .scale = gate * scale});
+                                                     .scale = product(gate, scale)});
 }
 
 } // namespace sluice

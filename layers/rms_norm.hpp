@@ -20,7 +20,7 @@ struct RmsNorm {
                  const TensorView& x,    ///< [N,C] in
                  const TensorView& y,    ///< [N,C] overwritten
                  const TensorView& rstd, ///< [N] overwritten, for the backward pass
-                 double gate = 1.0, const TensorView& addend = {} ///< [N,C] in, or empty
+                 const Factor& gate = 1.0, const TensorView& addend = {} ///< [N,C] in, or empty
     ) const;
 
     /// dx = gate * (dNorm/dx)^T dy + addend. ACCUMULATES the weight's gradient.
@@ -29,7 +29,7 @@ struct RmsNorm {
                   const TensorView& x,    ///< [N,C] in, as in the forward pass
                   const TensorView& rstd, ///< [N] in
                   const TensorView& dx,   ///< [N,C] overwritten; may be `dy` or `x`
-                  double gate = 1.0, const TensorView& addend = {} ///< [N,C] in, or empty
+                  const Factor& gate = 1.0, const TensorView& addend = {} ///< [N,C] in, or empty
     ) const;
 };
 

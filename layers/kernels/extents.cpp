@@ -67,6 +67,7 @@ MatmulExtents extents_of(const Matmul& op)
                                             << op.b.shape.text() << (bt ? "^T" : ""));
     check_elements(op.out, e.m * e.n, "out");
     check_elements_or_empty(op.addend, e.m * e.n, "addend");
+    check_elements_or_empty(op.alpha.memory, 1, "alpha");
     return e;
 }
 
@@ -76,6 +77,7 @@ RowExtents extents_of(const RmsNormForward& op)
     check_elements(op.y, e.rows * e.channels, "y");
     check_elements_or_empty(op.addend, e.rows * e.channels, "addend");
     check_elements(op.rstd, e.rows, "rstd");
+    check_elements_or_empty(op.scale.memory, 1, "scale");
     return e;
 }
 
@@ -86,6 +88,7 @@ RowExtents extents_of(const RmsNormBackward& op)
     check_elements(op.dx, e.rows * e.channels, "dx");
     check_elements_or_empty(op.addend, e.rows * e.channels, "addend");
     check_elements(op.rstd, e.rows, "rstd");
+    check_elements_or_empty(op.scale.memory, 1, "scale");
     check_elements(op.weight_gradient, e.channels, "weight_gradient");
     return e;
 }

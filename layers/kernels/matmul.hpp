@@ -2,6 +2,7 @@
 // in it for free: x_next = alpha * (h W^T) + beta * x.
 #pragma once
 
+#include "layers/kernels/factor.hpp"
 #include "layers/kernels/launch.hpp"
 
 namespace sluice::kernels {
@@ -16,7 +17,8 @@ enum class Transpose : bool { no, yes };
 /// overwritten), or empty, which stands for beta = 0 (overwrite; out's old values are never read).
 /// The same shapes give the same bits for any number of threads. a and b are f32 or bf16, out and
 /// addend likewise, on the CPU bf16 only with factors of bf16; products add up in f32 and are
-/// rounded once.
+/// rounded once. On GPUs no more than 64 different
+/// betas may stand beside an alpha in memory, for the library reads both from one place.
 struct Matmul {
     TensorView a;
     TensorView b;
@@ -24,7 +26,7 @@ struct Matmul {
     TensorView addend{};
     Transpose transpose_a = Transpose::no;
     Transpose transpose_b = Transpose::no;
-    double alpha = 1.0;
+    Factor alpha{};
     double beta = 1.0;
 };
 

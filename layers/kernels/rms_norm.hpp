@@ -3,6 +3,7 @@
 // Legend: N rows (tokens), C channels.
 #pragma once
 
+#include "layers/kernels/factor.hpp"
 #include "layers/kernels/launch.hpp"
 
 namespace sluice::kernels {
@@ -16,7 +17,7 @@ struct RmsNormForward {
     TensorView addend{}; ///< [N,C] in, or empty; may be `y` itself
     TensorView y;        ///< [N,C] overwritten
     TensorView rstd;     ///< [N] overwritten; needed by the backward pass
-    double scale = 1.0;
+    Factor scale{};
     double eps = 1e-5;
 };
 
@@ -30,7 +31,7 @@ struct RmsNormBackward {
     TensorView addend{};        ///< [N,C] in, or empty; may be `dx` or `dy` itself
     TensorView dx;              ///< [N,C] overwritten; may be `dy` or `x` itself
     TensorView weight_gradient; ///< [C] ACCUMULATED
-    double scale = 1.0;
+    Factor scale{};
     double beta = 1.0;
 };
 

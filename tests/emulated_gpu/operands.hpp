@@ -73,12 +73,13 @@ inline Operands operands_of(const kernels::EmbeddingBackward& op)
 inline Operands operands_of(const kernels::Matmul& op)
 {
     const auto& [a, b, out, addend, transpose_a, transpose_b, alpha, beta] = op;
-    return {{"a", a}, {"b", b}, {"out", out}, {"addend", addend}};
+    return {{"a", a}, {"b", b}, {"out", out}, {"addend", addend}, {"alpha", alpha.memory}};
 }
 inline Operands operands_of(const kernels::RmsNormForward& op)
 {
     const auto& [x, weight, addend, y, rstd, scale, eps] = op;
-    return {{"x", x}, {"weight", weight}, {"addend", addend}, {"y", y}, {"rstd", rstd}};
+    return {{"x", x}, {"weight", weight}, {"addend", addend},
+            {"y", y}, {"rstd", rstd},     {"scale", scale.memory}};
 }
 inline Operands operands_of(const kernels::RmsNormBackward& op)
 {
@@ -89,7 +90,8 @@ inline Operands operands_of(const kernels::RmsNormBackward& op)
             {"rstd", rstd},
             {"dx", dx},
             {"addend", addend},
-            {"weight_gradient", weight_gradient}};
+            {"weight_gradient", weight_gradient},
+            {"scale", scale.memory}};
 }
 inline Operands operands_of(const kernels::RotaryTable& op)
 {

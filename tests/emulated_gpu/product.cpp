@@ -61,7 +61,7 @@ void multiply(const kernels::Matmul& op, bool tf32)
     if (tf32)
         for (std::vector<float>* operand : {&a, &b})
             std::ranges::transform(*operand, operand->begin(), rounded_to_tf32);
-    const auto alpha = static_cast<float>(op.alpha), beta = static_cast<float>(op.beta);
+    const auto alpha = static_cast<float>(op.alpha.on_host()), beta = static_cast<float>(op.beta);
     std::vector<float> sums(static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < m; ++i) {
         std::ranges::fill(sums, 0.0F);

@@ -98,7 +98,7 @@ void multiply_f32(const Matmul& op)
                           .out = op.out.as<float>(),
                           .a_transposed = op.transpose_a == Transpose::yes,
                           .b_transposed = op.transpose_b == Transpose::yes,
-                          .alpha = static_cast<float>(op.alpha),
+                          .alpha = static_cast<float>(op.alpha.on_host()),
                           .beta = static_cast<float>(op.beta)};
     for_each_tile(e, grid_of(e, op.transpose_a, op.transpose_b), max_depth, "dnnl_sgemm",
                   [&](const Tile& tile) { return compute(product, tile); });

@@ -131,7 +131,7 @@ void multiply_bf16(const Matmul& op)
     const bool b_transposed = op.transpose_b == Transpose::yes;
     const Product product{.a = {op.a.as<BFloat16>(), a_transposed ? e.m : e.k, a_transposed},
                           .b = {op.b.as<BFloat16>(), b_transposed ? e.k : e.n, !b_transposed},
-                          .alpha = static_cast<float>(op.alpha)};
+                          .alpha = static_cast<float>(op.alpha.on_host())};
     const TileGrid grid =
         TileGrid{std::min(e.m, max_rows), std::min(e.n, max_columns)}.halved_until_enough(e);
     with_type_of(op.out, [&]<class Out>(Type<Out>) {

@@ -43,7 +43,7 @@ void add_weight_gradient(const RmsNormBackward& op, const RowExtents& extents, s
         total += sums;
     }
     Gradient* gradient = op.weight_gradient.as<Gradient>() + c;
-    store(gradient, load(gradient, count) + static_cast<float>(op.scale) * total, count);
+    store(gradient, load(gradient, count) + static_cast<float>(op.scale.on_host()) * total, count);
 }
 
 template <class T>
@@ -55,7 +55,7 @@ void forward(const RmsNormForward& op)
     const T* all_addend = elements_or_null<T>(op.addend);
     T* all_y = op.y.as<T>();
     float* all_rstd = op.rstd.as<float>();
-    const auto scale = static_cast<float>(op.scale), eps = static_cast<float>(op.eps);
+    const auto scale = static_cast<float>(op.scale.on_host()), eps = static_cast<float>(op.eps);
     parallel_for(rows, [=, channels = channels](std::int64_t row) {
         const T* x = all_x + row * channels;
         const T* addend = all_addend ? all_addend + row * channels : nullptr;
@@ -98,7 +98,7 @@ void backward(const RmsNormBackward& op)
     const float* all_rstd = op.rstd.as<float>();
     const T* all_addend = elements_or_null<T>(op.addend);
     T* all_dx = op.dx.as<T>();
-    const auto scale = static_cast<float>(op.scale), beta = static_cast<float>(op.beta);
+    const auto scale = static_cast<float>(op.scale.on_host()), beta = static_cast<float>(op.beta);
     parallel_for(extents.rows, [=](std::int64_t row) {
         const T* dy = all_dy + row * channels;
         const T* x = all_x + row * channels;

@@ -3,6 +3,7 @@
 
 #include "layers/kernels/cuda/device_language.cuh"
 #include "layers/kernels/element_types.hpp"
+#include "layers/kernels/factor.hpp"
 
 #include <bit>
 
@@ -19,6 +20,20 @@ bool chunks_aligned(std::int64_t row_length, const Tensors&... tensors)
         return std::bit_cast<std::uintptr_t>(tensor.data) % (chunk * size_of(tensor.dtype)) == 0;
     };
     return row_length % chunk == 0 && (aligned(tensors) && ...);
+}
+
+/// A Factor as kernels take it.
+struct FactorOnGpu {
+    float value;
+    const float* memory; ///< read instead of `value`, or null
+
+    SLUICE_DEVICE float read() const { return memory != nullptr ? *memory : value; }
+};
+
+inline FactorOnGpu factor_on_gpu(const Factor& factor)
+{
+    return {static_cast<float>(factor.value),
+            factor.memory.empty() ? nullptr : factor.memory.as<float>()};
 }
 
 inline std::int64_t blocks_for(std::int64_t count, std::int64_t per_block)

@@ -32,7 +32,7 @@ void check_cublas(cublasStatus_t status, const char* call, const MatmulExtents& 
 struct PlanKey {
     int device;
     std::int64_t m, n, k;
-    bool transpose_a, transpose_b, with_addend;
+    bool transpose_a, transpose_b, with_addend, factors_in_memory;
     DType operands, out;
     bool tf32;
     unsigned align_a, align_b, align_c, align_d;
@@ -59,6 +59,32 @@ unsigned alignment_of(const TensorView& tensor)
     constexpr std::uintptr_t enough = 16;
     return 1U << std::countr_zero(std::bit_cast<std::uintptr_t>(tensor.data) | enough);
 }
+
+/// Numbers in a GPU's memory: where alpha is read from there, the library reads beta from there
+/// too.
+class NumbersOnGpu {
+public:
+    /// The first time the host waits until it is there, so not while work is captured.
+    const float* at(float number, const GpuStream& stream)
+    {
+        const auto [place, is_new] = places_.try_emplace(number, places_.size());
+        if (is_new) {
+            SLUICE_CHECK(places_.size() <= most, "more than " << most << " different betas");
+            if (places_.size() == 1)
+                memory_ = DeviceMemory(most * sizeof(float));
+            stream.copy(address(place->second), &number, sizeof number);
+            stream.synchronize();
+        }
+        return address(place->second);
+    }
+
+private:
+    static constexpr std::size_t most = 64;
+    float* address(std::size_t place) const { return static_cast<float*>(memory_.data()) + place; }
+
+    DeviceMemory memory_;
+    std::map<float, std::size_t> places_;
+};
 
 struct DestroyHandle {
     void operator()(cublasLtContext* handle) const { CublasLt::loaded().destroy(handle); }
@@ -92,12 +118,20 @@ public:
                                      : plans_.emplace(key, make(handle, key)).first->second;
     }
 
+    /// Valid as long as the process.
+    const float* number(float number, const Stream& stream)
+    {
+        const std::scoped_lock lock(mutex_);
+        return numbers_[stream.device.index].at(number, GpuStream::of(stream));
+    }
+
 private:
     static Plan make(cublasLtHandle_t handle, const PlanKey& key);
 
     std::mutex mutex_;
     std::map<int, std::unique_ptr<cublasLtContext, DestroyHandle>> handles_;
     std::map<PlanKey, Plan> plans_;
+    std::map<int, NumbersOnGpu> numbers_;
 };
 
 template <class Value>
@@ -126,6 +160,8 @@ Plan Plans::make(cublasLtHandle_t handle, const PlanKey& key)
                      &plan.product, sizeof plan.product,
                      key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
                  "cublasLtMatmulDescInit", e);
+    if (key.factors_in_memory)
+        set(plan, CUBLASLT_MATMUL_DESC_POINTER_MODE, std::int32_t{CUBLASLT_POINTER_MODE_DEVICE}, e);
     set(plan, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, e);
     set(plan, CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, e);
     const auto layout = [&](cublasLtMatrixLayoutOpaque_t& made, DType dtype, std::int64_t rows,
@@ -176,6 +212,7 @@ void run(Cuda cuda, const Matmul& op)
                  "a " << name_of(op.a.dtype) << ", b " << name_of(op.b.dtype) << ", out "
                       << name_of(op.out.dtype));
     const TensorView& addend = op.addend.empty() ? op.out : op.addend;
+    const bool in_memory = !op.alpha.memory.empty();
     const cublasLtHandle_t handle = Plans::all().handle(device, e);
     Plan plan = Plans::all().plan( // a copy: the library takes no const descriptions
         handle, {.device = device,
@@ -185,6 +222,7 @@ void run(Cuda cuda, const Matmul& op)
                  .transpose_a = op.transpose_a == Transpose::yes,
                  .transpose_b = op.transpose_b == Transpose::yes,
                  .with_addend = !op.addend.empty(),
+                 .factors_in_memory = in_memory,
                  .operands = op.a.dtype,
                  .out = op.out.dtype,
                  .tf32 = cuda.stream.tf32 && op.a.dtype == DType::f32,
@@ -193,10 +231,12 @@ void run(Cuda cuda, const Matmul& op)
                  .align_c = alignment_of(addend),
                  .align_d = alignment_of(op.out),
                  .workspace_bytes = workspace.num_bytes()});
-    const auto alpha = static_cast<float>(op.alpha);
+    const auto alpha = static_cast<float>(op.alpha.value);
     const float beta = op.addend.empty() ? 0.0F : static_cast<float>(op.beta);
-    check_cublas(CublasLt::loaded().matmul(handle, &plan.product, &alpha, op.b.data, &plan.b,
-                                           op.a.data, &plan.a, &beta, addend.data, &plan.out,
+    const float* alpha_at = in_memory ? op.alpha.memory.as<float>() : &alpha;
+    const float* beta_at = in_memory ? Plans::all().number(beta, cuda.stream) : &beta;
+    check_cublas(CublasLt::loaded().matmul(handle, &plan.product, alpha_at, op.b.data, &plan.b,
+                                           op.a.data, &plan.a, beta_at, addend.data, &plan.out,
                                            op.out.data, &plan.out, &plan.algorithm,
                                            workspace.data(), workspace.num_bytes(),
                                            static_cast<cudaStream_t>(stream.native())),

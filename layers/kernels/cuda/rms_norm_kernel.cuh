@@ -19,7 +19,8 @@ struct RmsNormForwardKernel {
     T* y;                         // [N,C], maybe addend
     float* rstd;                  // [N]
     std::int64_t rows, channels;
-    float scale, eps;
+    FactorOnGpu scale;
+    float eps;
     bool aligned;
 
     SLUICE_DEVICE void operator()() const
@@ -37,7 +38,7 @@ struct RmsNormForwardKernel {
         const float squares = warp_sum(((sums[0] + sums[1]) + (sums[2] + sums[3])) +
                                        ((sums[4] + sums[5]) + (sums[6] + sums[7])));
         const float over_root = 1.0F / sqrtf(squares / static_cast<float>(channels) + eps);
-        const float factor = scale * over_root;
+        const float factor = scale.read() * over_root;
         for (std::int64_t c = lane() * chunk; c < channels; c += warp_size * chunk) {
             const std::int64_t count = channels - c;
             const Floats<chunk> gain = load_floats<chunk>(weight + c, count, aligned);
@@ -80,7 +81,8 @@ struct RmsNormBackwardKernel {
     T* dx;                             // [N,C], maybe dy, x or addend
     float* parts;                      // [blocks,C]
     std::int64_t rows, channels, rows_per_part;
-    float scale, beta;
+    FactorOnGpu scale;
+    float beta;
     bool aligned;
 
     SLUICE_DEVICE Row row_sums(std::int64_t row) const
@@ -96,8 +98,8 @@ struct RmsNormBackwardKernel {
         }
         const float dot = warp_sum(((sums[0] + sums[1]) + (sums[2] + sums[3])) +
                                    ((sums[4] + sums[5]) + (sums[6] + sums[7])));
-        const float r = rstd[row];
-        return {r, scale * r, scale * r * r * r * (dot / static_cast<float>(channels))};
+        const float r = rstd[row], factor = scale.read();
+        return {r, factor * r, factor * r * r * r * (dot / static_cast<float>(channels))};
     }
 
     SLUICE_DEVICE void write_rows(const Shared& shared, std::int64_t first, int num_rows,
@@ -165,7 +167,7 @@ struct SumOfNormPartsKernel {
     const float* parts; // [num_parts,C]
     G* weight_gradient; // [C]
     std::int64_t num_parts, channels;
-    float scale;
+    FactorOnGpu scale;
 
     SLUICE_DEVICE void operator()() const
     {
@@ -182,7 +184,7 @@ struct SumOfNormPartsKernel {
         float total = 0.0F;
         for (int group = 0; group < groups; ++group)
             total += shared.sums[group][lane()];
-        weight_gradient[c] = from_float<G>(fmaf(scale, total, to_float(weight_gradient[c])));
+        weight_gradient[c] = from_float<G>(fmaf(scale.read(), total, to_float(weight_gradient[c])));
     }
 };
 
@@ -200,7 +202,7 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormForward& op)
                                          .rstd = op.rstd.as<float>(),
                                          .rows = rows,
                                          .channels = channels,
-                                         .scale = static_cast<float>(op.scale),
+                                         .scale = factor_on_gpu(op.scale),
                                          .eps = static_cast<float>(op.eps),
                                          .aligned = aligned},
                  Grid{blocks_for(rows, norm_rows)});
@@ -229,7 +231,7 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormBackward& op)
                    .rows = rows,
                    .channels = channels,
                    .rows_per_part = rows_per_part,
-                   .scale = static_cast<float>(op.scale),
+                   .scale = factor_on_gpu(op.scale),
                    .beta = static_cast<float>(op.beta),
                    .aligned = chunks_aligned(channels, op.dy, op.x, op.weight, op.addend, op.dx)},
             Grid{num_parts}, Kernel::shared_bytes(channels));
@@ -240,7 +242,7 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormBackward& op)
                         .weight_gradient = op.weight_gradient.as<G>(),
                         .num_parts = num_parts,
                         .channels = channels,
-                        .scale = static_cast<float>(op.scale)},
+                        .scale = factor_on_gpu(op.scale)},
                  Grid{blocks_for(channels, warp_size)}, sizeof(typename Kernel::Shared));
     });
 }

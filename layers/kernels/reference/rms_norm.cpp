@@ -8,6 +8,7 @@ void run(Reference, const RmsNormForward& op)
 {
     const auto [rows, channels] = extents_of(op);
     const double* weight = op.weight.as<double>();
+    const double scale = op.scale.on_host();
     for (std::int64_t row = 0; row < rows; ++row) {
         const double* x = op.x.as<double>() + row * channels;
         const double* addend =
@@ -19,7 +20,7 @@ void run(Reference, const RmsNormForward& op)
             sum += x[c] * x[c];
         const double rstd = 1.0 / std::sqrt(sum / static_cast<double>(channels) + op.eps);
         for (std::int64_t c = 0; c < channels; ++c)
-            y[c] = op.scale * weight[c] * x[c] * rstd + (addend ? addend[c] : 0.0);
+            y[c] = scale * weight[c] * x[c] * rstd + (addend ? addend[c] : 0.0);
         op.rstd.as<double>()[row] = rstd;
     }
 }
@@ -30,6 +31,7 @@ void run(Reference, const RmsNormBackward& op)
 {
     const auto [rows, channels] = extents_of(op);
     const double* weight = op.weight.as<double>();
+    const double scale = op.scale.on_host();
     double* weight_gradient = op.weight_gradient.as<double>();
     for (std::int64_t row = 0; row < rows; ++row) {
         const double* dy = op.dy.as<double>() + row * channels;
@@ -42,11 +44,11 @@ void run(Reference, const RmsNormBackward& op)
         double dot = 0.0;
         for (std::int64_t c = 0; c < channels; ++c) {
             dot += weight[c] * dy[c] * x[c];
-            weight_gradient[c] += op.scale * dy[c] * x[c] * rstd;
+            weight_gradient[c] += scale * dy[c] * x[c] * rstd;
         }
         const double along_x = rstd * rstd * rstd * dot / static_cast<double>(channels);
         for (std::int64_t c = 0; c < channels; ++c)
-            dx[c] = op.scale * (weight[c] * dy[c] * rstd - x[c] * along_x) +
+            dx[c] = scale * (weight[c] * dy[c] * rstd - x[c] * along_x) +
                     (addend ? op.beta * addend[c] : 0.0);
     }
 }

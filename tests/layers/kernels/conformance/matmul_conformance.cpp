@@ -3,6 +3,7 @@
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <limits>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -12,11 +13,13 @@ using kernels::Transpose;
 namespace {
 
 enum class With { nothing, itself, another };
+enum class Alpha { given, in_memory };
 
 /// K products of standard normal numbers, added in float32: partial sums grow as sqrt(k) and every
 /// addition is off by at most half an epsilon of one, a random walk of about K epsilon / 3 at one
 /// standard deviation; alpha, beta and the addend stay near 1.
-void check_shape(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t seed)
+void check_shape(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t seed,
+                 Alpha alpha = Alpha::given)
 {
     // cuBLASLt may choose another algorithm for another alignment; ours is always the arena's.
     const bool library = backend_under_test() == BackendUnderTest::gpu;
@@ -31,6 +34,7 @@ void check_shape(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t s
                     Operand out = with == With::itself
                                       ? c.random({m, n}, c.gradient(seed), seed + 3)
                                       : c.poisoned({m, n}, c.gradient(seed));
+                    Operand factor = c.filled({1}, DType::f32, 0.75);
                     c.launch([&](auto side) {
                         Matmul op{};
                         op.a = side(a);
@@ -41,6 +45,8 @@ void check_shape(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t s
                         op.transpose_a = ta;
                         op.transpose_b = tb;
                         op.alpha = 0.75;
+                        if (alpha == Alpha::in_memory)
+                            op.alpha = {std::numeric_limits<double>::quiet_NaN(), side(factor)};
                         op.beta = -0.5;
                         return op;
                     });
@@ -65,6 +71,16 @@ BOOST_AUTO_TEST_CASE(every_edge)
         for (const std::int64_t n : {1, 8, 72, 129})
             for (const std::int64_t k : {1, 8, 65, 264})
                 check_shape(m, n, k, seed++);
+}
+
+BOOST_AUTO_TEST_CASE(alpha_in_memory)
+{
+    if (backend_under_test() == BackendUnderTest::emulated)
+        return;
+    std::uint64_t seed = 1;
+    for (const std::int64_t m : {1, 64, 130})
+        for (const std::int64_t n : {8, 72})
+            check_shape(m, n, 65, seed++, Alpha::in_memory);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

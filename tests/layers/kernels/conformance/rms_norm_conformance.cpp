@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <limits>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -12,15 +13,19 @@ using kernels::RmsNormForward;
 
 namespace {
 
+enum class Scale { given, in_memory };
+
 struct Tensors {
-    Tensors(Case& c, std::int64_t rows, std::int64_t channels, std::uint64_t seed)
+    Tensors(Case& c, std::int64_t rows, std::int64_t channels, std::uint64_t seed,
+            Scale where = Scale::given)
         : x(c.random({rows, channels}, c.compute(), seed, 2.0)),
           weight(c.random({channels}, c.compute(), seed + 1)),
           addend(c.random({rows, channels}, c.compute(), seed + 2)),
           y(c.poisoned({rows, channels}, c.compute())), rstd(c.poisoned({rows}, DType::f32)),
           dy(c.random({rows, channels}, c.compute(), seed + 3)),
           dx(c.poisoned({rows, channels}, c.compute())),
-          weight_gradient(c.random({channels}, c.gradient(seed), seed + 4))
+          weight_gradient(c.random({channels}, c.gradient(seed), seed + 4)),
+          factor(c.filled({1}, DType::f32, 0.75)), scale(where)
     {
     }
 
@@ -35,7 +40,7 @@ struct Tensors {
                 op.addend = side(addend);
             op.y = side(onto ? *onto : y);
             op.rstd = side(rstd);
-            op.scale = 0.75;
+            op.scale = scale_for(side);
             op.eps = 1e-5;
             return op;
         };
@@ -52,24 +57,34 @@ struct Tensors {
                 op.addend = side(*add);
             op.dx = side(onto ? *onto : dx);
             op.weight_gradient = side(weight_gradient);
-            op.scale = 0.75;
+            op.scale = scale_for(side);
             op.beta = -1.5;
             return op;
         };
     }
 
-    Operand x, weight, addend, y, rstd, dy, dx, weight_gradient;
+    template <class Side>
+    kernels::Factor scale_for(Side side)
+    {
+        if (scale == Scale::given)
+            return 0.75;
+        return {std::numeric_limits<double>::quiet_NaN(), side(factor)};
+    }
+
+    Operand x, weight, addend, y, rstd, dy, dx, weight_gradient, factor;
+    Scale scale;
 };
 
 /// Per element a handful of roundings of values up to about 20; the sums over C and N channels and
 /// rows add random walks of sqrt(C) / C (it is a mean) and sqrt(N) of them. One channel leaves
 /// 1 / |x|, which may be large: up to 1 / sqrt(eps).
-void check_shape(std::int64_t rows, std::int64_t channels, std::uint64_t seed)
+void check_shape(std::int64_t rows, std::int64_t channels, std::uint64_t seed,
+                 Scale scale = Scale::given)
 {
     check_conformance([=](Case& c) {
         const std::string what = std::to_string(rows) + " rows of " + std::to_string(channels);
         const bool with_addend = seed % 2 == 0;
-        Tensors t(c, rows, channels, seed);
+        Tensors t(c, rows, channels, seed, scale);
         c.launch(t.forward(with_addend));
         c.check(t.y, 64 * epsilon, what + " y");
         c.check(t.rstd, (channels == 1 ? 1000 : 16) * epsilon, what + " rstd");
@@ -92,6 +107,23 @@ BOOST_AUTO_TEST_CASE(every_edge)
             check_shape(rows, channels, seed++);
     for (const std::int64_t channels : {255, 256, 257, 2047, 2048, 2049}) // a warp's and a block's
         check_shape(9, channels, seed++);                                 // pass over a row
+}
+
+BOOST_AUTO_TEST_CASE(scale_in_memory)
+{
+    std::uint64_t seed = 1;
+    for (const std::int64_t channels : {7, 64, 257})
+        for (const std::int64_t rows : {1, 9})
+            check_shape(rows, channels, seed++, Scale::in_memory);
+    check_conformance([](Case& c) { // and it is the same number to the bit
+        Tensors given(c, 19, 40, 5), in_memory(c, 19, 40, 5, Scale::in_memory);
+        for (Tensors* t : {&given, &in_memory}) {
+            c.launch_tested(t->forward(true));
+            c.launch_tested(t->backward(&t->addend));
+        }
+        for (Operand Tensors::*out : {&Tensors::y, &Tensors::dx, &Tensors::weight_gradient})
+            BOOST_TEST((c.bits_of(given.*out) == c.bits_of(in_memory.*out)), c.name("scale"));
+    });
 }
 
 BOOST_AUTO_TEST_CASE(more_rows_than_parts)

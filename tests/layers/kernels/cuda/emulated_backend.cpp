@@ -58,7 +58,7 @@ void run(Cuda, const Matmul& op)
             for (std::int64_t p = 0; p < k; ++p)
                 sum += (at ? a[p * m + i] : a[i * k + p]) * (bt ? b[j * k + p] : b[p * n + j]);
             const float rest = addend ? static_cast<float>(op.beta) * addend[i * n + j] : 0.0F;
-            out[i * n + j] = static_cast<float>(op.alpha) * sum + rest;
+            out[i * n + j] = static_cast<float>(op.alpha.on_host()) * sum + rest;
         }
 }
 
