@@ -121,7 +121,8 @@ nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, c
 
 /// One GPU, `num_microbatches` of the largest size that fits.
 RunConfig config_of(const std::string& preset, const std::string& precision,
-                    std::int64_t micro_batch_size, const Effort& effort)
+                    std::int64_t micro_batch_size, const Effort& effort,
+                    const std::string& graphs = "false")
 {
     constexpr int num_microbatches = 4;
     const std::string model =
@@ -129,13 +130,14 @@ RunConfig config_of(const std::string& preset, const std::string& precision,
                       "num_heads = 1\nmax_seq_len = 16\n"
                     : fmt::format("preset = \"{}\"\n", preset);
     return parse_run_config(
-        fmt::format("[model]\n{}[prores]\nschedule = \"off\"\n[optimizer]\nlr = 0.001\n"
-                    "[batch]\nglobal_batch_size = {}\nmicro_batch_size = {}\nseq_len = {}\n"
-                    "[precision]\ncompute = \"{}\"\n[data]\ntrain = \"none.h5\"\n"
-                    "[checkpoint]\nasynchronous = false\n"
-                    "[run]\nupdates = 100000\nseed = 1\ndevice = \"cuda\"\n",
-                    model, num_microbatches * micro_batch_size, micro_batch_size,
-                    effort.tiny ? 16 : 1024, precision),
+        fmt::format(
+            "[model]\n{}[prores]\nschedule = \"off\"\n[optimizer]\nlr = 0.001\n"
+            "[batch]\nglobal_batch_size = {}\nmicro_batch_size = {}\nseq_len = {}\n"
+            "[pipeline]\ngraphs = {}\n[precision]\ncompute = \"{}\"\n[data]\ntrain = \"none.h5\"\n"
+            "[checkpoint]\nasynchronous = false\n"
+            "[run]\nupdates = 100000\nseed = 1\ndevice = \"cuda\"\n",
+            model, num_microbatches * micro_batch_size, micro_batch_size, effort.tiny ? 16 : 1024,
+            graphs, precision),
         "benchmark", ".", {});
 }
 
@@ -149,45 +151,92 @@ std::int64_t fitting_micro_batch(const std::string& preset, const std::string& p
     return 0;
 }
 
+struct TimedUpdates {
+    std::vector<double> seconds;
+    double planned_bytes = 0.0, taken_bytes = 0.0;
+    HeldGraphs graphs;
+};
+
+TimedUpdates time_updates(const RunConfig& config, const Effort& effort)
+{
+    const std::size_t free_before = free_gpu_bytes();
+    const auto transport = make_in_process_transport();
+    RankUnderTest rank(config, *transport);
+    TimedUpdates timed;
+    constexpr int to_warm_up = 2; // libraries in the first, captures in the second
+    for (int i = 0; i < effort.rounds() + to_warm_up; ++i) {
+        const double found = rank.update(i + 1).update;
+        if (i >= to_warm_up)
+            timed.seconds.push_back(found);
+    }
+    timed.planned_bytes =
+        static_cast<double>(rank.plan().rank_bytes(0) + GpuStream::usual_workspace_bytes);
+    timed.taken_bytes = static_cast<double>(free_before - free_gpu_bytes());
+    for (const StageChunk& chunk : rank.stage().chunks()) {
+        timed.graphs.num_graphs += chunk.model->held_graphs().num_graphs;
+        timed.graphs.num_launches += chunk.model->held_graphs().num_launches;
+    }
+    return timed;
+}
+
 nlohmann::json measure_updates(const std::string& preset, const std::string& precision,
                                const Ceilings& ceilings, const Effort& effort)
 {
-    const std::size_t free_before = free_gpu_bytes();
-    // A tenth for what the libraries take when the first product runs.
+    // A tenth for what the libraries take when the first product runs, and for graphs.
     const std::int64_t micro_batch_size =
-        fitting_micro_batch(preset, precision, free_before / 10 * 9, effort);
+        fitting_micro_batch(preset, precision, free_gpu_bytes() / 10 * 9, effort);
     if (micro_batch_size == 0)
         return {{"preset", preset}, {"precision", precision}, {"fits", false}};
-    const RunConfig config = config_of(preset, precision, micro_batch_size, effort);
-    const auto transport = make_in_process_transport();
-    RankUnderTest rank(config, *transport);
-    std::vector<double> seconds;
-    for (int i = 0; i <= effort.rounds(); ++i) {
-        const double found = rank.update(i + 1).update;
-        if (i > 0) // the first one warms up
-            seconds.push_back(found);
-    }
-    const auto tokens = static_cast<double>(config.batch.tokens_per_update());
-    const double tflops =
-        flops_per_token(config.model, config.batch.seq_len) * tokens / median(seconds) * 1e-12;
+    const auto config = [&](const char* graphs) {
+        return config_of(preset, precision, micro_batch_size, effort, graphs);
+    };
+    const TimedUpdates single = time_updates(config("false"), effort);
+    const TimedUpdates graphs = time_updates(config("true"), effort);
+    const bool chosen = captures_graphs(config("\"auto\""));
+    const std::vector<double>& seconds = (chosen ? graphs : single).seconds;
+    const auto tokens = static_cast<double>(config("false").batch.tokens_per_update());
+    const double tflops = flops_per_token(config("false").model, config("false").batch.seq_len) *
+                          tokens / median(seconds) * 1e-12;
     const double ceiling = precision == "fp32" ? ceilings.matmul_f32 : ceilings.matmul_bf16;
-    const double planned =
-        static_cast<double>(rank.plan().rank_bytes(0) + GpuStream::usual_workspace_bytes);
-    const auto taken = static_cast<double>(free_before - free_gpu_bytes());
+    constexpr double mib = 1048576.0;
     return {{"preset", preset},
             {"precision", precision},
             {"fits", true},
             {"micro_batch_size", micro_batch_size},
+            {"graphs", chosen},
             {"seconds", median(seconds)},
             {"seconds_range",
              {*std::min_element(seconds.begin(), seconds.end()),
               *std::max_element(seconds.begin(), seconds.end())}},
+            {"seconds_without_graphs", median(single.seconds)},
+            {"seconds_with_graphs", median(graphs.seconds)},
+            {"graph_launches", graphs.graphs.num_launches},
+            {"graph_mib", (graphs.taken_bytes - single.taken_bytes) / mib},
             {"tokens_per_second", tokens / median(seconds)},
             {"tflops", tflops},
             {"share_of_matmul", tflops / ceiling},
-            {"planned_mib", planned / 1048576.0},
-            {"taken_mib", taken / 1048576.0},
-            {"taken_over_planned", taken / planned}};
+            {"planned_mib", single.planned_bytes / mib},
+            {"taken_mib", single.taken_bytes / mib},
+            {"taken_over_planned", single.taken_bytes / single.planned_bytes}};
+}
+
+/// The same updates launched kernel by kernel and as graphs (pipeline.graphs).
+void print_graphs(const nlohmann::json& rows)
+{
+    fmt::print(
+        "\nforward and backward passes as CUDA graphs\n{:<15} {:>9} {:>6} {:>14} {:>14} {:>7} "
+        "{:>9} {:>9} {:>7}\n",
+        "model", "precision", "batch", "s without", "s with", "faster", "launches", "MiB", "auto");
+    for (const auto& row : rows) {
+        if (!row["fits"].get<bool>())
+            continue;
+        const double without = row["seconds_without_graphs"], with = row["seconds_with_graphs"];
+        fmt::print("{:<15} {:>9} {:>6} {:>14.4f} {:>14.4f} {:>6.2f}x {:>9} {:>9.1f} {:>7}\n",
+                   row["preset"].get<std::string>(), row["precision"].get<std::string>(),
+                   row["micro_batch_size"].get<int>(), without, with, without / with,
+                   row["graph_launches"].get<std::int64_t>(), row["graph_mib"].get<double>(),
+                   row["graphs"].get<bool>() ? "on" : "off");
+    }
 }
 
 nlohmann::json measure_models(const std::vector<std::string>& presets,
@@ -217,6 +266,7 @@ nlohmann::json measure_models(const std::vector<std::string>& presets,
                        100.0 * number("share_of_matmul"), number("taken_mib"),
                        number("taken_over_planned"));
         }
+    print_graphs(rows);
     return rows;
 }
 

@@ -64,6 +64,7 @@ struct ChunkLayout {
     std::vector<GradientSlot> gradient_slots;
     LayerScratch scratch;
     TensorView cos, sin;         ///< [T,D/2]
+    TensorView gates;            ///< [num_layers] f32, on GPUs
     TensorView stream_squares;   ///< [max(1, num_layers)] f64, of the residual stream
     TensorView gradient_squares; ///< [num_parameters] f64
     LossHeadScratch loss_head;   ///< with the head

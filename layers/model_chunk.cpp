@@ -1,8 +1,10 @@
 #include "layers/model_chunk.hpp"
 
 #include "core/compute_stream.hpp"
+#include "layers/action_graphs.hpp"
 #include "layers/chunk_layout.hpp"
 #include "layers/embedding.hpp"
+#include "layers/gates.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/rotary.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
@@ -45,7 +47,9 @@ struct ModelChunk::Parts {
           const ActivationPool& shared)
         : options(with_slots_of(shared, chunk_options)), own_pool(std::move(own)), pool(shared),
           stream(options.stream), arenas(real_arenas(options, pool)),
-          layout(lay_out(options, arenas)), memory(memory_of(arenas))
+          layout(lay_out(options, arenas)), memory(memory_of(arenas)),
+          gates(stream, options.range.num_layers(), layout.gates),
+          graphs(stream, options.graph_launches)
     {
         for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
             layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
@@ -93,18 +97,75 @@ struct ModelChunk::Parts {
         return std::span(layout.parameters).subspan(first + layer * count, count);
     }
 
-    void check_gates(std::span<const double> alphas) const
+    /// What `launches` queues, as a graph where it may be one.
+    template <class Launches>
+    void run(ActionKey key, const GradientObserver* observer, const Launches& launches)
     {
-        SLUICE_CHECK(alphas.size() == layers.size(),
-                     alphas.size() << " gates, " << layers.size() << " layers");
+        key.measures_norms = activation_norms == ActivationNorms::measured;
+        if (observer != nullptr)
+            launches();
+        else
+            graphs.run(key, gates.alphas(), launches);
+    }
+
+    void forward(std::int64_t index) const
+    {
+        const ActivationSlot& activations = slot(index);
+        if (options.range.embedding)
+            embedding.forward(stream, activations.input_tokens, activations.input);
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+            layers[i].forward(stream, activations.layers[i], gates.of(i));
+            if (activation_norms == ActivationNorms::measured)
+                measure(i, activations.layers[i].mlp_residual.y);
+        }
+    }
+
+    void backward(std::int64_t index, std::int64_t gradient_index, double loss_scale,
+                  GradientObserver* observer) const
+    {
+        const ActivationSlot& activations = slot(index);
+        const GradientSlot& gradients = gradient_slot(gradient_index);
+        head_backward(activations, gradients, loss_scale);
+        tell(observer, head_parameters());
+        for (std::size_t i = layers.size(); i-- > 0;) {
+            const LayerBackward layer = recomputed(i, activations, gradients);
+            layers[i].backward(stream, layer.activations, layer.gradients, gates.of(i));
+            tell(observer, layer_parameters(i));
+        }
+        embedding_backward(activations, gradients, observer);
+    }
+
+    void backward_input(std::int64_t index, std::int64_t gradient_index, double loss_scale) const
+    {
+        const ActivationSlot& activations = slot(index);
+        const GradientSlot& gradients = gradient_slot(gradient_index);
+        head_backward(activations, gradients, loss_scale);
+        for (std::size_t i = layers.size(); i-- > 0;) {
+            const LayerBackward layer = recomputed(i, activations, gradients);
+            layers[i].backward_input(stream, layer.activations, layer.gradients, gates.of(i));
+        }
+    }
+
+    void backward_weight(std::int64_t index, std::int64_t gradient_index,
+                         GradientObserver* observer) const
+    {
+        const ActivationSlot& activations = slot(index);
+        const GradientSlot& gradients = gradient_slot(gradient_index);
+        tell(observer, head_parameters());
+        for (std::size_t i = layers.size(); i-- > 0;) {
+            const LayerBackward layer = layout.backward_of(i, activations, gradients);
+            layers[i].backward_weight(stream, layer.activations, layer.gradients, gates.of(i));
+            tell(observer, layer_parameters(i));
+        }
+        embedding_backward(activations, gradients, observer);
     }
 
     /// Final norm, head and loss, weight gradients included.
-    void head_backward(std::int64_t index, const GradientSlot& gradients, double loss_scale)
+    void head_backward(const ActivationSlot& activations, const GradientSlot& gradients,
+                       double loss_scale) const
     {
         if (!options.range.head)
             return;
-        const ActivationSlot& activations = slot(index);
         head.backward(stream, activations.output, activations.target_tokens, loss_scale,
                       layout.loss_head, layout.output_gradient(activations, gradients));
     }
@@ -120,12 +181,13 @@ struct ModelChunk::Parts {
 
     /// What layer `layer` works on in the backward pass, with everything in place again.
     LayerBackward recomputed(std::size_t layer, const ActivationSlot& activations,
-                             const GradientSlot& gradients, double alpha) const
+                             const GradientSlot& gradients) const
     {
         LayerBackward made = layout.backward_of(layer, activations, gradients);
         // The gradient of qkv is not there yet.
         const TensorView unused = layout.scratch.attention.qkv.slice(0, activations.input.shape);
-        layers[layer].recompute(stream, made.activations, alpha, options.recompute, unused);
+        layers[layer].recompute(stream, made.activations, gates.of(layer), options.recompute,
+                                unused);
         return made;
     }
 
@@ -152,6 +214,8 @@ struct ModelChunk::Parts {
     ChunkArenas arenas;
     ChunkLayout layout;
     ChunkMemory memory;
+    Gates gates;
+    ActionGraphs graphs;
     ActivationNorms activation_norms = ActivationNorms::ignored;
     Embedding embedding;
     std::vector<DecoderLayer> layers;
@@ -204,67 +268,45 @@ TensorView ModelChunk::target_tokens(std::int64_t slot) const
 
 void ModelChunk::forward(std::int64_t slot, std::span<const double> alphas)
 {
-    Parts& parts = *parts_;
-    const ActivationSlot& activations = parts.slot(slot);
-    parts.check_gates(alphas);
-    if (parts.options.range.embedding)
-        parts.embedding.forward(parts.stream, activations.input_tokens, activations.input);
-    for (std::size_t i = 0; i < parts.layers.size(); ++i) {
-        parts.layers[i].forward(parts.stream, activations.layers[i], alphas[i]);
-        if (parts.activation_norms == ActivationNorms::measured)
-            parts.measure(i, activations.layers[i].mlp_residual.y);
-    }
+    parts_->gates.set(alphas);
+    parts_->run({.kind = ActionKey::Kind::forward, .slot = slot}, nullptr,
+                [&] { parts_->forward(slot); });
 }
 
 void ModelChunk::backward(std::int64_t slot, std::int64_t gradient_slot,
                           std::span<const double> alphas, double loss_scale,
                           GradientObserver* observer)
 {
-    Parts& parts = *parts_;
-    const ActivationSlot& activations = parts.slot(slot);
-    const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
-    parts.check_gates(alphas);
-    parts.head_backward(slot, gradients, loss_scale);
-    Parts::tell(observer, parts.head_parameters());
-    for (std::size_t i = parts.layers.size(); i-- > 0;) {
-        const LayerBackward layer = parts.recomputed(i, activations, gradients, alphas[i]);
-        parts.layers[i].backward(parts.stream, layer.activations, layer.gradients, alphas[i]);
-        Parts::tell(observer, parts.layer_parameters(i));
-    }
-    parts.embedding_backward(activations, gradients, observer);
+    parts_->gates.set(alphas);
+    parts_->run({.kind = ActionKey::Kind::backward,
+                 .slot = slot,
+                 .gradient_slot = gradient_slot,
+                 .loss_scale = loss_scale},
+                observer, [&] { parts_->backward(slot, gradient_slot, loss_scale, observer); });
 }
 
 void ModelChunk::backward_input(std::int64_t slot, std::int64_t gradient_slot,
                                 std::span<const double> alphas, double loss_scale)
 {
-    Parts& parts = *parts_;
-    SLUICE_CHECK(parts.options.split == BackwardSplit::split, "a fused chunk only has backward()");
-    const ActivationSlot& activations = parts.slot(slot);
-    const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
-    parts.check_gates(alphas);
-    parts.head_backward(slot, gradients, loss_scale);
-    for (std::size_t i = parts.layers.size(); i-- > 0;) {
-        const LayerBackward layer = parts.recomputed(i, activations, gradients, alphas[i]);
-        parts.layers[i].backward_input(parts.stream, layer.activations, layer.gradients, alphas[i]);
-    }
+    SLUICE_CHECK(parts_->options.split == BackwardSplit::split,
+                 "a fused chunk only has backward()");
+    parts_->gates.set(alphas);
+    parts_->run({.kind = ActionKey::Kind::backward_input,
+                 .slot = slot,
+                 .gradient_slot = gradient_slot,
+                 .loss_scale = loss_scale},
+                nullptr, [&] { parts_->backward_input(slot, gradient_slot, loss_scale); });
 }
 
 void ModelChunk::backward_weight(std::int64_t slot, std::int64_t gradient_slot,
                                  std::span<const double> alphas, GradientObserver* observer)
 {
-    const Parts& parts = *parts_;
-    SLUICE_CHECK(parts.options.split == BackwardSplit::split, "a fused chunk only has backward()");
-    const ActivationSlot& activations = parts.slot(slot);
-    const GradientSlot& gradients = parts.gradient_slot(gradient_slot);
-    parts.check_gates(alphas);
-    Parts::tell(observer, parts.head_parameters());
-    for (std::size_t i = parts.layers.size(); i-- > 0;) {
-        const LayerBackward layer = parts.layout.backward_of(i, activations, gradients);
-        parts.layers[i].backward_weight(parts.stream, layer.activations, layer.gradients,
-                                        alphas[i]);
-        Parts::tell(observer, parts.layer_parameters(i));
-    }
-    parts.embedding_backward(activations, gradients, observer);
+    SLUICE_CHECK(parts_->options.split == BackwardSplit::split,
+                 "a fused chunk only has backward()");
+    parts_->gates.set(alphas);
+    parts_->run(
+        {.kind = ActionKey::Kind::backward_weight, .slot = slot, .gradient_slot = gradient_slot},
+        observer, [&] { parts_->backward_weight(slot, gradient_slot, observer); });
 }
 
 TensorView ModelChunk::token_losses() const
@@ -283,11 +325,18 @@ void ModelChunk::evaluate(std::int64_t slot)
     Parts& parts = *parts_;
     SLUICE_CHECK(parts.options.range.head, "no head in this chunk");
     const ActivationSlot& activations = parts.slot(slot);
-    parts.head.evaluate(parts.stream, activations.output, activations.target_tokens,
-                        parts.layout.loss_head);
+    parts.run({.kind = ActionKey::Kind::evaluate, .slot = slot}, nullptr, [&] {
+        parts.head.evaluate(parts.stream, activations.output, activations.target_tokens,
+                            parts.layout.loss_head);
+    });
 }
 
 void ModelChunk::set_activation_norms(ActivationNorms norms) { parts_->activation_norms = norms; }
+
+HeldGraphs ModelChunk::held_graphs() const
+{
+    return {parts_->graphs.num_graphs(), parts_->graphs.num_launches()};
+}
 
 void ModelChunk::activation_norms(std::span<double> rms) const
 {
@@ -315,8 +364,10 @@ void ModelChunk::initialize(std::uint64_t seed)
 
 void ModelChunk::zero_gradients()
 {
-    for (const Parameter& parameter : parts_->layout.parameters)
-        kernels::launch(parts_->stream, kernels::Fill{.to = parameter.gradient, .value = 0.0});
+    parts_->run({.kind = ActionKey::Kind::zero_gradients}, nullptr, [&] {
+        for (const Parameter& parameter : parts_->layout.parameters)
+            kernels::launch(parts_->stream, kernels::Fill{.to = parameter.gradient, .value = 0.0});
+    });
 }
 
 void ModelChunk::gradient_squares(std::span<double> sums) const
@@ -324,10 +375,12 @@ void ModelChunk::gradient_squares(std::span<double> sums) const
     const auto& parameters = parts_->layout.parameters;
     SLUICE_CHECK(sums.size() == parameters.size(),
                  sums.size() << " sums, " << parameters.size() << " parameters");
-    for (std::size_t i = 0; i < parameters.size(); ++i)
-        if (!parameters[i].owned.empty())
-            parts_->square(parameters[i].owned_gradient(), parts_->layout.gradient_squares,
-                           static_cast<std::int64_t>(i));
+    parts_->run({.kind = ActionKey::Kind::gradient_squares}, nullptr, [&] {
+        for (std::size_t i = 0; i < parameters.size(); ++i)
+            if (!parameters[i].owned.empty())
+                parts_->square(parameters[i].owned_gradient(), parts_->layout.gradient_squares,
+                               static_cast<std::int64_t>(i));
+    });
     const HostCopy found(parts_->stream, parts_->layout.gradient_squares);
     for (std::size_t i = 0; i < parameters.size(); ++i)
         sums[i] = parameters[i].owned.empty() ? 0.0 : found.view().as<double>()[i];

@@ -45,6 +45,9 @@ struct ModelChunkOptions {
     Recompute recompute = Recompute::none;
     MomentShard moments{}; ///< which part of the optimizer's state lives here
     Precision precision{}; ///< fp64 on the reference backend, any other elsewhere
+    /// On GPUs: forward and backward passes are captured as graphs of up to so many launches in all
+    /// (layers/action_graphs.hpp); 0: none is.
+    std::int64_t graph_launches = 0;
     /// Where the chunk lives and computes. Must outlive the chunk; to plan one, its backend is
     /// enough.
     Stream stream{};
@@ -77,6 +80,11 @@ PoolSizes own_pool_sizes(const ModelChunkOptions& options);
 /// pass over it.
 enum class ActivationNorms : bool { ignored, measured };
 
+struct HeldGraphs {
+    std::int64_t num_graphs = 0;
+    std::int64_t num_launches = 0; ///< kernels and copies in all of them
+};
+
 class ModelChunk {
 public:
     /// On a pool of its own, of own_pool_sizes(options).
@@ -106,8 +114,9 @@ public:
     TensorView input_tokens(std::int64_t slot) const;  ///< only with the embedding
     TensorView target_tokens(std::int64_t slot) const; ///< only with the head
 
-    /// `alphas`: one gate per layer of this chunk. A gate of exactly 0 skips its branches, forward
-    /// and backward; the result is exactly that of multiplying by 0.
+    /// `alphas`: one gate per layer of this chunk, the same in all passes of an update. A gate of
+    /// exactly 0 skips its branches, forward and backward; the result is exactly that of
+    /// multiplying by 0.
     void forward(std::int64_t slot, std::span<const double> alphas);
 
     /// Gradient with respect to the chunk's input, from output_gradient(gradient_slot) (or the
@@ -116,7 +125,7 @@ public:
     /// tokens of the global batch), never 0. OVERWRITES the slot's activations, so that there is
     /// one backward pass per forward pass; output(slot) stays in a chunk without the head, and
     /// output_gradient(gradient_slot) in every one. `alphas` as in forward().
-    /// `observer`, if any, hears of gradients as they become final.
+    /// `observer`, if any, hears of gradients as they become final; such a pass is never a graph.
     void backward(std::int64_t slot, std::int64_t gradient_slot, std::span<const double> alphas,
                   double loss_scale, GradientObserver* observer = nullptr);
 
@@ -142,6 +151,8 @@ public:
 
     /// For every forward() from now on.
     void set_activation_norms(ActivationNorms norms);
+    /// Of its passes, now (layers/action_graphs.hpp).
+    HeldGraphs held_graphs() const;
     /// Root mean square of the residual stream behind each layer [num_layers], of the micro-batch
     /// that forward() last measured; 0 before the first. Blocks until they are there.
     void activation_norms(std::span<double> rms) const;

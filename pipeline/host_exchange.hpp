@@ -3,40 +3,14 @@
 // rows of locked host memory, and the host waits only when it is a whole ring of rows ahead.
 #pragma once
 
+#include "core/host_ring.hpp"
 #include "core/tensor_view.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 namespace sluice {
-
-/// Rows of host memory that take turns. Makes nothing on CPUs.
-class HostRing {
-public:
-    HostRing(const Stream& stream, std::size_t row_bytes);
-    ~HostRing();
-    HostRing(const HostRing&) = delete;
-    HostRing& operator=(const HostRing&) = delete;
-
-    /// Moves on to the next row, once the copies that mark() stood behind are done. Returns its
-    /// number.
-    std::size_t next();
-    /// The current row as a tensor of this type and shape.
-    TensorView row(std::size_t number, DType dtype, const Shape& shape) const;
-    /// Behind the copies to or from the current row.
-    void mark();
-    /// Blocks until the copies of that row are done.
-    void wait(std::size_t number) const;
-    std::size_t num_rows() const { return rows_.size(); }
-
-private:
-    struct Row;
-    Stream stream_;
-    std::vector<std::unique_ptr<Row>> rows_;
-    std::size_t current_ = 0;
-};
 
 /// Token ids on their way to the device.
 class TokenUpload {

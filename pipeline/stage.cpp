@@ -68,6 +68,9 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
             .recompute = options.recompute,
             .moments = options.moments,
             .precision = options.precision,
+            .graph_launches =
+                options.graph_launches /
+                static_cast<std::int64_t>(chunks_on(program.rank_of_chunk[index], program).size()),
             .stream = options.stream};
 }
 

@@ -1,5 +1,6 @@
 // Stands in for everything in this folder in builds without CUDA.
 #include "core/cuda/gpu.hpp"
+#include "core/cuda/gpu_graph.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/cuda/memory.hpp"
 #include "core/error.hpp"
@@ -33,6 +34,13 @@ GpuStream::~GpuStream() = default;
 const GpuStream& GpuStream::of(const Stream&) { refuse(); }
 void GpuStream::synchronize() const { refuse(); }
 void GpuStream::copy(void*, const void*, std::size_t) const { refuse(); }
+
+std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream&, const std::function<void()>&)
+{
+    refuse();
+}
+GpuGraph::~GpuGraph() = default;
+void GpuGraph::launch(const Stream&) const { refuse(); }
 
 GpuEvent::GpuEvent() { refuse(); }
 GpuEvent::~GpuEvent() = default;

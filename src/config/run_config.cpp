@@ -91,6 +91,23 @@ bool checks_transfers(const RunConfig& config)
     return config.pipeline.verify_transfers == TransferChecks::on;
 }
 
+bool captures_graphs(const RunConfig& config)
+{
+    if (config.run.device != "cuda" || config.pipeline.graphs == ActionCapture::off)
+        return false;
+    if (config.pipeline.graphs == ActionCapture::on)
+        return true;
+    // A layer's forward pass is nine launches; its products take 2 FLOPs per weight and token. A
+    // launch costs the host about 5 us at best, and the host has other things to do; a GPU of today
+    // does 4e14 FLOPs a second.
+    constexpr double num_launches = 9.0, flops_per_second = 4e14, small_seconds = 20e-6;
+    const auto hidden = static_cast<double>(config.model.hidden_size);
+    const auto intermediate = static_cast<double>(config.model.intermediate_size);
+    const auto tokens = static_cast<double>(config.batch.micro_batch_size * config.batch.seq_len);
+    const double flops = 2.0 * tokens * hidden * (4.0 * hidden + 3.0 * intermediate);
+    return flops / flops_per_second / num_launches < small_seconds;
+}
+
 RunConfig parse_run_config(std::string_view text, const std::string& source,
                            const std::filesystem::path& base,
                            const std::vector<std::string>& overrides)

@@ -80,6 +80,10 @@ enum class GpuTransport : std::uint8_t { automatic, mpi, nccl, staged };
 /// would wait for each message (settle_device in src/train/rank_device.hpp).
 enum class TransferChecks : std::uint8_t { automatic, on, off };
 
+/// CUDA graphs of whole forward and backward passes. `automatic`: where launching kernels would
+/// take longer than running them (captures_graphs).
+enum class ActionCapture : std::uint8_t { automatic, on, off };
+
 struct PipelineConfig {
     PipelineScheduleKind schedule = PipelineScheduleKind::one_f_one_b;
     std::int32_t chunks_per_rank = 1;
@@ -90,6 +94,7 @@ struct PipelineConfig {
     std::string partition = "auto"; ///< or layers per chunk, "7,5"
     GpuTransport transport = GpuTransport::automatic;
     TransferChecks verify_transfers = TransferChecks::automatic;
+    ActionCapture graphs = ActionCapture::automatic;
 };
 
 struct DataConfig {
@@ -195,6 +200,10 @@ Precision element_types(const RunConfig& config);
 
 /// Whether messages are checked, now that run.device is concrete: `automatic` means on CPUs.
 bool checks_transfers(const RunConfig& config);
+/// Whether forward and backward passes become CUDA graphs, now that run.device is concrete: on CPUs
+/// never; `automatic` means where a layer's kernels would each take less than 20 us on a GPU that
+/// does 4e14 FLOPs a second. No GPU has measured that bound yet.
+bool captures_graphs(const RunConfig& config);
 
 /// Every key written out; parsing it gives the same RunConfig.
 std::string resolved_toml(const RunConfig& config);

@@ -307,6 +307,9 @@ std::vector<RunKey> running_keys()
         switch_key(
             "pipeline", "verify_transfers", layout,
             [](auto& c) -> auto& { return c.pipeline.verify_transfers; }, "true on CPUs"),
+        switch_key(
+            "pipeline", "graphs", layout, [](auto& c) -> auto& { return c.pipeline.graphs; },
+            "true on GPUs where layers are small"),
         path_key(
             "data", "train", result, [](auto& c) -> auto& { return c.data.train; }),
         {"data", "train_checksum", result,

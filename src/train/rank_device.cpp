@@ -159,6 +159,7 @@ RankDevice settle_device(RunConfig& config, Transport& world)
     RankDevice device = choose_device(config, world);
     config.pipeline.verify_transfers =
         checks_transfers(config) ? TransferChecks::on : TransferChecks::off;
+    config.pipeline.graphs = captures_graphs(config) ? ActionCapture::on : ActionCapture::off;
     return device;
 }
 

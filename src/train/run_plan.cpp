@@ -27,6 +27,9 @@ void check_sizes(const Schedule& schedule, int num_ranks, std::int32_t num_micro
            "batch.global_batch_size or batch.micro_batch_size");
 }
 
+// All graphs of a rank together. What the driver keeps per launch is not documented; at 16 KiB each
+// it would be 1 GiB.
+constexpr std::int64_t most_graph_launches = 65'536;
 constexpr std::uint64_t most_schedule_bytes = std::uint64_t{1} << 30;
 
 /// A schedule somebody wrote: whatever is wrong with it is said with its place.
@@ -171,6 +174,7 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                   .recompute = config.pipeline.recompute,
                   .moments = {0, config.pipeline.replicas},
                   .precision = element_types(config),
+                  .graph_launches = captures_graphs(config) ? most_graph_launches : 0,
                   .snapshot = config.checkpoint.asynchronous == AsynchronousSaves::on};
     return plan;
 }

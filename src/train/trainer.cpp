@@ -147,6 +147,7 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
 ExitCode Trainer::end(bool stopping)
 {
     enter(RankPhase::ending);
+    say_graphs();
     const bool finished = completed_updates_ >= config_.run.updates;
     Transport& world = replicas_.world();
     std::vector<double> peak(static_cast<std::size_t>(world.num_ranks()), 0.0);
@@ -163,6 +164,19 @@ ExitCode Trainer::end(bool stopping)
         RunJournal::say_ended(end);
     }
     return finished ? ExitCode::finished : ExitCode::stopped;
+}
+
+void Trainer::say_graphs() const
+{
+    if (!captures_graphs(config_))
+        return;
+    HeldGraphs held;
+    for (const StageChunk& chunk : stage_.chunks()) {
+        held.num_graphs += chunk.model->held_graphs().num_graphs;
+        held.num_launches += chunk.model->held_graphs().num_launches;
+    }
+    log_info("rank 0 holds " + std::to_string(held.num_graphs) + " CUDA graphs of " +
+             std::to_string(held.num_launches) + " kernels and copies"); // other ranks are silent
 }
 
 void Trainer::begin_trace()

@@ -58,6 +58,7 @@ private:
     void compute_gradients(std::int64_t batch, const FaultInjection& fault);
     std::optional<UpdateSummary> run_update_or_finish_save(const FaultInjection& fault);
     ExitCode end(bool stopping);
+    void say_graphs() const;
     void begin_trace();
     void end_trace(bool last);
     void enter(Activity activity); ///< for the trace and the watch: outside the executor

@@ -38,6 +38,11 @@ class Benchmark(unittest.TestCase):
         for row in figures["updates"]:
             self.assertTrue(row["fits"])
             self.assertGreater(row["tokens_per_second"], 0)
+            self.assertTrue(row["graphs"])
+            self.assertGreater(row["seconds_with_graphs"], 0)
+            self.assertGreater(row["seconds_without_graphs"], 0)
+            self.assertGreater(row["graph_launches"], 50)
+            self.assertGreater(row["graph_mib"], 0)
             # Memory of a GPU is taken from arenas and the workspace alone: the plan knows all of it.
             self.assertLess(abs(row["taken_over_planned"] - 1), 0.01)
 

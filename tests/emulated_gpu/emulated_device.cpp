@@ -98,6 +98,7 @@ void PinnedMemory::Release::operator()(void* memory) const
 DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
 {
     require_gpu(0);
+    WorkQueues::of_process().refuse_while_capturing("taking memory");
     owned_.reset(EmulatedMemory::of_process().allocate(current_emulated_gpu(), num_bytes, fresh));
     if (!owned_)
         throw usage_error("cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
@@ -115,6 +116,7 @@ void DeviceMemory::clear() const
 PinnedMemory::PinnedMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
 {
     require_gpu(0);
+    WorkQueues::of_process().refuse_while_capturing("taking memory");
     owned_.reset(EmulatedMemory::of_process().allocate_pinned(num_bytes));
     if (!owned_)
         throw usage_error("cannot lock " + mebibytes(num_bytes) + " of this machine's memory", "",
@@ -158,6 +160,10 @@ void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
     auto& queue = *static_cast<WorkQueue*>(native_);
     const auto target = memory.find(to, num_bytes);
     const auto source = memory.find(from, num_bytes);
+    const auto on_gpu = [](const auto& block) { return block && block->gpu >= 0; };
+    if (queues.captures(queue) && !(on_gpu(target) && on_gpu(source)))
+        throw EmulationError("a copy from or to the host on a stream that is captured: the address "
+                             "would stay the same for ever");
     if (source) {
         queues.add(queue, "copy", [=] { std::memcpy(to, from, num_bytes); });
     } else {

@@ -73,6 +73,10 @@ void WorkQueues::remove(WorkQueue* queue) noexcept
 
 void WorkQueues::push(WorkQueue& queue, Work work)
 {
+    if (queue.capture_) {
+        keep(*queue.capture_, std::move(work));
+        return;
+    }
     queue.held_.push_back(std::move(work));
     ++queue.num_added_;
     run_some();
@@ -236,6 +240,7 @@ void WorkQueues::run_to(WorkQueue& queue, std::uint64_t position)
 
 void WorkQueues::wait_for(WorkQueue& queue)
 {
+    refuse_while_capturing("waiting for a stream");
     const Opening opening(*this);
     run_to(queue, queue.num_added_);
     if (!failure_.empty())
@@ -244,6 +249,7 @@ void WorkQueues::wait_for(WorkQueue& queue)
 
 void WorkQueues::wait_for(const Mark& mark)
 {
+    refuse_while_capturing("waiting for an event");
     const Opening opening(*this);
     if (!mark.reached)
         run_to(*mark.queue, mark.position);
@@ -253,6 +259,7 @@ void WorkQueues::wait_for(const Mark& mark)
 
 bool WorkQueues::poll(Mark& mark)
 {
+    refuse_while_capturing("asking for an event");
     {
         const Opening opening(*this);
         if (mark.reached)
@@ -266,6 +273,7 @@ bool WorkQueues::poll(Mark& mark)
 
 void WorkQueues::wait_for_all() noexcept
 {
+    spoil_captures("waiting for all streams, as freeing memory does");
     const Opening opening(*this);
     for (const auto& queue : queues_)
         run_to(*queue, queue->num_added_);

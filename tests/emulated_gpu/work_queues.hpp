@@ -9,6 +9,11 @@
 // without blocking. What others may wait for runs by itself when the host has not called for a
 // while, as on a GPU, which needs no host to go on.
 //
+// While a stream is captured what it is given is kept and does not run. Whatever CUDA then forbids
+// is refused, and more: events of the stream, and copies between it and the host, whose addresses
+// would stay the same for ever. As CUDA does in its mode for one thread, it forbids the capturing
+// thread alone to wait and to take or free memory; a capture in which that happens is lost.
+//
 // Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
 // a GPU.
 #pragma once
@@ -19,8 +24,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 namespace sluice::testing {
@@ -44,6 +52,13 @@ struct Work {
     std::shared_ptr<Mark> waits_for; ///< or null
 };
 
+/// What was given to a stream while it was captured.
+struct CapturedWork {
+    std::thread::id by;
+    std::vector<Work> work;
+    std::string lost_by; ///< what made it useless, or empty
+};
+
 class WorkQueue {
 public:
     explicit WorkQueue(int gpu) : gpu_(gpu) {}
@@ -54,6 +69,7 @@ private:
     int gpu_;
     std::deque<Work> held_;
     std::uint64_t num_added_ = 0, num_done_ = 0;
+    std::optional<CapturedWork> capture_;
 };
 
 class WorkQueues {
@@ -76,6 +92,19 @@ public:
     std::shared_ptr<Mark> mark(WorkQueue& queue);
     void hold_back(WorkQueue& queue, std::shared_ptr<Mark> mark);
 
+    /// Until end_capture() or forget_capture().
+    void begin_capture(WorkQueue& queue);
+    /// Throws EmulationError when something spoilt it.
+    std::vector<Work> end_capture(WorkQueue& queue);
+    void forget_capture(WorkQueue& queue) noexcept;
+    bool captures(const WorkQueue& queue);
+    /// Throws EmulationError when this thread captures a stream, and spoils the capture.
+    void refuse_while_capturing(std::string_view what);
+    /// The same where nothing may be thrown: end_capture() says it.
+    void spoil_captures(std::string_view by) noexcept;
+    /// All of it, in order.
+    void add_again(WorkQueue& queue, const std::vector<Work>& work);
+
     // The host waits. Throws EmulationError naming the work that failed.
     void wait_for(WorkQueue& queue);
     void wait_for(const Mark& mark);
@@ -87,6 +116,7 @@ public:
 private:
     class Opening;
     void push(WorkQueue& queue, Work work);
+    static void keep(CapturedWork& capture, Work work);
     bool ready(const WorkQueue& queue) const;
     void run_front(WorkQueue& queue);
     void run_to(WorkQueue& queue, std::uint64_t position);

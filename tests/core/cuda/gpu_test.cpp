@@ -1,5 +1,6 @@
 // Device memory, streams and events on a GPU; skipped where there is none.
 #include "core/cuda/gpu.hpp"
+#include "core/cuda/gpu_graph.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/error.hpp"
 
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <numeric>
 #include <span>
+#include <stdexcept>
 #include <string>
 
 using namespace sluice;
@@ -67,6 +69,60 @@ BOOST_AUTO_TEST_CASE(bytes_go_there_and_back_in_order)
     BOOST_TEST(copied.reached());
     BOOST_TEST(copied.milliseconds_since(begun) > 0.0);
     BOOST_TEST(std::ranges::equal(ints_of(sent), ints_of(received)));
+}
+
+BOOST_AUTO_TEST_CASE(a_graph_runs_when_it_is_launched_on_what_lies_there_then)
+{
+    if (skipped())
+        return;
+    const GpuStream stream(use_gpu(0));
+    constexpr std::size_t num_bytes = 1024;
+    const PinnedMemory host(num_bytes);
+    const DeviceMemory from(num_bytes), through(num_bytes), to(num_bytes);
+    to.clear();
+    const auto seen = [&] {
+        stream.copy(host.data(), to.data(), num_bytes);
+        stream.synchronize();
+        return ints_of(host)[0];
+    };
+    auto graph = GpuGraph::capture(stream.stream(), [&] {
+        stream.copy(through.data(), from.data(), num_bytes);
+        stream.copy(to.data(), through.data(), num_bytes);
+    });
+    BOOST_REQUIRE(graph != nullptr);
+    BOOST_TEST(graph->num_launches() == 2u);
+    BOOST_TEST(seen() == 0); // nothing has run
+    for (const int number : {3, 4}) {
+        std::ranges::fill(ints_of(host), number);
+        stream.copy(from.data(), host.data(), num_bytes);
+        graph->launch(stream.stream());
+        BOOST_TEST(seen() == number);
+    }
+    std::ranges::fill(ints_of(host), 5);
+    stream.copy(from.data(), host.data(), num_bytes);
+    graph->launch(stream.stream());
+    graph.reset(); // what is queued is still done
+    BOOST_TEST(seen() == 5);
+}
+
+BOOST_AUTO_TEST_CASE(a_capture_that_fails_leaves_the_stream_as_it_was)
+{
+    if (skipped())
+        return;
+    const GpuStream stream(use_gpu(0));
+    const DeviceMemory from(256), to(256);
+    const auto fail = [&] {
+        stream.copy(to.data(), from.data(), 256);
+        throw std::runtime_error("half way");
+    };
+    BOOST_CHECK_THROW(GpuGraph::capture(stream.stream(), fail), std::runtime_error);
+    stream.synchronize();
+    const auto graph =
+        GpuGraph::capture(stream.stream(), [&] { stream.copy(to.data(), from.data(), 256); });
+    BOOST_REQUIRE(graph != nullptr);
+    BOOST_TEST(graph->num_launches() == 1u);
+    graph->launch(stream.stream());
+    stream.synchronize();
 }
 
 BOOST_AUTO_TEST_CASE(too_much_memory_is_refused_with_numbers)

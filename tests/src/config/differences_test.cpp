@@ -49,6 +49,7 @@ BOOST_AUTO_TEST_CASE(layout_never_appears)
     const auto found = against_small({"pipeline.schedule=gpipe",
                                       "pipeline.partition=5,1",
                                       "pipeline.verify_transfers=false",
+                                      "pipeline.graphs=true",
                                       "data.validation=/v.h5",
                                       "checkpoint.every_updates=3",
                                       "checkpoint.keep_last=0",

@@ -20,13 +20,14 @@ std::string fields(const RunConfig& c)
         << c.pipeline.extra_warmup << '|' << c.pipeline.partition << '|' << c.pipeline.schedule_file
         << '|' << name_of(c.pipeline.recompute) << '|'
         << static_cast<int>(c.pipeline.verify_transfers) << '|'
-        << static_cast<int>(c.pipeline.transport) << '|' << c.data.train << '|'
-        << c.data.train_checksum << '|' << c.data.validation << '|' << name_of(c.precision) << '|'
-        << c.tf32 << '|' << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
-        << c.checkpoint.keep_every << '|' << static_cast<int>(c.checkpoint.asynchronous) << '|'
-        << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
-        << '|' << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates
-        << '|' << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
+        << static_cast<int>(c.pipeline.graphs) << '|' << static_cast<int>(c.pipeline.transport)
+        << '|' << c.data.train << '|' << c.data.train_checksum << '|' << c.data.validation << '|'
+        << name_of(c.precision) << '|' << c.tf32 << '|' << c.checkpoint.every_updates << '|'
+        << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|'
+        << static_cast<int>(c.checkpoint.asynchronous) << '|' << c.eval.every_updates << '|'
+        << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
+        << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
+        << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
         << c.run.hang_seconds;
     out << '|' << c.run.time_limit_seconds << '|' << name_of(c.anomaly.on_nonfinite) << '|'
         << c.anomaly.loss_spike_sigma << '|' << c.anomaly.spike_window << '|'
@@ -67,6 +68,7 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "pipeline.schedule_file=/s.txt",
                                        "pipeline.transport=mpi",
                                        "pipeline.verify_transfers=false",
+                                       "pipeline.graphs=true",
                                        "data.train=/a \"b\"/c\\d.h5",
                                        "data.train_checksum=ab12",
                                        "data.validation=/v.h5",

@@ -1,4 +1,5 @@
 // Defaults, files as a whole, and the recipes.
+#include "src/config/presets.hpp"
 #include "src/config/run_config.hpp"
 #include "tests/source_folder.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
@@ -166,6 +167,30 @@ BOOST_AUTO_TEST_CASE(transfers_are_checked_on_cpus_unless_the_run_says_otherwise
     BOOST_TEST(!checked("cuda", "auto"));
     BOOST_TEST(checked("cuda", "true"));
     BOOST_TEST(!checked("cpu", "false"));
+}
+
+BOOST_AUTO_TEST_CASE(passes_are_graphs_on_gpus_where_layers_are_small_unless_the_run_says_otherwise)
+{
+    const auto captured = [](const char* device, const char* value, const char* preset = "",
+                             std::int64_t micro_batch_size = 1) {
+        RunConfig config =
+            small({std::string("run.device=") + device, std::string("pipeline.graphs=") + value});
+        if (*preset != 0) {
+            apply_preset(config, *find_preset(preset));
+            config.batch.seq_len = 1024;
+            config.batch.micro_batch_size = micro_batch_size;
+        }
+        return captures_graphs(config);
+    };
+    BOOST_TEST(captured("cuda", "auto"));
+    BOOST_TEST(!captured("cuda", "false"));
+    BOOST_TEST(!captured("cpu", "true"));
+    BOOST_TEST(!captured("cpu", "auto"));
+    BOOST_TEST(captured("cuda", "auto", "llama-71m-120", 8));
+    BOOST_TEST(!captured("cuda", "auto", "llama-71m-120", 64));
+    BOOST_TEST(captured("cuda", "auto", "llama-350m", 2));
+    BOOST_TEST(!captured("cuda", "auto", "llama-350m", 4));
+    BOOST_TEST(captured("cuda", "true", "llama-7b", 8));
 }
 
 BOOST_AUTO_TEST_CASE(asynchronous_is_true_false_or_auto)
