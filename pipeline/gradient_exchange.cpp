@@ -163,18 +163,23 @@ void GradientExchange::start(std::size_t index)
                              .called = "gradients of piece"};
     Buffer& buffer = buffer_of(num_started_);
     const ElementRange mine = piece.parts[static_cast<std::size_t>(peers_.rank())];
+    if (verify_ == VerifyTransfers::yes)
+        for (std::size_t other = 0; other < buffer.received.size(); ++other)
+            if (const TensorView theirs = part_of_gradient(piece, replica_of(other));
+                theirs.num_elements() > 0)
+                sent_[static_cast<std::size_t>(replica_of(other))] +=
+                    folded_checksum(stream_, theirs, index);
+    peers_.begin_group();
     for (std::size_t other = 0; other < buffer.received.size(); ++other) {
         const int replica = replica_of(other);
         if (!mine.empty())
             buffer.received[other] =
                 peers_.receive(buffer.gradients[other].slice(0, {mine.size()}), replica, label);
         const TensorView theirs = part_of_gradient(piece, replica);
-        if (theirs.num_elements() == 0)
-            continue;
-        if (verify_ == VerifyTransfers::yes)
-            sent_[static_cast<std::size_t>(replica)] += folded_checksum(stream_, theirs, index);
-        under_way_.push_back(peers_.send(theirs, replica, label));
+        if (theirs.num_elements() > 0)
+            under_way_.push_back(peers_.send(theirs, replica, label));
     }
+    peers_.end_group();
 }
 
 void GradientExchange::add_up(std::size_t index)
@@ -218,6 +223,7 @@ void GradientExchange::progress()
 {
     if (!active())
         return;
+    peers_.progress();
     start_what_is_ready();
     while (num_added_ < num_started_) {
         Buffer& buffer = buffer_of(num_added_);
@@ -266,6 +272,7 @@ void GradientExchange::gather_weights()
     // A few groups at a time: each is one message per peer and direction.
     constexpr std::size_t groups_at_once = 16;
     for (std::size_t first = 0; first < groups_.size(); first += groups_at_once) {
+        peers_.begin_group();
         for (std::size_t i = first; i < std::min(first + groups_at_once, groups_.size()); ++i) {
             const TensorView& value = groups_[i].value;
             const MessageLabel label{.chunk = 0,
@@ -285,6 +292,7 @@ void GradientExchange::gather_weights()
                     under_way_.push_back(peers_.send(part(peers_.rank()), replica, label));
             }
         }
+        peers_.end_group();
         for (const MessageId message : under_way_)
             peers_.wait(message);
         under_way_.clear();

@@ -12,7 +12,9 @@
 // actions that go on meanwhile. Groups larger than a decoder layer travel in pieces of that size,
 // and at most `num_buffers` pieces are being received at once; further ones wait for their turn.
 // Which gradients are final when must be the same on all replicas, as it is when they run one
-// schedule. Nothing waits for a peer before finish().
+// schedule. Nothing waits for a peer before finish(). What goes to and comes from the peers for one
+// piece, or for a few groups' weights, is one group of messages: the same ones in the same order on
+// all replicas, as NCCL needs (transport.hpp).
 #pragma once
 
 #include "core/arena.hpp"

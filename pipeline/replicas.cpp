@@ -4,8 +4,7 @@
 
 namespace sluice {
 
-Replicas::Replicas(Transport& world, int count, const PipelineLink& link)
-    : world_(world), count_(count)
+Replicas::Replicas(Transport& world, int count, const Links& links) : world_(world), count_(count)
 {
     SLUICE_CHECK(count >= 1 && world.num_ranks() % count == 0,
                  count << " replicas of " << world.num_ranks() << " ranks");
@@ -16,8 +15,10 @@ Replicas::Replicas(Transport& world, int count, const PipelineLink& link)
         pipeline_ = world_.split(index(), place);
         peers_ = world_.split(place, index());
     }
-    if (link)
-        linked_ = link(pipeline());
+    if (links.pipeline)
+        linked_pipeline_ = links.pipeline(pipeline());
+    if (links.peers && count_ > 1)
+        linked_peers_ = links.peers(*peers_);
 }
 
 } // namespace sluice

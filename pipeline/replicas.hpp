@@ -13,19 +13,26 @@ namespace sluice {
 
 class Replicas {
 public:
-    /// Makes the transport between the chunks of one replica out of that of its ranks, which
-    /// outlives it. Collective over these.
-    using PipelineLink = std::function<std::unique_ptr<Transport>(Transport& ranks)>;
+    /// Makes a transport for some of the messages out of one of the same ranks, which outlives it.
+    /// Collective over these.
+    using Link = std::function<std::unique_ptr<Transport>(Transport& ranks)>;
+    struct Links {
+        Link pipeline; ///< between the chunks of one replica
+        Link peers;    ///< between replicas
+    };
 
     /// Collective. The number of ranks of `world` must be a multiple of `count`.
-    Replicas(Transport& world, int count, const PipelineLink& link = {});
+    Replicas(Transport& world, int count, const Links& links = {});
 
     /// All ranks of the job.
     Transport& world() const { return world_; }
     /// The ranks of this replica.
-    Transport& pipeline() const { return linked_ ? *linked_ : pipeline_ ? *pipeline_ : world_; }
+    Transport& pipeline() const
+    {
+        return linked_pipeline_ ? *linked_pipeline_ : pipeline_ ? *pipeline_ : world_;
+    }
     /// The ranks with this rank's layers: rank r of them is that of replica r.
-    Transport& peers() const { return *peers_; }
+    Transport& peers() const { return linked_peers_ ? *linked_peers_ : *peers_; }
 
     int count() const { return count_; }
     int index() const { return world_.rank() / ranks_per_replica(); }
@@ -39,7 +46,8 @@ private:
     Transport& world_;
     int count_;
     std::unique_ptr<Transport> pipeline_, peers_; ///< no pipeline_ where there is one replica
-    std::unique_ptr<Transport> linked_; ///< over pipeline_ or world_, where there is a link
+    /// Over pipeline_ or world_, and peers_, where there are links.
+    std::unique_ptr<Transport> linked_pipeline_, linked_peers_;
 };
 
 } // namespace sluice

@@ -4,13 +4,24 @@
 
 namespace sluice {
 
+namespace {
+
+[[noreturn]] void refuse()
+{
+    throw usage_error("this build of sluice has no NCCL", "pipeline.transport",
+                      "write transport = \"mpi\", or build where nccl.h is");
+}
+
+} // namespace
+
 bool nccl_is_compiled_in() { return false; }
 
 std::unique_ptr<Transport> make_nccl_transport(Transport&, const Stream&,
                                                const std::vector<EdgeChannel>&)
 {
-    throw usage_error("this build of sluice has no NCCL", "pipeline.transport",
-                      "write transport = \"mpi\", or build where nccl.h is");
+    refuse();
 }
+
+std::unique_ptr<Transport> make_nccl_group_transport(Transport&, const Stream&) { refuse(); }
 
 } // namespace sluice

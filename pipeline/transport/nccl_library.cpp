@@ -23,6 +23,8 @@ NcclLibrary load()
     library.find(calls.get_error_string, "ncclGetErrorString");
     library.find(calls.send, "ncclSend");
     library.find(calls.receive, "ncclRecv");
+    library.find(calls.group_start, "ncclGroupStart");
+    library.find(calls.group_end, "ncclGroupEnd");
     return calls;
 }
 

@@ -18,6 +18,8 @@ struct NcclLibrary {
     decltype(&ncclGetErrorString) get_error_string;
     decltype(&ncclSend) send;
     decltype(&ncclRecv) receive;
+    decltype(&ncclGroupStart) group_start;
+    decltype(&ncclGroupEnd) group_end;
 };
 
 } // namespace sluice

@@ -45,11 +45,18 @@ public:
     /// same pair match by label. A send to oneself matches a receive from oneself.
     virtual MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) = 0;
     virtual MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) = 0;
+    /// Sends and receives asked for between the two start together at the end, and none of them can
+    /// hold up another. Nothing is waited for in between.
+    virtual void begin_group() {}
+    virtual void end_group() {}
     virtual void wait(MessageId message) = 0;
     /// Whether wait() would return at once; lets messages advance.
     virtual bool is_done(MessageId message) = 0;
     /// Lets messages under way advance; cheap.
     virtual void progress() = 0;
+    /// Starts every message that was held back: before anything that waits for others by another
+    /// way than this transport's.
+    virtual void start_all() {}
 
     // Collective over all ranks, in the same order on each.
 
@@ -118,6 +125,12 @@ bool nccl_is_compiled_in();
 /// UserError (usage) where there is no NCCL, PeerError where it fails.
 std::unique_ptr<Transport> make_nccl_transport(Transport& host, const Stream& compute,
                                                const std::vector<EdgeChannel>& channels);
+
+/// Collective over the ranks of `host`, which must outlive it. Messages of GPUs' memory that are
+/// asked for in groups (begin_group) go by NCCL, over one communicator of all ranks: the groups of
+/// all ranks must be the same in number and order, and within a group messages between a pair match
+/// in the order of the calls. All else goes by `host`. Otherwise as make_nccl_transport().
+std::unique_ptr<Transport> make_nccl_group_transport(Transport& host, const Stream& compute);
 
 /// Rank and size as the launcher tells by environment variables, before MPI starts: {0, 1} when
 /// this process was not started by an MPI launcher.

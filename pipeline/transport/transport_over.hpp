@@ -15,6 +15,11 @@ public:
     int rank() const override { return host_.rank(); }
     int num_ranks() const override { return host_.num_ranks(); }
     int world_rank() const override { return host_.world_rank(); }
+    void start_all() override
+    {
+        before_others_are_waited_for();
+        host_.start_all();
+    }
     std::unique_ptr<Transport> split(int color, int key) override
     {
         before_others_are_waited_for();

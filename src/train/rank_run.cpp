@@ -105,10 +105,10 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     Transport* connected = nullptr;
     agree(*transport_, [&] { connected = &connect(plan); });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.
-    const Replicas::PipelineLink between_chunks = link(plan);
+    const Replicas::Links by_nccl = links(plan);
     agree(*transport_, [&] {
-        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected,
-                                             between_chunks);
+        trainer_ =
+            std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected, by_nccl);
     });
     trainer_->start(resume);
     started_ = true;
@@ -142,16 +142,23 @@ void RankRun::choose_carriers(const RunConfig& config, const RunPlan& plan)
         return;
     double some_mpi_does_not = mpi_takes_gpu_memory() ? 0.0 : 1.0;
     transport_->max({&some_mpi_does_not, 1});
-    const CarrierFacts facts{.gpus_alone = gpus_alone_,
-                             .keeps_order =
-                                 check_schedule(plan.program, MatchingRule::in_order).good(),
-                             .has_nccl = nccl_is_compiled_in(),
-                             .mpi_takes_gpus = some_mpi_does_not == 0.0};
-    ChosenCarrier chosen;
-    agree(*transport_, [&] { chosen = choose_carrier(config.pipeline.transport, facts); });
-    between_chunks_ = chosen.carrier;
-    if (transport_->rank() == 0)
-        log_info("messages between GPUs go " + chosen.in_words);
+    CarrierFacts facts{.gpus_alone = gpus_alone_,
+                       .keeps_order = check_schedule(plan.program, MatchingRule::in_order).good(),
+                       .has_nccl = nccl_is_compiled_in(),
+                       .mpi_takes_gpus = some_mpi_does_not == 0.0};
+    ChosenCarrier chunks, replicas;
+    agree(*transport_, [&] {
+        chunks = choose_carrier(config.pipeline.transport, facts);
+        facts.keeps_order = true; // as exchanges of replicas do by themselves
+        replicas = choose_carrier(config.pipeline.transport, facts);
+    });
+    between_chunks_ = chunks.carrier;
+    between_replicas_ = replicas.carrier;
+    if (transport_->rank() != 0)
+        return;
+    log_info("messages between GPUs go " + chunks.in_words);
+    if (num_replicas_ > 1 && replicas.carrier != chunks.carrier)
+        log_info("but those between replicas " + replicas.in_words);
 }
 
 Transport& RankRun::connect(const RunPlan& plan)
@@ -172,13 +179,21 @@ Transport& RankRun::connect(const RunPlan& plan)
     return *over_mpi_;
 }
 
-Replicas::PipelineLink RankRun::link(const RunPlan& plan) const
+Replicas::Links RankRun::links(const RunPlan& plan) const
 {
-    if (!compute_ || plan.program.num_ranks() == 1 || between_chunks_ != GpuCarrier::nccl)
-        return {};
-    return [stream = compute_->stream(), channels = edge_channels(plan.program)](Transport& ranks) {
-        return make_nccl_transport(ranks, stream, channels);
-    };
+    Replicas::Links links;
+    if (!compute_)
+        return links;
+    if (plan.program.num_ranks() > 1 && between_chunks_ == GpuCarrier::nccl)
+        links.pipeline = [stream = compute_->stream(),
+                          channels = edge_channels(plan.program)](Transport& ranks) {
+            return make_nccl_transport(ranks, stream, channels);
+        };
+    if (between_replicas_ == GpuCarrier::nccl)
+        links.peers = [stream = compute_->stream()](Transport& ranks) {
+            return make_nccl_group_transport(ranks, stream);
+        };
+    return links;
 }
 
 void RankRun::watch(const RunConfig& config)

@@ -35,9 +35,9 @@ private:
     std::size_t settle_processor(RunConfig& config);
     /// Collective. What carries messages between GPUs, said by rank 0.
     void choose_carriers(const RunConfig& config, const RunPlan& plan);
-    /// Where the trainer's messages go, and those between chunks.
+    /// Where the trainer's messages go, and those that NCCL carries.
     Transport& connect(const RunPlan& plan);
-    Replicas::PipelineLink link(const RunPlan& plan) const;
+    Replicas::Links links(const RunPlan& plan) const;
     /// Collective. Cores and GPUs of every rank, said by rank 0.
     void announce_binding();
     /// Failures known to all: rank 0 keeps the reason.
@@ -58,10 +58,11 @@ private:
     std::unique_ptr<Transport> transport_;
     RunFolder folder_;
     int num_replicas_ = 1;
-    bool gpus_alone_ = false;                        ///< each rank has one of its own
-    std::unique_ptr<ComputeStream> compute_;         ///< of a GPU
-    GpuCarrier between_chunks_ = GpuCarrier::staged; ///< where ranks compute on GPUs
-    std::unique_ptr<Transport> over_mpi_;            ///< where messages come from GPUs
+    bool gpus_alone_ = false;                ///< each rank has one of its own
+    std::unique_ptr<ComputeStream> compute_; ///< of a GPU
+    /// Where ranks compute on GPUs.
+    GpuCarrier between_chunks_ = GpuCarrier::staged, between_replicas_ = GpuCarrier::staged;
+    std::unique_ptr<Transport> over_mpi_; ///< where messages come from GPUs
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
     std::string status_before_;        ///< of an earlier run in the folder

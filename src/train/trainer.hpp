@@ -33,7 +33,7 @@ public:
     /// Collective over all ranks of the job, which `transport` joins.
     /// `plan`: of `config` on the ranks of one replica. `link`: see Replicas.
     Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport,
-            const Replicas::PipelineLink& link = {});
+            const Replicas::Links& links = {});
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
     void start(const ResumeRequest& resume);

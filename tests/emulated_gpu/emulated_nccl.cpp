@@ -2,22 +2,29 @@
 // library's at link time.
 //
 // A message is a file in a folder of the communicator. As NCCL's, a send is done when the receiver
-// has taken it, and the k-th receive gets the k-th send; work is queued on streams, and a message
-// that does not come holds up its stream and not the host.
+// has taken it, and the k-th receive from a rank gets its k-th send; work is queued on streams, and
+// a message that does not come holds up its stream and not the host. Messages of a group go on
+// together, and its stream goes on when all are through; alone, each holds up what is behind it.
+// The first message between two ranks blocks the host until both have asked for it, as NCCL then
+// connects them.
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "tests/emulated_gpu/emulated_memory.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -29,16 +36,43 @@ using sluice::testing::WorkQueues;
 
 struct Channel {
     fs::path folder;
-    int place = 0, gpu = 0;
-    std::uint64_t num_sent = 0, num_received = 0;
+    int place = 0, num_ranks = 0, gpu = 0;
+    std::map<int, std::uint64_t> num_sent, num_received; ///< by peer
+    std::set<std::pair<int, int>> connected;             ///< from, to
     std::atomic<bool> aborted{false};
 
-    fs::path message(int from, std::uint64_t number) const
+    fs::path message(int from, int to, std::uint64_t number) const
     {
-        return folder / (std::to_string(from) + "-" + std::to_string(number));
+        return folder /
+               (std::to_string(from) + "-to-" + std::to_string(to) + "-" + std::to_string(number));
     }
     fs::path presence(int of) const { return folder / ("here-" + std::to_string(of)); }
+    /// Of one end of the way between two ranks.
+    fs::path greeting(int from, int to, int of) const
+    {
+        return folder / ("way-" + std::to_string(from) + "-to-" + std::to_string(to) + "-" +
+                         std::to_string(of));
+    }
+    bool nobody_else_is_left() const
+    {
+        std::error_code error;
+        for (int other = 0; other < num_ranks; ++other)
+            if (other != place && fs::exists(presence(other), error))
+                return false;
+        return true;
+    }
 };
+
+/// Whether the file comes within a minute.
+bool comes(const fs::path& file)
+{
+    for (int i = 0; i < 60'000; ++i) {
+        if (fs::exists(file))
+            return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+}
 
 } // namespace
 
@@ -47,6 +81,119 @@ struct ncclComm {
 };
 
 namespace {
+
+/// A message that a call asked for.
+struct Asked {
+    std::shared_ptr<Channel> channel;
+    WorkQueue* queue = nullptr;
+    std::byte* data = nullptr;
+    std::size_t num_bytes = 0;
+    int peer = -1;
+    bool receiving = false;
+    fs::path file{};
+
+    int from() const { return receiving ? peer : channel->place; }
+    int to() const { return receiving ? channel->place : peer; }
+
+    void write() const
+    {
+        const fs::path part = file.string() + ".part";
+        std::ofstream(part, std::ios::binary)
+            .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(num_bytes));
+        fs::rename(part, file);
+    }
+    void read() const
+    {
+        if (channel->aborted)
+            return;
+        if (fs::file_size(file) != num_bytes)
+            throw EmulationError("a message of " + std::to_string(fs::file_size(file)) +
+                                 " bytes, where " + std::to_string(num_bytes) + " are expected");
+        std::ifstream(file, std::ios::binary)
+            .read(reinterpret_cast<char*>(data), static_cast<std::streamsize>(num_bytes));
+        fs::remove(file);
+    }
+    bool has_come() const
+    {
+        std::error_code error;
+        return channel->aborted || fs::exists(file, error);
+    }
+    bool was_taken() const
+    {
+        std::error_code error;
+        return channel->aborted || !fs::exists(file, error);
+    }
+};
+
+thread_local int group_depth = 0;
+thread_local std::vector<Asked> group;
+
+/// The host's part of the first message between two ranks.
+ncclResult_t connect(const std::vector<Asked>& messages)
+{
+    std::vector<fs::path> others;
+    for (const Asked& one : messages) {
+        Channel& channel = *one.channel;
+        if (!channel.connected.emplace(one.from(), one.to()).second)
+            continue;
+        std::ofstream(channel.greeting(one.from(), one.to(), channel.place)) << '\n';
+        others.push_back(channel.greeting(one.from(), one.to(), one.peer));
+    }
+    return std::ranges::all_of(others, comes) ? ncclSuccess : ncclSystemError;
+}
+
+ncclResult_t queue(std::vector<Asked> messages)
+{
+    if (const ncclResult_t result = connect(messages); result != ncclSuccess)
+        return result;
+    WorkQueues& queues = WorkQueues::of_process();
+    for (Asked& one : messages) {
+        Channel& channel = *one.channel;
+        const auto number =
+            one.receiving ? channel.num_received[one.peer]++ : channel.num_sent[one.peer]++;
+        one.file = channel.message(one.from(), one.to(), number);
+    }
+    const auto add = [&](bool receiving, const char* name, auto body, auto ready) {
+        for (const Asked& one : messages)
+            if (one.receiving == receiving)
+                queues.add(
+                    *one.queue, name, [one, body] { body(one); },
+                    [one, ready] { return ready(one); });
+    };
+    // Others may wait for a send: it is always ready.
+    add(
+        false, "NCCL's send", [](const Asked& one) { one.write(); },
+        [](const Asked&) { return true; });
+    add(
+        true, "NCCL's receive", [](const Asked& one) { one.read(); },
+        [](const Asked& one) { return one.has_come(); });
+    add(
+        false, "NCCL's send, until it is received", [](const Asked&) {},
+        [](const Asked& one) { return one.was_taken(); });
+    return ncclSuccess;
+}
+
+ncclResult_t ask(const Asked& message)
+{
+    if (group_depth > 0) {
+        group.push_back(message);
+        return ncclSuccess;
+    }
+    return queue({message});
+}
+
+ncclResult_t group_start()
+{
+    ++group_depth;
+    return ncclSuccess;
+}
+
+ncclResult_t group_end()
+{
+    if (group_depth == 0)
+        return ncclInvalidUsage;
+    return --group_depth > 0 ? ncclSuccess : queue(std::exchange(group, {}));
+}
 
 ncclResult_t get_unique_id(ncclUniqueId* id)
 {
@@ -57,23 +204,22 @@ ncclResult_t get_unique_id(ncclUniqueId* id)
     return ncclSuccess;
 }
 
-/// Until the peer is there too, as NCCL's.
+/// Until the peers are there too, as NCCL's.
 ncclResult_t comm_init_rank(ncclComm_t* made, int num_ranks, ncclUniqueId id, int place)
 {
-    if (num_ranks != 2 || place < 0 || place > 1 || id.internal[0] == 0)
+    if (num_ranks < 2 || place < 0 || place >= num_ranks || id.internal[0] == 0)
         return ncclInvalidArgument;
     auto channel = std::make_shared<Channel>();
     channel->folder =
         fs::temp_directory_path() / ("sluice-emulated-nccl-" + std::string(id.internal, 24));
     channel->place = place;
+    channel->num_ranks = num_ranks;
     channel->gpu = sluice::testing::current_emulated_gpu();
     fs::create_directories(channel->folder);
     std::ofstream(channel->presence(place)) << '\n';
-    for (int i = 0; !fs::exists(channel->presence(1 - place)); ++i) {
-        if (i == 60'000)
+    for (int other = 0; other < num_ranks; ++other)
+        if (!comes(channel->presence(other)))
             return ncclSystemError;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
     WorkQueues::of_process().run_by_itself();
     *made = new ncclComm{std::move(channel)};
     return ncclSuccess;
@@ -85,7 +231,7 @@ void leave(ncclComm_t communicator)
     const Channel& channel = *communicator->channel;
     std::error_code error;
     fs::remove(channel.presence(channel.place), error);
-    if (!fs::exists(channel.presence(1 - channel.place), error))
+    if (channel.nobody_else_is_left())
         fs::remove_all(channel.folder, error);
     delete communicator;
 }
@@ -115,67 +261,29 @@ const char* get_error_string(ncclResult_t result)
     return result == ncclSystemError ? "the peer did not come" : "invalid argument";
 }
 
-/// Null when the call is one that NCCL would refuse.
-WorkQueue* queue_for(const void* data, std::size_t num_bytes, ncclDataType_t type, int peer,
-                     const Channel& channel, cudaStream_t stream)
+/// Refuses what NCCL would refuse.
+ncclResult_t message(void* data, std::size_t num_bytes, ncclDataType_t type, int peer,
+                     ncclComm_t communicator, cudaStream_t stream, bool receiving)
 {
+    const auto& channel = communicator->channel;
     WorkQueue* queue = reinterpret_cast<WorkQueue*>(stream);
     const auto block = EmulatedMemory::of_process().find(data, num_bytes);
-    const bool good = type == ncclChar && peer == 1 - channel.place && queue != nullptr && block &&
-                      block->gpu == queue->gpu() && block->gpu == channel.gpu;
-    return good ? queue : nullptr;
+    if (type != ncclChar || peer < 0 || peer >= channel->num_ranks || peer == channel->place ||
+        queue == nullptr || !block || block->gpu != queue->gpu() || block->gpu != channel->gpu)
+        return ncclInvalidArgument;
+    return ask({channel, queue, static_cast<std::byte*>(data), num_bytes, peer, receiving});
 }
 
 ncclResult_t send(const void* data, std::size_t num_bytes, ncclDataType_t type, int peer,
                   ncclComm_t communicator, cudaStream_t stream)
 {
-    const auto channel = communicator->channel;
-    WorkQueue* queue = queue_for(data, num_bytes, type, peer, *channel, stream);
-    if (queue == nullptr)
-        return ncclInvalidArgument;
-    const fs::path file = channel->message(channel->place, channel->num_sent++);
-    WorkQueues::of_process().add(
-        *queue, "NCCL's send",
-        [=] {
-            const fs::path part = file.string() + ".part";
-            std::ofstream(part, std::ios::binary)
-                .write(static_cast<const char*>(data), static_cast<std::streamsize>(num_bytes));
-            fs::rename(part, file);
-        },
-        [] { return true; }); // others may wait for it
-    WorkQueues::of_process().add(*queue, "NCCL's send, until it is received", {}, [=] {
-        std::error_code error;
-        return channel->aborted || !fs::exists(file, error);
-    });
-    return ncclSuccess;
+    return message(const_cast<void*>(data), num_bytes, type, peer, communicator, stream, false);
 }
 
 ncclResult_t receive(void* data, std::size_t num_bytes, ncclDataType_t type, int peer,
                      ncclComm_t communicator, cudaStream_t stream)
 {
-    const auto channel = communicator->channel;
-    WorkQueue* queue = queue_for(data, num_bytes, type, peer, *channel, stream);
-    if (queue == nullptr)
-        return ncclInvalidArgument;
-    const fs::path file = channel->message(peer, channel->num_received++);
-    WorkQueues::of_process().add(
-        *queue, "NCCL's receive",
-        [=] {
-            if (channel->aborted)
-                return;
-            if (fs::file_size(file) != num_bytes)
-                throw EmulationError("a message of " + std::to_string(fs::file_size(file)) +
-                                     " bytes, where " + std::to_string(num_bytes) +
-                                     " are expected");
-            std::ifstream(file, std::ios::binary)
-                .read(static_cast<char*>(data), static_cast<std::streamsize>(num_bytes));
-            fs::remove(file);
-        },
-        [=] {
-            std::error_code error;
-            return channel->aborted || fs::exists(file, error);
-        });
-    return ncclSuccess;
+    return message(data, num_bytes, type, peer, communicator, stream, true);
 }
 
 } // namespace
@@ -183,7 +291,16 @@ ncclResult_t receive(void* data, std::size_t num_bytes, ncclDataType_t type, int
 const sluice::NcclLibrary& sluice::NcclLibrary::loaded()
 {
     static const NcclLibrary calls{
-        ::get_unique_id,        ::comm_init_rank,   ::comm_destroy, ::comm_abort,
-        ::comm_get_async_error, ::get_error_string, ::send,         ::receive};
+        .get_unique_id = ::get_unique_id,
+        .comm_init_rank = ::comm_init_rank,
+        .comm_destroy = ::comm_destroy,
+        .comm_abort = ::comm_abort,
+        .comm_get_async_error = ::comm_get_async_error,
+        .get_error_string = ::get_error_string,
+        .send = ::send,
+        .receive = ::receive,
+        .group_start = ::group_start,
+        .group_end = ::group_end,
+    };
     return calls;
 }

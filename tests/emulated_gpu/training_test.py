@@ -173,12 +173,24 @@ class SameBits(OnEmulatedGpus):
 
     def test_replicas(self):
         """Sums over replicas are rounded otherwise, but always alike."""
-        for gpus, seed, cuda_aware in ((2, 0, 0), (1, 8, 0), (1, 9, 1)):
-            with emulated(gpus, seed, SLUICE_EMULATED_CUDA_AWARE_MPI=cuda_aware):
-                self.run_on("cuda", 2, f"replicas-{seed}", overrides=(
-                    "pipeline.replicas=2", "batch.global_batch_size=8"))
-        self.check("replicas-8", "replicas-0")
-        self.check("replicas-9", "replicas-0")
+        for replicas, batch, layouts in (
+                (2, 8, ((1, 2, 0, "mpi"), (2, 2, 1, "auto"), (1, 2, 8, "auto"), (2, 2, 7, "nccl"),
+                        (4, 4, 0, "auto"), (4, 4, 3, "staged"))),
+                (3, 6, ((3, 3, 0, "staged"), (3, 3, 0, "auto"), (3, 3, 2, "auto"), (1, 3, 4, "auto")))):
+            first = None
+            for gpus, ranks, seed, transport in layouts:
+                name = f"replicas-{replicas}-{ranks}-on-{gpus}-{seed}-{transport}"
+                aware = int(gpus == 1 and transport == "auto") # by host memory, by MPI, by NCCL
+                with self.subTest(name), emulated(gpus, seed, SLUICE_EMULATED_CUDA_AWARE_MPI=aware):
+                    result = self.run_on("cuda", ranks, name, overrides=(
+                        f"pipeline.replicas={replicas}", f"batch.global_batch_size={batch}",
+                        f"pipeline.transport={transport}", "checkpoint.every_updates=3"))
+                    first = first or name
+                    if name != first:
+                        self.check(name, first)
+                    by_nccl = NCCL and gpus == ranks and transport in ("auto", "nccl")
+                    self.assertIn("go by NCCL" if by_nccl else "from where they lie" if aware
+                                  else "host memory and MPI", result.stderr)
 
     def test_inspect_and_eval(self):
         for options, part in (((), "layer 3"), (("--verify",), "whole")):

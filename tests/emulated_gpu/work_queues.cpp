@@ -260,15 +260,14 @@ void WorkQueues::wait_for(const Mark& mark)
 bool WorkQueues::poll(Mark& mark)
 {
     refuse_while_capturing("asking for an event");
-    {
-        const Opening opening(*this);
-        if (mark.reached)
-            return true;
-        if (mark.polls_left-- > 0)
-            return false;
-    }
-    wait_for(mark);
-    return true;
+    const Opening opening(*this);
+    if (mark.polls_left > 0)
+        --mark.polls_left;
+    else if (!mark.reached)
+        run_what_can(*mark.queue, mark.position);
+    if (!failure_.empty())
+        throw EmulationError(failure_);
+    return mark.reached;
 }
 
 void WorkQueues::wait_for_all() noexcept

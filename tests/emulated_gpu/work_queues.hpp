@@ -39,7 +39,7 @@ class WorkQueue;
 struct Mark {
     WorkQueue* queue = nullptr; ///< valid until reached
     std::uint64_t position = 0; ///< reached when that many pieces of work of the queue are done
-    int polls_left = 0;         ///< asking so often ends in waiting
+    int polls_left = 0;         ///< asking more often makes the work run
     bool reached = false;
     std::chrono::steady_clock::time_point time;
 };
@@ -108,7 +108,8 @@ public:
     // The host waits. Throws EmulationError naming the work that failed.
     void wait_for(WorkQueue& queue);
     void wait_for(const Mark& mark);
-    /// Whether it is reached; after a few polls it is.
+    /// Whether it is reached; after a few polls it is, unless that takes another process. Never
+    /// blocks.
     bool poll(Mark& mark);
     /// All queues, as freeing memory does.
     void wait_for_all() noexcept;

@@ -184,6 +184,22 @@ BOOST_AUTO_TEST_CASE(what_waits_for_another_process_holds_up_its_stream_alone)
     BOOST_TEST(there);
 }
 
+BOOST_AUTO_TEST_CASE(asking_never_waits_for_another_process)
+{
+    WorkQueues queues;
+    WorkQueue* queue = queues.make(0);
+    bool came = false, ran = false;
+    queues.add(*queue, "Before", [&] { ran = true; });
+    queues.add(
+        *queue, "Message", [] {}, [&] { return came; });
+    const auto mark = queues.mark(*queue);
+    for (int i = 0; i < 20; ++i)
+        BOOST_TEST(!queues.poll(*mark));
+    BOOST_TEST(ran);
+    came = true;
+    BOOST_TEST(queues.poll(*mark));
+}
+
 BOOST_AUTO_TEST_CASE(what_others_may_wait_for_needs_no_host)
 {
     WorkQueues& queues = WorkQueues::of_process();

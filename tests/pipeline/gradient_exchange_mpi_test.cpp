@@ -3,12 +3,16 @@
 
 #include "core/error.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
+#include "pipeline/transport/transport_over.hpp"
 #include "tests/mpi_session.hpp"
 
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 using namespace sluice;
 using sluice::testing::sends_started;
@@ -104,6 +108,53 @@ std::int64_t num_wrong(Replica& replica, int update)
     }
     return wrong;
 }
+
+/// Writes down which messages were asked for in which group.
+class WrittenDown : public TransportOver {
+public:
+    using TransportOver::TransportOver;
+    void begin_group() override { inside_ = true; }
+    void end_group() override
+    {
+        inside_ = false;
+        ++num_groups_;
+    }
+    MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
+    {
+        write_down(rank(), to_rank, tensor);
+        return host().send(tensor, to_rank, label);
+    }
+    MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) override
+    {
+        write_down(from_rank, rank(), tensor);
+        return host().receive(tensor, from_rank, label);
+    }
+    void wait(MessageId message) override
+    {
+        BOOST_TEST(!inside_);
+        host().wait(message);
+    }
+    bool is_done(MessageId message) override { return host().is_done(message); }
+    void progress() override { host().progress(); }
+
+    /// From one rank to another, as this one saw it; a line each.
+    std::string between(int from, int to) const
+    {
+        const auto found = lines_.find({from, to});
+        return found == lines_.end() ? "" : found->second;
+    }
+
+private:
+    void write_down(int from, int to, const TensorView& tensor)
+    {
+        BOOST_TEST(inside_);
+        lines_[{from, to}] += "group " + std::to_string(num_groups_) + ": " +
+                              std::to_string(tensor.num_bytes()) + " bytes\n";
+    }
+    bool inside_ = false;
+    int num_groups_ = 0;
+    std::map<std::pair<int, int>, std::string> lines_;
+};
 
 /// Whether what was sent to each replica is what it received.
 bool checksums_agree(const GradientExchange& exchange)
@@ -220,6 +271,34 @@ BOOST_AUTO_TEST_CASE(one_message_per_piece_and_peer)
     exchange.gradients_done(replica.parameters());
     exchange.finish();
     BOOST_TEST(sends_started() - before == num_pieces * (shared_transport().num_ranks() - 1));
+}
+
+// NCCL matches in order, and a group waits for the same one on the others (nccl_group_transport).
+BOOST_AUTO_TEST_CASE(both_ends_ask_for_the_same_messages_in_the_same_groups)
+{
+    Replica replica;
+    WrittenDown peers(shared_transport());
+    GradientExchange exchange(replica.stage, peers, VerifyTransfers::yes);
+    for (const int update : {1, 2}) {
+        fill_gradients(replica, update);
+        replica.in_backward_order([&](std::span<const Parameter> parameters) {
+            exchange.gradients_done(parameters);
+            if (shared_transport().rank() % 2 == update % 2) // some look after it more often
+                exchange.progress();
+        });
+        exchange.finish();
+        exchange.gather_weights();
+    }
+    const int ranks = peers.num_ranks();
+    for (int from = 0; from < ranks; ++from)
+        for (int to = 0; to < ranks; ++to) {
+            if (from == to)
+                continue;
+            const std::vector<std::string> seen =
+                shared_transport().gather_text(peers.between(from, to));
+            BOOST_TEST(!seen[static_cast<std::size_t>(from)].empty());
+            BOOST_TEST(seen[static_cast<std::size_t>(from)] == seen[static_cast<std::size_t>(to)]);
+        }
 }
 
 BOOST_AUTO_TEST_CASE(a_bit_flipped_on_the_way_changes_the_checksums)

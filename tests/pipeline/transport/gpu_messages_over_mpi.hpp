@@ -68,7 +68,9 @@ inline std::vector<float> pattern(std::size_t size, int from, int number)
 
 /// Numbers in a GPU's memory.
 struct OnGpu {
-    OnGpu(const OverMpi& ranks, std::size_t size)
+    /// `ranks`: what has the stream.
+    template <class Ranks>
+    OnGpu(const Ranks& ranks, std::size_t size)
         : stream(ranks.stream()), memory(size * sizeof(float), stream.device),
           view(memory.allocate(DType::f32, {static_cast<std::int64_t>(size)}))
     {

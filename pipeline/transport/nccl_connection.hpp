@@ -1,0 +1,72 @@
+// What the transports over NCCL have in common: this rank's end of a communicator, and messages
+// that are queued on its stream.
+#pragma once
+
+#include "core/cuda/gpu_stream.hpp"
+#include "pipeline/transport/message_table.hpp"
+#include "pipeline/transport/nccl_library.hpp"
+#include "pipeline/transport/transport_over.hpp"
+
+#include <memory>
+#include <string>
+
+namespace sluice {
+
+/// Throws PeerError, with `what` was being done.
+void check_nccl(ncclResult_t result, const std::string& what);
+
+/// A communicator and a stream of high priority for its messages.
+class NcclConnection {
+public:
+    /// Collective over the ranks of the communicator, which all give the same `id`. `name` is for
+    /// error messages.
+    NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place,
+                   std::string name);
+    /// After an error the communicator is given up: peers may never come.
+    ~NcclConnection();
+    NcclConnection(const NcclConnection&) = delete;
+    NcclConnection& operator=(const NcclConnection&) = delete;
+
+    const std::string& name() const { return name_; }
+    Stream stream() const { return stream_.stream(); }
+    /// Blocks until what is queued is done.
+    void synchronize() const { stream_.synchronize(); }
+
+    void send(const void* data, std::size_t num_bytes, int to);
+    void receive(void* data, std::size_t num_bytes, int from);
+    /// Throws PeerError when something went wrong beside the calls.
+    void check_state() const;
+
+private:
+    cudaStream_t native() const { return static_cast<cudaStream_t>(stream_.native()); }
+
+    GpuStream stream_;
+    std::string name_;
+    ncclComm_t communicator_ = nullptr;
+};
+
+/// An event is made with the entry of the table, and stays with it.
+struct NcclMessage {
+    std::unique_ptr<GpuEvent> done = std::make_unique<GpuEvent>();
+};
+
+/// Waiting for a message orders the computing stream, and never the host.
+class TransportOverNccl : public TransportOver {
+public:
+    TransportOverNccl(Transport& host, const Stream& compute);
+
+    void wait(MessageId id) override;
+    bool is_done(MessageId id) override;
+
+protected:
+    /// Makes messages on `connection` wait for what the computing stream has queued so far.
+    void follow_compute(const NcclConnection& connection);
+
+    Stream compute_;
+    MessageTable<NcclMessage> messages_;
+
+private:
+    GpuEvent computed_;
+};
+
+} // namespace sluice

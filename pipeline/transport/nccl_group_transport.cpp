@@ -1,0 +1,141 @@
+// Messages in groups between GPUs of their own, by NCCL; everything else passes through to a
+// transport of host memory.
+//
+// All ranks share one communicator, with one stream. A group is queued whole, as NCCL's own group:
+// no message in it can hold up another, so the ranks need not agree on an order within it, and as
+// all queue the same groups in the same order, no two groups wait for one another either.
+
+#include "core/cuda/memory.hpp"
+#include "core/error.hpp"
+#include "pipeline/transport/nccl_connection.hpp"
+
+#include <utility>
+#include <vector>
+
+namespace sluice {
+
+namespace {
+
+class NcclGroupTransport final : public TransportOverNccl {
+public:
+    NcclGroupTransport(Transport& host, const Stream& compute) : TransportOverNccl(host, compute)
+    {
+        ncclUniqueId id{};
+        if (rank() == 0)
+            check_nccl(NcclLibrary::loaded().get_unique_id(&id), "connecting GPUs");
+        broadcast(std::as_writable_bytes(std::span(id.internal)), 0);
+        connection_ = std::make_unique<NcclConnection>(
+            compute_.device, id, num_ranks(), rank(),
+            "between the " + std::to_string(num_ranks()) + " replicas' ranks like rank " +
+                std::to_string(world_rank()));
+        greet();
+    }
+
+    void begin_group() override
+    {
+        SLUICE_CHECK(!in_group_, "a group of messages inside another");
+        in_group_ = true;
+    }
+
+    void end_group() override
+    {
+        SLUICE_CHECK(in_group_, "no group of messages has begun");
+        in_group_ = false;
+        if (asked_.empty())
+            return;
+        const NcclLibrary& nccl = NcclLibrary::loaded();
+        follow_compute(*connection_);
+        check_nccl(nccl.group_start(), "messages " + connection_->name());
+        for (const Asked& one : asked_)
+            if (one.receiving)
+                connection_->receive(one.tensor.data, one.tensor.num_bytes(), one.peer);
+            else
+                connection_->send(one.tensor.data, one.tensor.num_bytes(), one.peer);
+        check_nccl(nccl.group_end(), "messages " + connection_->name());
+        for (const Asked& one : asked_)
+            messages_[one.index].done->record(connection_->stream());
+        asked_.clear();
+    }
+
+    MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
+    {
+        return goes_by_nccl(tensor) ? ask(tensor, to_rank, false)
+                                    : host().send(tensor, to_rank, label);
+    }
+    MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) override
+    {
+        return goes_by_nccl(tensor) ? ask(tensor, from_rank, true)
+                                    : host().receive(tensor, from_rank, label);
+    }
+
+    void wait(MessageId id) override
+    {
+        SLUICE_CHECK(!in_group_, "waiting for a message before its group has ended");
+        TransportOverNccl::wait(id);
+    }
+    bool is_done(MessageId id) override
+    {
+        SLUICE_CHECK(!in_group_, "waiting for a message before its group has ended");
+        return TransportOverNccl::is_done(id);
+    }
+
+    void progress() override
+    {
+        host().progress();
+        connection_->check_state();
+    }
+
+private:
+    struct Asked {
+        TensorView tensor;
+        int peer = -1;
+        bool receiving = false;
+        std::size_t index = 0; ///< in messages_
+    };
+
+    bool goes_by_nccl(const TensorView& tensor) const
+    {
+        return in_group_ && tensor.device.kind == DeviceKind::cuda;
+    }
+
+    MessageId ask(const TensorView& tensor, int peer, bool receiving)
+    {
+        SLUICE_CHECK(peer >= 0 && peer < num_ranks() && peer != rank(),
+                     "rank " << peer << " of " << num_ranks() << ", from rank " << rank());
+        const std::size_t index = messages_.add();
+        asked_.push_back({tensor, peer, receiving, index});
+        return messages_.id_of(index);
+    }
+
+    /// NCCL connects two ranks in their first message, and its call then blocks the host until the
+    /// other one comes: better here, where all come at once.
+    void greet()
+    {
+        const auto ranks = static_cast<std::size_t>(num_ranks());
+        const DeviceMemory bytes(ranks);
+        const NcclLibrary& nccl = NcclLibrary::loaded();
+        check_nccl(nccl.group_start(), connection_->name());
+        for (std::size_t other = 0; other < ranks; ++other) {
+            if (static_cast<int>(other) == rank())
+                continue;
+            auto* const all = static_cast<std::byte*>(bytes.data());
+            connection_->send(all + rank(), 1, static_cast<int>(other));
+            connection_->receive(all + other, 1, static_cast<int>(other));
+        }
+        check_nccl(nccl.group_end(), connection_->name());
+        connection_->synchronize();
+    }
+
+    std::unique_ptr<NcclConnection> connection_;
+    bool in_group_ = false;
+    std::vector<Asked> asked_; ///< in the group that has begun
+};
+
+} // namespace
+
+std::unique_ptr<Transport> make_nccl_group_transport(Transport& host, const Stream& compute)
+{
+    return std::make_unique<NcclGroupTransport>(host, compute);
+}
+
+} // namespace sluice
