@@ -7,6 +7,7 @@
 #include "src/cli/launcher.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
+#include "src/train/rank_device.hpp"
 #include "src/train/rank_run.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/stop_signals.hpp"
@@ -132,6 +133,7 @@ int train(const TrainOptions& options)
     watch_stop_signals();
     set_num_threads(config.run.threads_per_rank);
 
+    ask_for_queues_on_gpus();
     auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
     RankRun run(std::move(transport), options.run_dir.empty()

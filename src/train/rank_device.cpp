@@ -6,6 +6,7 @@
 #include "src/train/rank_binding.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -153,6 +154,8 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
     }
     return lines;
 }
+
+void ask_for_queues_on_gpus() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0); }
 
 RankDevice settle_device(RunConfig& config, Transport& world)
 {

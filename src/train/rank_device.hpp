@@ -46,6 +46,13 @@ struct RankDevice {
     bool is_gpu() const { return device.kind == DeviceKind::cuda; }
 };
 
+/// Before anything that may start CUDA, MPI included. By default a GPU has 8 queues for all streams
+/// of a process, and streams that share one can hold each other up: with a stream for each way to
+/// another rank, and messages by NCCL that hold up their stream until the other rank comes, ranks
+/// could wait for one another for good. Asks for 32, which is the most; a setting that is already
+/// there (CUDA_DEVICE_MAX_CONNECTIONS) is left alone.
+void ask_for_queues_on_gpus();
+
 /// Collective. Makes config.run.device concrete: "auto" is a GPU where every rank has one that fits
 /// and the run computes in a type GPUs have, the CPU otherwise; "cuda" without is refused, with
 /// AgreedError. Makes the GPU this process' current one, and pipeline.verify_transfers and

@@ -156,6 +156,9 @@ FAULTS = [
      "host().start_all();", ""),
     ("GPU: NCCL connects ranks in the first message of a group", "pipeline/transport/nccl_group_transport.cpp",
      "        greet();", ""),
+    ("GPU: NCCL connects ranks in the first message of an edge", "pipeline/transport/nccl_transport.cpp",
+     "            if (place == 0)\n                end->connection.send(byte.data(), 1, end->peer);\n"
+     "            else\n                end->connection.receive(byte.data(), 1, end->peer);\n", ""),
     ("an exchange of replicas outside a group", "pipeline/gradient_exchange.cpp",
      "    peers_.begin_group();\n    for", "    for"),
 ]

@@ -4,6 +4,9 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cstdlib>
+#include <string>
+
 using namespace sluice;
 
 namespace {
@@ -118,6 +121,18 @@ BOOST_AUTO_TEST_CASE(the_cpu_is_taken_when_asked_for_and_by_the_reference)
     reference.precision = ComputePrecision::fp64;
     BOOST_CHECK(!settle_device(reference, *world).is_gpu());
     BOOST_CHECK_EQUAL(reference.run.device, "cpu");
+}
+
+BOOST_AUTO_TEST_CASE(all_queues_of_a_gpu_unless_somebody_chose)
+{
+    constexpr const char* variable = "CUDA_DEVICE_MAX_CONNECTIONS";
+    unsetenv(variable);
+    ask_for_queues_on_gpus();
+    BOOST_TEST(std::string(std::getenv(variable)) == "32");
+    setenv(variable, "1", 1);
+    ask_for_queues_on_gpus();
+    BOOST_TEST(std::string(std::getenv(variable)) == "1");
+    unsetenv(variable);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
