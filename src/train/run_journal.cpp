@@ -198,10 +198,10 @@ void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
                                             {"stages", rank.stages},
                                             {"host", rank.host},
                                             {"recovered", notice.recovered},
-                                            {"from_start", notice.from_start},
                                             {"slowdown", notice.slowdown},
                                             {"compute_seconds", notice.seconds},
-                                            {"usual_compute_seconds", notice.usual_seconds}});
+                                            {"usual_compute_seconds", notice.usual_seconds},
+                                            {"from_start", notice.from_start}});
     if (notice.recovered)
         progress_.note(fmt::format("update {}: {} is as fast as usual again", update, rank.name));
     else if (notice.from_start)

@@ -168,8 +168,11 @@ BOOST_AUTO_TEST_CASE(a_slow_rank_is_an_event_with_its_host)
     journal.changed_pace(30, slow);
     BOOST_TEST(run.metrics().at(0) ==
                R"({"event":"straggler","update":30,"rank":5,"replica":1,"stages":[1,3],)"
-               R"("host":"n2","recovered":false,"from_start":false,"slowdown":1.5,)"
-               R"("compute_seconds":0.75,"usual_compute_seconds":0.5})");
+               R"("host":"n2","recovered":false,"slowdown":1.5,"compute_seconds":0.75,)"
+               R"("usual_compute_seconds":0.5,"from_start":false})");
+    slow.notice.from_start = true;
+    journal.changed_pace(31, slow);
+    BOOST_TEST(run.metrics().at(1).find(R"("from_start":true})") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
