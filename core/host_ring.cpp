@@ -1,5 +1,6 @@
 #include "core/host_ring.hpp"
 
+#include "core/compute_stream.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/cuda/memory.hpp"
 
@@ -47,6 +48,12 @@ void HostRing::mark()
 {
     rows_[current_]->copied.record(stream_);
     rows_[current_]->under_way = true;
+}
+
+void HostRing::send(const TensorView& filled, const TensorView& to)
+{
+    copy(stream_, filled, to);
+    mark();
 }
 
 void HostRing::wait(std::size_t number) const

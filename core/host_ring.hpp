@@ -26,9 +26,19 @@ public:
     void mark();
     /// Blocks until the copies of that row are done.
     void wait(std::size_t number) const;
+    /// Lets `fill` write `to`'s next content into a row, and queues its copy there. On GPUs only.
+    template <class Fill>
+    void upload(const TensorView& to, const Fill& fill)
+    {
+        const TensorView filled = row(next(), to.dtype, to.shape);
+        fill(filled);
+        send(filled, to);
+    }
     std::size_t num_rows() const { return rows_.size(); }
 
 private:
+    void send(const TensorView& filled, const TensorView& to);
+
     struct Row;
     Stream stream_;
     std::vector<std::unique_ptr<Row>> rows_;

@@ -30,6 +30,7 @@ struct ActionKey {
         backward_weight,
         zero_gradients,
         gradient_squares,
+        update_weights,
     };
     Kind kind;
     std::int64_t slot = -1;          ///< -1: none

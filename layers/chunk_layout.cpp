@@ -1,5 +1,7 @@
 #include "layers/chunk_layout.hpp"
 
+#include "layers/kernels/adamw.hpp"
+
 #include <algorithm>
 
 namespace sluice {
@@ -171,8 +173,11 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
         arenas.tables.allocate(DType::f64, {std::max<std::int64_t>(1, options.range.num_layers())});
     layout.gradient_squares =
         arenas.tables.allocate(DType::f64, {static_cast<std::int64_t>(layout.parameters.size())});
-    if (options.stream.device.kind == DeviceKind::cuda && options.range.num_layers() > 0)
-        layout.gates = arenas.tables.allocate(DType::f32, {options.range.num_layers()});
+    if (options.stream.device.kind == DeviceKind::cuda) {
+        layout.adamw_factors = arenas.tables.allocate(DType::f32, {2, kernels::num_adamw_factors});
+        if (options.range.num_layers() > 0)
+            layout.gates = arenas.tables.allocate(DType::f32, {options.range.num_layers()});
+    }
     if (options.range.head)
         layout.loss_head =
             allocate_loss_head_scratch(options.model, extents.n, options.precision, arenas.scratch);

@@ -65,6 +65,7 @@ struct ChunkLayout {
     LayerScratch scratch;
     TensorView cos, sin;         ///< [T,D/2]
     TensorView gates;            ///< [num_layers] f32, on GPUs
+    TensorView adamw_factors;    ///< [2, num_adamw_factors] f32, on GPUs: with decay, without
     TensorView stream_squares;   ///< [max(1, num_layers)] f64, of the residual stream
     TensorView gradient_squares; ///< [num_parameters] f64
     LossHeadScratch loss_head;   ///< with the head

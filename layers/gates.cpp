@@ -1,14 +1,12 @@
 #include "layers/gates.hpp"
 
-#include "core/compute_stream.hpp"
-
 #include <algorithm>
 #include <limits>
 
 namespace sluice {
 
 Gates::Gates(const Stream& stream, std::int64_t num_layers, const TensorView& memory)
-    : stream_(stream), memory_(memory), ring_(stream, memory.num_bytes()),
+    : memory_(memory), ring_(stream, memory.num_bytes()),
       alphas_(static_cast<std::size_t>(num_layers), std::numeric_limits<double>::quiet_NaN())
 {
 }
@@ -20,13 +18,11 @@ void Gates::set(std::span<const double> alphas)
     if (std::ranges::equal(alphas, alphas_))
         return;
     std::ranges::copy(alphas, alphas_.begin());
-    if (memory_.empty())
-        return;
-    const TensorView row = ring_.row(ring_.next(), memory_.dtype, memory_.shape);
-    std::ranges::transform(alphas, row.as<float>(),
-                           [](double alpha) { return static_cast<float>(alpha); });
-    copy(stream_, row, memory_);
-    ring_.mark();
+    if (!memory_.empty())
+        ring_.upload(memory_, [&](const TensorView& row) {
+            std::ranges::transform(alphas, row.as<float>(),
+                                   [](double alpha) { return static_cast<float>(alpha); });
+        });
 }
 
 kernels::Factor Gates::of(std::size_t layer) const

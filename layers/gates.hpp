@@ -26,7 +26,6 @@ public:
     kernels::Factor of(std::size_t layer) const;
 
 private:
-    Stream stream_;
     TensorView memory_;
     HostRing ring_;
     std::vector<double> alphas_; ///< NaN before the first set()

@@ -5,12 +5,14 @@
 #include "layers/chunk_layout.hpp"
 #include "layers/embedding.hpp"
 #include "layers/gates.hpp"
+#include "layers/kernels/adamw.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/rotary.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace sluice {
 
@@ -49,7 +51,8 @@ struct ModelChunk::Parts {
           stream(options.stream), arenas(real_arenas(options, pool)),
           layout(lay_out(options, arenas)), memory(memory_of(arenas)),
           gates(stream, options.range.num_layers(), layout.gates),
-          graphs(stream, options.graph_launches)
+          graphs(stream, options.graph_launches),
+          adamw_ring(stream, layout.adamw_factors.num_bytes())
     {
         for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
             layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
@@ -201,6 +204,35 @@ struct ModelChunk::Parts {
         kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = results.slice(index, {1})});
     }
 
+    /// To where captured work reads them.
+    void upload(const kernels::AdamW& numbers)
+    {
+        if (layout.adamw_factors.empty())
+            return;
+        kernels::AdamW without_decay = numbers;
+        without_decay.weight_decay = 0.0;
+        const kernels::AdamWFactors both[] = {factors_of(numbers), factors_of(without_decay)};
+        adamw_ring.upload(layout.adamw_factors,
+                          [&](const TensorView& row) { std::memcpy(row.data, both, sizeof both); });
+    }
+
+    void update(const Parameter& parameter, kernels::AdamW step) const
+    {
+        step.weight = parameter.owned_weight();
+        step.gradient = parameter.owned_gradient();
+        step.first_moment = parameter.first_moment;
+        step.second_moment = parameter.second_moment;
+        if (parameter.has_master())
+            step.compute_copy = parameter.owned_value();
+        const bool decayed = parameter.spec.decayed;
+        if (!decayed)
+            step.weight_decay = 0.0;
+        if (!layout.adamw_factors.empty())
+            step.factors = layout.adamw_factors.slice(decayed ? 0 : kernels::num_adamw_factors,
+                                                      {kernels::num_adamw_factors});
+        kernels::launch(stream, step);
+    }
+
     static void tell(GradientObserver* observer, std::span<const Parameter> parameters)
     {
         if (observer != nullptr && !parameters.empty())
@@ -216,6 +248,7 @@ struct ModelChunk::Parts {
     ChunkMemory memory;
     Gates gates;
     ActionGraphs graphs;
+    HostRing adamw_ring;
     ActivationNorms activation_norms = ActivationNorms::ignored;
     Embedding embedding;
     std::vector<DecoderLayer> layers;
@@ -384,6 +417,16 @@ void ModelChunk::gradient_squares(std::span<double> sums) const
     const HostCopy found(parts_->stream, parts_->layout.gradient_squares);
     for (std::size_t i = 0; i < parameters.size(); ++i)
         sums[i] = parameters[i].owned.empty() ? 0.0 : found.view().as<double>()[i];
+}
+
+void ModelChunk::update_weights(const kernels::AdamW& numbers)
+{
+    parts_->upload(numbers);
+    parts_->run({.kind = ActionKey::Kind::update_weights}, nullptr, [&] {
+        for (const Parameter& parameter : parts_->layout.parameters)
+            if (!parameter.owned.empty())
+                parts_->update(parameter, numbers);
+    });
 }
 
 double ModelChunk::sum_of_squares(const TensorView& x) const

@@ -27,6 +27,10 @@
 
 namespace sluice {
 
+namespace kernels {
+struct AdamW;
+}
+
 /// Whether the weight gradient of a micro-batch directly follows its input gradient: then the chunk
 /// only has backward(). Or whether it may come later: then backward_input() and backward_weight()
 /// are separate, and what lies between them replaces activations that the input gradient was the
@@ -163,6 +167,9 @@ public:
     /// Sum of squares of the gradient elements whose moments live here, of each parameter
     /// [num_parameters]. Blocks until they are there.
     void gradient_squares(std::span<double> sums) const;
+    /// One optimizer step on every parameter's elements whose moments live here. `numbers`: its
+    /// tensors are not looked at; its weight_decay goes for parameters that are decayed.
+    void update_weights(const kernels::AdamW& numbers);
     /// Of any tensor where the chunk lives. Blocks.
     double sum_of_squares(const TensorView& x) const;
 

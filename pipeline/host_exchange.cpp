@@ -8,14 +8,8 @@
 namespace sluice {
 
 TokenUpload::TokenUpload(const Stream& stream, std::int64_t num_tokens)
-    : stream_(stream), ring_(stream, static_cast<std::size_t>(num_tokens) * size_of(DType::i32))
+    : ring_(stream, static_cast<std::size_t>(num_tokens) * size_of(DType::i32))
 {
-}
-
-void TokenUpload::send(const TensorView& row, const TensorView& to)
-{
-    copy(stream_, row, to);
-    ring_.mark();
 }
 
 LossDownload::LossDownload(const Stream& stream, std::int64_t num_tokens)

@@ -20,19 +20,13 @@ public:
     template <class Fill>
     void operator()(const TensorView& to, const Fill& fill)
     {
-        if (to.device.kind == DeviceKind::cpu) {
+        if (to.device.kind == DeviceKind::cpu)
             fill(to);
-            return;
-        }
-        const TensorView row = ring_.row(ring_.next(), to.dtype, to.shape);
-        fill(row);
-        send(row, to);
+        else
+            ring_.upload(to, fill);
     }
 
 private:
-    void send(const TensorView& row, const TensorView& to);
-
-    Stream stream_;
     HostRing ring_;
 };
 

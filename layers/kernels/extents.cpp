@@ -175,6 +175,7 @@ std::int64_t extents_of(const AdamW& op)
     check_elements(op.first_moment, n, "first_moment");
     check_elements(op.second_moment, n, "second_moment");
     check_elements_or_empty(op.compute_copy, n, "compute_copy");
+    check_elements_or_empty(op.factors, num_adamw_factors, "factors");
     return n;
 }
 

@@ -4,10 +4,12 @@
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "layers/gates.hpp"
+#include "layers/kernels/adamw.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
 #include "tests/layers/layer_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -76,17 +78,33 @@ public:
         chunk_->gradient_squares(squares);
         const auto bytes = std::as_bytes(std::span(squares));
         kept_.emplace_back(bytes.begin(), bytes.end());
+        chunk_->update_weights(next_step());
+        for (const Parameter& parameter : chunk_->parameters())
+            keep(parameter.value);
     }
 
     const std::vector<std::vector<std::byte>>& kept() const { return kept_; }
     ModelChunk& chunk() { return *chunk_; }
 
 private:
+    /// Other numbers every time.
+    kernels::AdamW next_step()
+    {
+        const double number = ++num_steps_;
+        kernels::AdamW step{};
+        step.gradient_scale = 1.0 / number;
+        step.lr = 0.01 * number;
+        step.weight_decay = 0.1;
+        step.bias_correction1 = 1.0 - std::pow(step.beta1, number);
+        step.bias_correction2 = 1.0 - std::pow(step.beta2, number);
+        return step;
+    }
     void keep(const TensorView& tensor) { kept_.push_back(bytes_of(compute_.stream(), tensor)); }
 
     ComputeStream compute_;
     std::unique_ptr<ModelChunk> chunk_;
     std::vector<std::vector<std::byte>> kept_;
+    int num_steps_ = 0;
 };
 
 ModelChunkOptions options_of(const Variant& variant, const Precision& precision = bf16_precision)
@@ -142,10 +160,10 @@ BOOST_AUTO_TEST_CASE(a_pass_is_captured_when_it_comes_again_and_kept_until_other
     tested.update(warmup[2]);      // slots 0, 1, 0: the third micro-batch comes again
     BOOST_TEST(num_graphs() == 2); // its forward and backward
     tested.update(warmup[3]);
-    BOOST_TEST(num_graphs() == 7); // of both slots; the evaluation, zeros, squares
+    BOOST_TEST(num_graphs() == 8); // of both slots; evaluation, zeros, squares, step
     const auto launches = tested.chunk().held_graphs().num_launches;
     tested.update(warmup[4]);
-    BOOST_TEST(num_graphs() == 7);
+    BOOST_TEST(num_graphs() == 8);
     BOOST_TEST(tested.chunk().held_graphs().num_launches == launches);
     tested.update(warmup[5]);
     BOOST_TEST(num_graphs() == 2);
@@ -180,7 +198,7 @@ BOOST_AUTO_TEST_CASE(a_pass_that_is_observed_is_launched_kernel_by_kernel)
     for (int i = 0; i < 3; ++i)
         tested.update(warmup[3], &observer);
     BOOST_TEST(observer.num_calls == 3 * num_microbatches * 6); // head, layers, embedding
-    BOOST_TEST(tested.chunk().held_graphs().num_graphs == 5);   // but for backwards
+    BOOST_TEST(tested.chunk().held_graphs().num_graphs == 6);   // but for backwards
 }
 
 BOOST_AUTO_TEST_CASE(what_finds_no_room_is_launched_kernel_by_kernel)

@@ -16,13 +16,10 @@ using Operands = std::vector<NamedOperand>;
 
 inline Operands operands_of(const kernels::AdamW& op)
 {
-    const auto& [weight, gradient, first, second, copy, scale, lr, beta1, beta2, eps, decay, c1,
-                 c2] = op;
-    return {{"weight", weight},
-            {"gradient", gradient},
-            {"first_moment", first},
-            {"second_moment", second},
-            {"compute_copy", copy}};
+    const auto& [weight, gradient, first, second, copy, scale, lr, beta1, beta2, eps, decay, c1, c2,
+                 factors] = op;
+    return {{"weight", weight},        {"gradient", gradient}, {"first_moment", first},
+            {"second_moment", second}, {"compute_copy", copy}, {"factors", factors}};
 }
 inline Operands operands_of(const kernels::AttentionForward& op)
 {

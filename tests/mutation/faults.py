@@ -79,8 +79,8 @@ FAULTS = [
     ("state of replica 0 missing in checkpoints", "src/train/state_gather.cpp",
      "if (!entry(array).owned[0].empty())", "if (false)"),
     # bf16 and its master weights.
-    ("the bf16 copy does not follow the master", "src/train/optimizer.cpp",
-     "parameter.has_master() ? parameter.owned_value() : TensorView{}", "TensorView{}"),
+    ("the bf16 copy does not follow the master", "layers/model_chunk.cpp",
+     "step.compute_copy = parameter.owned_value();", ";"),
     ("checkpoints hold the rounded weight, not the master", "src/train/state_gather.cpp",
      "parameter.has_master() ? parameter.master : parameter.value", "parameter.value"),
     ("bf16 cut off instead of rounded", KERNELS + "cpu/lanes.hpp",
@@ -128,7 +128,7 @@ FAULTS = [
      "        messages_[index].may_start->record(compute_);",
      "        if (!messages_[index].receiving)\n            messages_[index].may_start->record(compute_);"),
     ("GPU: losses added up before they are there", "core/host_ring.cpp",
-     "rows_[number]->copied.wait();", ""),
+     "rows_[number]->copied.wait();", ";"),
     # Graphs: what they freeze, and when they may run again.
     ("GPU: a gate frozen when a pass is captured", "layers/gates.cpp",
      "return {alphas_[layer], memory_.slice(static_cast<std::int64_t>(layer), {1})};",
@@ -142,6 +142,8 @@ FAULTS = [
      "graphs_.try_emplace({key.kind, 0, 0, key.measures_norms, key.loss_scale});"),
     ("GPU: an observed pass taken from a graph", "layers/model_chunk.cpp",
      "if (observer != nullptr)\n            launches();", "if (false)\n            launches();"),
+    ("GPU: the learning rate frozen when a step is captured", "layers/model_chunk.cpp",
+     "if (!layout.adamw_factors.empty())", "if (false)"),
     ("GPU: weights change while they are copied for a save", "src/train/checkpoint_snapshot.cpp",
      "done_.hold_back(compute_);", ""),
     ("GPU: copied for a save before they are computed", "src/train/checkpoint_snapshot.cpp",

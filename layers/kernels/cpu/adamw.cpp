@@ -16,16 +16,17 @@ void update(const AdamW& op)
     State* first_moment = op.first_moment.as<State>();
     State* second_moment = op.second_moment.as<State>();
     BFloat16* compute_copy = elements_or_null<BFloat16>(op.compute_copy);
-    // Factors are formed in float64 and rounded once.
-    const auto gradient_scale = static_cast<float>(op.gradient_scale);
-    const Lanes beta1 = broadcast(static_cast<float>(op.beta1));
-    const Lanes beta2 = broadcast(static_cast<float>(op.beta2));
-    const auto one_minus_beta1 = static_cast<float>(1.0 - op.beta1);
-    const auto one_minus_beta2 = static_cast<float>(1.0 - op.beta2);
-    const Lanes minus_step = broadcast(static_cast<float>(-op.lr / op.bias_correction1));
-    const Lanes minus_decay = broadcast(static_cast<float>(-op.lr * op.weight_decay));
-    const auto over_correction2 = static_cast<float>(1.0 / op.bias_correction2);
-    const auto eps = static_cast<float>(op.eps);
+    SLUICE_CHECK(op.factors.empty(), "factors in memory are for GPUs");
+    const AdamWFactors factors = factors_of(op);
+    const float gradient_scale = factors.gradient_scale;
+    const Lanes beta1 = broadcast(factors.beta1);
+    const Lanes beta2 = broadcast(factors.beta2);
+    const float one_minus_beta1 = factors.one_minus_beta1;
+    const float one_minus_beta2 = factors.one_minus_beta2;
+    const Lanes minus_step = broadcast(factors.minus_step);
+    const Lanes minus_decay = broadcast(factors.minus_decay);
+    const float over_correction2 = factors.over_correction2;
+    const float eps = factors.eps;
 
     for_each_block(extents_of(op), elements_per_block, [=](std::int64_t begin, std::int64_t end) {
         for_each_chunk(end - begin, [&](std::int64_t chunk, auto count) {

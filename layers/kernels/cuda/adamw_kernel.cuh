@@ -14,8 +14,8 @@ struct AdamWKernel {
     const G* gradient;                        // [n]
     BFloat16* compute_copy;                   // [n] or null
     std::int64_t n;
-    float gradient_scale, beta1, beta2, one_minus_beta1, one_minus_beta2;
-    float minus_step, minus_decay, over_correction2, eps;
+    AdamWFactors given;
+    const AdamWFactors* memory; // read instead, or null
     bool aligned;
 
     SLUICE_DEVICE void operator()() const
@@ -24,16 +24,17 @@ struct AdamWKernel {
         const std::int64_t count = n - i;
         if (count <= 0)
             return;
+        const AdamWFactors f = memory ? *memory : given;
         const Floats<chunk> gradients = load_floats<chunk>(gradient + i, count, aligned);
         Floats<chunk> w = load_floats<chunk>(weight + i, count, aligned);
         Floats<chunk> m = load_floats<chunk>(first_moment + i, count, aligned);
         Floats<chunk> v = load_floats<chunk>(second_moment + i, count, aligned);
         for (int j = 0; j < chunk; ++j) {
-            const float g = gradient_scale * gradients[j];
-            m[j] = fmaf(beta1, m[j], one_minus_beta1 * g);
-            v[j] = fmaf(beta2, v[j], one_minus_beta2 * g * g);
-            const float direction = m[j] / (sqrtf(v[j] * over_correction2) + eps);
-            w[j] = fmaf(minus_step, direction, fmaf(minus_decay, w[j], w[j]));
+            const float g = f.gradient_scale * gradients[j];
+            m[j] = fmaf(f.beta1, m[j], f.one_minus_beta1 * g);
+            v[j] = fmaf(f.beta2, v[j], f.one_minus_beta2 * g * g);
+            const float direction = m[j] / (sqrtf(v[j] * f.over_correction2) + f.eps);
+            w[j] = fmaf(f.minus_step, direction, fmaf(f.minus_decay, w[j], w[j]));
         }
         store_floats(first_moment + i, m, count, aligned);
         store_floats(second_moment + i, v, count, aligned);
@@ -47,29 +48,22 @@ template <class Launcher>
 void launch_adamw(const Launcher& launcher, const AdamW& op)
 {
     const std::int64_t n = extents_of(op);
+    const auto* factors =
+        reinterpret_cast<const AdamWFactors*>(elements_or_null<float>(op.factors));
     with_type_of(op.weight, [&]<class S>(Type<S>) {
         with_type_of(op.gradient, [&]<class G>(Type<G>) {
-            // Factors are formed in float64 and rounded once.
-            launcher(
-                AdamWKernel<S, G>{.weight = op.weight.as<S>(),
-                                  .first_moment = op.first_moment.as<S>(),
-                                  .second_moment = op.second_moment.as<S>(),
-                                  .gradient = op.gradient.as<G>(),
-                                  .compute_copy = elements_or_null<BFloat16>(op.compute_copy),
-                                  .n = n,
-                                  .gradient_scale = static_cast<float>(op.gradient_scale),
-                                  .beta1 = static_cast<float>(op.beta1),
-                                  .beta2 = static_cast<float>(op.beta2),
-                                  .one_minus_beta1 = static_cast<float>(1.0 - op.beta1),
-                                  .one_minus_beta2 = static_cast<float>(1.0 - op.beta2),
-                                  .minus_step = static_cast<float>(-op.lr / op.bias_correction1),
-                                  .minus_decay = static_cast<float>(-op.lr * op.weight_decay),
-                                  .over_correction2 = static_cast<float>(1.0 / op.bias_correction2),
-                                  .eps = static_cast<float>(op.eps),
-                                  .aligned =
-                                      chunks_aligned(chunk, op.weight, op.gradient, op.first_moment,
-                                                     op.second_moment, op.compute_copy)},
-                Grid{blocks_for(n, 256 * chunk)});
+            launcher(AdamWKernel<S, G>{.weight = op.weight.as<S>(),
+                                       .first_moment = op.first_moment.as<S>(),
+                                       .second_moment = op.second_moment.as<S>(),
+                                       .gradient = op.gradient.as<G>(),
+                                       .compute_copy = elements_or_null<BFloat16>(op.compute_copy),
+                                       .n = n,
+                                       .given = factors_of(op),
+                                       .memory = factors,
+                                       .aligned = chunks_aligned(chunk, op.weight, op.gradient,
+                                                                 op.first_moment, op.second_moment,
+                                                                 op.compute_copy)},
+                     Grid{blocks_for(n, 256 * chunk)});
         });
     });
 }

@@ -7,6 +7,7 @@ namespace sluice::kernels {
 void run(Reference, const AdamW& op)
 {
     SLUICE_CHECK(op.compute_copy.empty(), "a copy in bf16 is made on GPUs only");
+    SLUICE_CHECK(op.factors.empty(), "factors in memory are for GPUs");
     const std::int64_t n = extents_of(op);
     for (std::int64_t i = 0; i < n; ++i) {
         double& w = op.weight.as<double>()[i];

@@ -2,6 +2,8 @@
 
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
 
+#include <array>
+#include <bit>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -95,6 +97,37 @@ BOOST_AUTO_TEST_CASE(bf16_states_of_one_update)
             c.check(t.first_moment, 8 * epsilon, "first_moment");
             c.check(t.second_moment, 20 * epsilon, "second_moment");
         });
+}
+
+BOOST_AUTO_TEST_CASE(factors_in_memory_are_the_same_numbers_to_the_bit)
+{
+    if (backend_under_test() == BackendUnderTest::cpu)
+        return; // for GPUs
+    check_conformance([](Case& c) {
+        std::vector<Tensors> both;
+        for (int i = 0; i < 2; ++i)
+            both.push_back({.weight = c.random({99}, DType::f32, 1),
+                            .gradient = c.random({99}, c.compute(), 2),
+                            .first_moment = c.random({99}, DType::f32, 3),
+                            .second_moment = c.filled({99}, DType::f32, 0.25)});
+        Operand factors = c.filled({kernels::num_adamw_factors}, DType::f32, 0.0);
+        c.launch_tested(both[0].update(3));
+        c.launch_tested([&](auto side) {
+            AdamW op = both[1].update(3)(side);
+            const auto numbers =
+                std::bit_cast<std::array<float, kernels::num_adamw_factors>>(factors_of(op));
+            for (std::size_t i = 0; i < numbers.size(); ++i)
+                factors.tested->set(i, static_cast<double>(numbers[i]));
+            factors.tested->upload();
+            op.factors = side(factors);
+            op.lr = op.gradient_scale = op.beta1 = op.beta2 = op.eps = op.weight_decay = NAN;
+            op.bias_correction1 = op.bias_correction2 = NAN;
+            return op;
+        });
+        for (Operand Tensors::*out :
+             {&Tensors::weight, &Tensors::first_moment, &Tensors::second_moment})
+            BOOST_TEST((c.bits_of(both[0].*out) == c.bits_of(both[1].*out)), c.name("factors"));
+    });
 }
 
 BOOST_AUTO_TEST_CASE(weights_without_gradient_only_decay)
