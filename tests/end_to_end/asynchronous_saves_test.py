@@ -92,9 +92,9 @@ class AsynchronousSaves(RunTest):
         self.assertEqual([row["update"] for row in self.metrics("due", "checkpoint")], [13, 40])
 
     def test_a_save_that_is_due_waits_for_the_one_before(self):
-        self.end(self.start(2, "waits", self.on, "checkpoint.every_updates=1", seconds=0.1))
-        self.assertEqual(len(self.metrics("waits", "checkpoint")), self.updates)
-        self.assertIn("the save of update 2 waits: that of update 1",
+        self.end(self.start(2, "waits", self.on, "checkpoint.every_updates=8", seconds=0.5))
+        self.assertEqual(len(self.metrics("waits", "checkpoint")), self.updates / 8)
+        self.assertIn("the save of update 16 waits: that of update 8",
                       (self.folder / "waits/log.txt").read_text())
         self.assert_same_state("waits", "plain")
 
@@ -147,7 +147,7 @@ class AsynchronousSaves(RunTest):
 
     def test_a_rewind_waits_for_the_save_it_goes_back_to(self):
         rewinds = ("anomaly.on_nonfinite=rewind", "anomaly.rewind_updates=2",
-                   "checkpoint.every_updates=4")
+                   "checkpoint.every_updates=4", "run.updates=12")
         inject = ("--inject", "nan-gradient@6:2")
         self.train(2, "rewind-plain", *inject, overrides=(self.off, *rewinds))
         self.end(self.start(2, "rewind", self.on, *rewinds, seconds=0.5, options=inject))
