@@ -6,7 +6,7 @@
 // a message that does not come holds up its stream and not the host. Messages of a group go on
 // together, and its stream goes on when all are through; alone, each holds up what is behind it.
 // The first message between two ranks blocks the host until both have asked for it, as NCCL then
-// connects them.
+// connects them. A rank that aborts is an asynchronous error to the others.
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "tests/emulated_gpu/emulated_memory.hpp"
@@ -47,6 +47,8 @@ struct Channel {
                (std::to_string(from) + "-to-" + std::to_string(to) + "-" + std::to_string(number));
     }
     fs::path presence(int of) const { return folder / ("here-" + std::to_string(of)); }
+    /// There once a rank has aborted.
+    fs::path given_up() const { return folder / "given-up"; }
     /// Of one end of the way between two ranks.
     fs::path greeting(int from, int to, int of) const
     {
@@ -245,19 +247,24 @@ ncclResult_t comm_destroy(ncclComm_t communicator)
 
 ncclResult_t comm_abort(ncclComm_t communicator)
 {
-    communicator->channel->aborted = true;
+    const auto channel = communicator->channel;
+    channel->aborted = true;
+    std::ofstream(channel->given_up()) << '\n';
     leave(communicator);
     return ncclSuccess;
 }
 
-ncclResult_t comm_get_async_error(ncclComm_t, ncclResult_t* state)
+ncclResult_t comm_get_async_error(ncclComm_t communicator, ncclResult_t* state)
 {
-    *state = ncclSuccess;
+    std::error_code error;
+    *state = fs::exists(communicator->channel->given_up(), error) ? ncclRemoteError : ncclSuccess;
     return ncclSuccess;
 }
 
 const char* get_error_string(ncclResult_t result)
 {
+    if (result == ncclRemoteError)
+        return "a peer has given up";
     return result == ncclSystemError ? "the peer did not come" : "invalid argument";
 }
 

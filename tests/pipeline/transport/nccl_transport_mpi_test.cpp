@@ -4,6 +4,9 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <stdexcept>
+#include <string>
+
 using namespace sluice;
 using sluice::testing::OnGpu;
 using sluice::testing::pattern;
@@ -208,6 +211,30 @@ BOOST_AUTO_TEST_CASE(groups_are_not_nested_and_not_waited_for_inside)
     transport->end_group();
     transport->wait(received);
     transport->wait(sent);
+}
+
+// Real NCCL finds that out by the network, or not at all.
+BOOST_AUTO_TEST_CASE(that_a_peer_has_given_up_is_found_between_actions)
+{
+    const ByNccl ranks;
+    if (gpu_info(0).name != "emulated GPU")
+        return;
+    for (const bool in_groups : {false, true}) {
+        auto transport = in_groups ? ranks.groups() : ranks.ring();
+        if (ranks.rank() == ranks.num_ranks() - 1) {
+            const auto die = [&transport] {
+                const auto gone = std::move(transport);
+                throw std::runtime_error("dies");
+            };
+            BOOST_CHECK_THROW(die(), std::runtime_error);
+        } else {
+            BOOST_CHECK_EXCEPTION(
+                while (true) transport->progress(), PeerError, [](const PeerError& error) {
+                    return std::string(error.what()).find("given up") != std::string::npos;
+                });
+        }
+        ranks.host->barrier();
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
