@@ -56,12 +56,9 @@ public:
                               {.heard = [this](const Heartbeat& beat) { heard(beat); },
                                .closed = [this](int other) { closed(other); }});
     }
-    /// From now on `others`, whose connections with this rank stand, are watched, even those that
-    /// never say a word.
-    void start(const std::vector<int>& others)
+    /// From now on this rank is heard, and whom it hears is watched.
+    void start()
     {
-        for (const int other : others)
-            views_[static_cast<std::size_t>(other)].known = true;
         // Signals are for the thread that looks for them (src/train/stop_signals).
         sigset_t all, before;
         sigfillset(&all);
@@ -72,6 +69,15 @@ public:
             io_.run();
         });
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+
+    /// Watched are also `others`, whose connections with this rank stand, if they never say a word.
+    void watch(std::vector<int> others)
+    {
+        boost::asio::post(io_, [this, others = std::move(others)] {
+            for (const int other : others)
+                views_[static_cast<std::size_t>(other)].known = true;
+        });
     }
 
     /// Connections may end from now on.
@@ -270,6 +276,8 @@ Watchdog::Watchdog(Transport& transport, RankActivity& activity, Options options
     for (const std::string& text : transport.gather_text(to_text(address_of_this_rank(port))))
         ranks.push_back(rank_address_from(text));
     const std::vector<int> not_reached = thread_->connect(ranks);
+    // At once: who waits below for a rank that hangs must not look as if it did so, too.
+    thread_->start();
     const std::vector<int> centres = choose_centres(ranks);
     std::vector<std::vector<int>> missed;
     for (const std::string& text : transport.gather_text(nlohmann::json(not_reached).dump()))
@@ -285,7 +293,7 @@ Watchdog::Watchdog(Transport& transport, RankActivity& activity, Options options
         if (connected(rank, transport.rank()) || connected(transport.rank(), rank))
             linked.push_back(rank);
     }
-    thread_->start(linked);
+    thread_->watch(std::move(linked));
 }
 
 Watchdog::~Watchdog()
