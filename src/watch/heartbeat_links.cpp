@@ -17,6 +17,8 @@ using tcp = asio::ip::tcp;
 
 static_assert(std::is_trivially_copyable_v<Heartbeat>);
 
+constexpr std::chrono::milliseconds accept_again_after{100};
+
 /// A centre has a connection with every rank, and the usual limit of open files is 1024.
 void allow_many_files(std::size_t num_ranks)
 {
@@ -36,6 +38,7 @@ HeartbeatLinks::~HeartbeatLinks()
 {
     error_code ignored;
     acceptor_.close(ignored);
+    retry_.cancel();
     for (const auto& link : links_)
         link->socket.close(ignored);
 }
@@ -61,7 +64,7 @@ std::vector<int> HeartbeatLinks::connect(const std::vector<RankAddress>& ranks,
     error_code ignored;
     if (std::find(centres.begin(), centres.end(), rank) == centres.end()) {
         acceptor_.close(ignored);
-    } else {
+    } else if (acceptor_.is_open()) { // it is not where a rank is alone
         allow_many_files(ranks.size());
         accept();
     }
@@ -127,14 +130,20 @@ void HeartbeatLinks::accept()
     acceptor_.async_accept([this](const error_code& error, Socket socket) {
         if (error == asio::error::operation_aborted)
             return;
-        if (!error) {
-            auto link = std::make_shared<Link>(std::move(socket));
-            error_code ignored;
-            link->socket.set_option(tcp::no_delay(true), ignored);
-            link->socket.non_blocking(true, ignored);
-            links_.push_back(link);
-            read(link);
+        if (error) { // no file left for it, say: tried again, but not all the time
+            retry_.expires_after(accept_again_after);
+            retry_.async_wait([this](const error_code& cancelled) {
+                if (!cancelled)
+                    accept();
+            });
+            return;
         }
+        auto link = std::make_shared<Link>(std::move(socket));
+        error_code ignored;
+        link->socket.set_option(tcp::no_delay(true), ignored);
+        link->socket.non_blocking(true, ignored);
+        links_.push_back(link);
+        read(link);
         accept();
     });
 }

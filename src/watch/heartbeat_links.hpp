@@ -10,6 +10,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -30,7 +31,7 @@ struct Heartbeat {
 
 class HeartbeatLinks {
 public:
-    explicit HeartbeatLinks(boost::asio::io_context& io) : io_(io), acceptor_(io) {}
+    explicit HeartbeatLinks(boost::asio::io_context& io) : io_(io), acceptor_(io), retry_(io) {}
     /// Others see their connections with this rank end.
     ~HeartbeatLinks();
     HeartbeatLinks(const HeartbeatLinks&) = delete;
@@ -68,6 +69,7 @@ private:
 
     boost::asio::io_context& io_;
     boost::asio::ip::tcp::acceptor acceptor_;
+    boost::asio::steady_timer retry_;
     Events events_;
     std::uint64_t token_ = 0;
     int rank_ = 0, num_ranks_ = 1;

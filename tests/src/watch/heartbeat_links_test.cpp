@@ -4,6 +4,9 @@
 #include <boost/asio/write.hpp>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <string>
+#include <sys/resource.h>
+#include <unistd.h>
 
 using namespace sluice;
 namespace asio = boost::asio;
@@ -79,6 +82,46 @@ BOOST_AUTO_TEST_CASE(another_machine_is_reached_by_any_of_its_addresses)
     std::sort(job.heard[0].begin(), job.heard[0].end());
     BOOST_TEST(job.heard[0] == (std::vector<int>{1, 2}), boost::test_tools::per_element());
     BOOST_TEST(job.heard[2] == std::vector<int>{1}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_alone_has_nothing_to_do)
+{
+    asio::io_context io;
+    HeartbeatLinks links(io);
+    const std::vector<RankAddress> addresses{address_of_this_rank(0)};
+    links.connect(addresses, choose_centres(addresses), 0, {});
+    BOOST_TEST(io.run_for(std::chrono::milliseconds(100)) < 5u);
+}
+
+BOOST_AUTO_TEST_CASE(who_cannot_be_accepted_yet_is_tried_now_and_then)
+{
+    Job job(1);
+    asio::io_context elsewhere;
+    asio::ip::tcp::socket caller(elsewhere, asio::ip::tcp::v4());
+    rlimit before{};
+    getrlimit(RLIMIT_NOFILE, &before);
+    const int next = ::dup(0);
+    ::close(next);
+    const rlimit none{static_cast<rlim_t>(next), before.rlim_max}; // no further file
+    setrlimit(RLIMIT_NOFILE, &none);
+    caller.connect({asio::ip::make_address("127.0.0.1"), job.addresses[0].port});
+    const std::size_t handlers = job.io.run_for(std::chrono::milliseconds(350));
+    setrlimit(RLIMIT_NOFILE, &before);
+    BOOST_TEST(handlers > 1u);
+    BOOST_TEST(handlers < 20u);
+    // Accepted once there is one: what is no heartbeat is hung up on.
+    const std::string noise(10'000, 'x');
+    asio::write(caller, asio::buffer(noise));
+    bool hung_up = false;
+    char byte = 0;
+    caller.async_read_some(asio::buffer(&byte, 1), [&](const auto& error, std::size_t) {
+        hung_up = static_cast<bool>(error);
+    });
+    job.run_until([&] {
+        elsewhere.poll();
+        return hung_up;
+    });
+    BOOST_TEST(hung_up);
 }
 
 BOOST_AUTO_TEST_CASE(a_rank_that_ends_is_noticed)
