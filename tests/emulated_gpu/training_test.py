@@ -174,9 +174,9 @@ class SameBits(OnEmulatedGpus):
     def test_replicas(self):
         """Sums over replicas are rounded otherwise, but always alike."""
         for replicas, batch, layouts in (
-                (2, 8, ((1, 2, 0, "mpi"), (2, 2, 1, "auto"), (1, 2, 8, "auto"), (2, 2, 7, "nccl"),
+                (2, 8, ((1, 2, 0, "mpi"), (2, 2, 1, "auto"), (1, 2, 8, "auto"),
                         (4, 4, 0, "auto"), (4, 4, 3, "staged"))),
-                (3, 6, ((3, 3, 0, "staged"), (3, 3, 0, "auto"), (3, 3, 2, "auto"), (1, 3, 4, "auto")))):
+                (3, 6, ((3, 3, 0, "staged"), (3, 3, 2, "auto"), (1, 3, 4, "auto")))):
             first = None
             for gpus, ranks, seed, transport in layouts:
                 name = f"replicas-{replicas}-{ranks}-on-{gpus}-{seed}-{transport}"
@@ -208,19 +208,17 @@ class SameBits(OnEmulatedGpus):
 
 class SameBitsInOtherPrecisions(OnEmulatedGpus):
     def test_layouts_and_a_resume(self):
-        for precision in ("fp32", "pure-bf16"):
+        for precision, gpus, ranks, others in (
+                ("fp32", 2, 2, ()),
+                ("pure-bf16", 1, 3, ("pipeline.schedule=zb-h1", "pipeline.verify_transfers=false"))):
             chosen = (f"precision.compute={precision}",)
             with emulated():
                 self.run_on("cuda", 1, f"{precision}-1", overrides=chosen)
-            for gpus, ranks, seed, others in ((2, 2, 1, ()),
-                                              (1, 3, 2, ("pipeline.schedule=zb-h1",
-                                                         "pipeline.verify_transfers=false"))):
-                name = f"{precision}-{ranks}"
-                with self.subTest(name), emulated(gpus, seed):
-                    self.run_on("cuda", ranks, name, "--stop-after", "2", expect=75,
-                                overrides=(*chosen, *others))
-                    self.run_on("cuda", 1, name, overrides=chosen)
-                    self.check(name, f"{precision}-1")
+            with self.subTest(precision), emulated(gpus, seed=ranks):
+                self.run_on("cuda", ranks, precision, "--stop-after", "2", expect=75,
+                            overrides=(*chosen, *others))
+                self.run_on("cuda", 1, precision, overrides=chosen)
+                self.check(precision, f"{precision}-1")
 
 
 class BesideTheCpu(OnEmulatedGpus):
