@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 
 namespace sluice {
@@ -16,6 +17,10 @@ public:
 
     Shape() = default; ///< a scalar: rank 0, one element
     Shape(std::initializer_list<std::int64_t> extents)
+        : Shape(std::span(extents.begin(), extents.size()))
+    {
+    }
+    explicit Shape(std::span<const std::int64_t> extents)
     {
         SLUICE_CHECK(extents.size() <= max_rank, "rank " << extents.size());
         for (std::int64_t extent : extents)

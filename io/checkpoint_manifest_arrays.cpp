@@ -79,14 +79,7 @@ std::optional<Shape> possible_shape(std::span<const std::uint64_t> extents)
             return std::nullopt;
         sizes[axis] = static_cast<std::int64_t>(extents[axis]);
     }
-    switch (extents.size()) {
-    case 0: return Shape{};
-    case 1: return Shape{sizes[0]};
-    case 2: return Shape{sizes[0], sizes[1]};
-    case 3: return Shape{sizes[0], sizes[1], sizes[2]};
-    case 4: return Shape{sizes[0], sizes[1], sizes[2], sizes[3]};
-    default: return Shape{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]};
-    }
+    return Shape(std::span(sizes).first(extents.size()));
 }
 
 std::string digest_of(const std::vector<ManifestArray>& arrays, std::string_view prefix)

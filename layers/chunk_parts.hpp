@@ -100,9 +100,8 @@ struct ModelChunk::Parts {
 
     /// What `launches` queues, as a graph where it may be one.
     template <class Launches>
-    void run(ActionKey key, const GradientObserver* observer, const Launches& launches)
+    void run(const ActionKey& key, const GradientObserver* observer, const Launches& launches)
     {
-        key.measures_norms = activation_norms == ActivationNorms::measured;
         if (observer != nullptr)
             launches();
         else

@@ -54,8 +54,10 @@ TensorView ModelChunk::target_tokens(std::int64_t slot) const
 void ModelChunk::forward(std::int64_t slot, std::span<const double> alphas)
 {
     parts_->gates.set(alphas);
-    parts_->run({.kind = ActionKey::Kind::forward, .slot = slot}, nullptr,
-                [&] { parts_->forward(slot); });
+    parts_->run({.kind = ActionKey::Kind::forward,
+                 .slot = slot,
+                 .measures_norms = parts_->activation_norms == ActivationNorms::measured},
+                nullptr, [&] { parts_->forward(slot); });
 }
 
 void ModelChunk::backward(std::int64_t slot, std::int64_t gradient_slot,

@@ -93,9 +93,8 @@ int plan(const PlanOptions& options)
     const std::size_t bytes_per_rank =
         options.memory.empty() ? unlimited_bytes : bytes_from(options.memory, "--memory");
     RunConfig asked = load_run_config(options.run_file, options.overrides);
-    if (bytes_per_rank == unlimited_bytes &&
-        asked.checkpoint.asynchronous == AsynchronousSaves::automatic)
-        asked.checkpoint.asynchronous = AsynchronousSaves::on; // in all that are compared
+    if (bytes_per_rank == unlimited_bytes && asked.checkpoint.asynchronous == Switch::automatic)
+        asked.checkpoint.asynchronous = Switch::on; // in all that are compared
     check_layout(asked, std::int64_t{options.num_stages} * asked.pipeline.replicas);
     RunConfig config = asked;
     const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;

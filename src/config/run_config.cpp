@@ -86,16 +86,16 @@ Precision element_types(const RunConfig& config)
 
 bool checks_transfers(const RunConfig& config)
 {
-    if (config.pipeline.verify_transfers == TransferChecks::automatic)
+    if (config.pipeline.verify_transfers == Switch::automatic)
         return config.run.device != "cuda";
-    return config.pipeline.verify_transfers == TransferChecks::on;
+    return config.pipeline.verify_transfers == Switch::on;
 }
 
 bool captures_graphs(const RunConfig& config)
 {
-    if (config.run.device != "cuda" || config.pipeline.graphs == ActionCapture::off)
+    if (config.run.device != "cuda" || config.pipeline.graphs == Switch::off)
         return false;
-    if (config.pipeline.graphs == ActionCapture::on)
+    if (config.pipeline.graphs == Switch::on)
         return true;
     // A layer's forward pass is nine launches; its products take 2 FLOPs per weight and token. A
     // launch costs the host about 5 us at best, and the host has other things to do; a GPU of today

@@ -76,13 +76,8 @@ struct BatchConfig {
 /// host memory if not, which is what `staged` always does.
 enum class GpuTransport : std::uint8_t { automatic, mpi, nccl, staged };
 
-/// Checksums of all activations and gradients on their way. `automatic`: on CPUs; on GPUs the host
-/// would wait for each message (settle_device in src/train/rank_device.hpp).
-enum class TransferChecks : std::uint8_t { automatic, on, off };
-
-/// CUDA graphs of whole forward and backward passes. `automatic`: where launching kernels would
-/// take longer than running them (captures_graphs).
-enum class ActionCapture : std::uint8_t { automatic, on, off };
+/// What a run file may leave to the program, which makes it on or off once it knows enough.
+enum class Switch : std::uint8_t { automatic, on, off };
 
 struct PipelineConfig {
     PipelineScheduleKind schedule = PipelineScheduleKind::one_f_one_b;
@@ -93,8 +88,12 @@ struct PipelineConfig {
     Recompute recompute = Recompute::none;
     std::string partition = "auto"; ///< or layers per chunk, "7,5"
     GpuTransport transport = GpuTransport::automatic;
-    TransferChecks verify_transfers = TransferChecks::automatic;
-    ActionCapture graphs = ActionCapture::automatic;
+    /// Checksums of all activations and gradients on their way. `automatic`: on CPUs; on GPUs the
+    /// host would wait for each message (checks_transfers).
+    Switch verify_transfers = Switch::automatic;
+    /// CUDA graphs of whole forward and backward passes. `automatic`: where launching kernels would
+    /// take longer than running them (captures_graphs).
+    Switch graphs = Switch::automatic;
 };
 
 struct DataConfig {
@@ -104,15 +103,13 @@ struct DataConfig {
     std::string train_checksum;
 };
 
-/// Whether training goes on while a checkpoint is written, from a copy in memory. `automatic`:
-/// where the memory for it is there (settle_saves in src/plan/memory_limit.hpp).
-enum class AsynchronousSaves : std::uint8_t { automatic, on, off };
-
 struct CheckpointConfig {
     std::int64_t every_updates = 1000; ///< 0: only at the end and when stopped
     std::int64_t keep_last = 2;        ///< 0: all
     std::int64_t keep_every = 0;       ///< updates; 0: none kept beyond keep_last
-    AsynchronousSaves asynchronous = AsynchronousSaves::automatic;
+    /// Whether training goes on while a checkpoint is written, from a copy in memory. `automatic`:
+    /// where the memory for it is there (settle_saves in src/plan/memory_limit.hpp).
+    Switch asynchronous = Switch::automatic;
 };
 
 /// What becomes of an update whose gradients are not finite or whose loss is a spike.

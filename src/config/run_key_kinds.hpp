@@ -9,7 +9,6 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -67,28 +66,26 @@ RunKey choice_key(std::string_view section, std::string_view name, KeyEffect eff
             }};
 }
 
-/// true, false or "auto"; `automatic_is`: what the last stands for, in words. The field's type has
-/// values named automatic, on and off.
+/// true, false or "auto"; `automatic_is`: what the last stands for, in words.
 template <typename Field>
 RunKey switch_key(std::string_view section, std::string_view name, KeyEffect effect, Field field,
                   std::string automatic_is)
 {
-    using Type = std::remove_reference_t<decltype(field(std::declval<RunConfig&>()))>;
     return {section, name, effect,
             [field, automatic_is](RunConfig& config, const ConfigValue& value) {
                 const auto* const text = std::get_if<std::string>(&value.payload);
                 if (const bool* const given = std::get_if<bool>(&value.payload))
-                    field(config) = *given ? Type::on : Type::off;
+                    field(config) = *given ? Switch::on : Switch::off;
                 else if (text != nullptr && *text == "auto")
-                    field(config) = Type::automatic;
+                    field(config) = Switch::automatic;
                 else
                     throw usage_error("expected true, false or \"auto\"", value.where,
                                       "write true, false, or \"auto\" for " + automatic_is);
             },
             [field](const RunConfig& config) -> ConfigPayload {
-                if (field(config) == Type::automatic)
+                if (field(config) == Switch::automatic)
                     return std::string("auto");
-                return field(config) == Type::on;
+                return field(config) == Switch::on;
             }};
 }
 

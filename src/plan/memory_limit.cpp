@@ -140,10 +140,10 @@ std::size_t largest_snapshot_bytes(const RunPlan& plan)
 std::optional<FittingChange> saves_without_copy(const RunConfig& config, int num_ranks,
                                                 std::size_t bytes_per_rank)
 {
-    if (config.checkpoint.asynchronous != AsynchronousSaves::on)
+    if (config.checkpoint.asynchronous != Switch::on)
         return std::nullopt;
     RunConfig with = config;
-    with.checkpoint.asynchronous = AsynchronousSaves::off;
+    with.checkpoint.asynchronous = Switch::off;
     if (const auto peak = fitting_peak(with, num_ranks, bytes_per_rank))
         return FittingChange{"--set checkpoint.asynchronous=false", *peak, false};
     return std::nullopt;
@@ -302,14 +302,13 @@ std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ran
 
 void settle_saves(RunConfig& config, RunPlan& plan, std::size_t host_bytes_per_rank)
 {
-    if (config.checkpoint.asynchronous != AsynchronousSaves::automatic)
+    if (config.checkpoint.asynchronous != Switch::automatic)
         return;
     plan.stage.snapshot = true;
     plan.stage.snapshot = plan.stage.stream.device.kind == DeviceKind::cpu
                               ? peak_of(plan).bytes <= host_bytes_per_rank
                               : 2 * largest_snapshot_bytes(plan) <= host_bytes_per_rank;
-    config.checkpoint.asynchronous =
-        plan.stage.snapshot ? AsynchronousSaves::on : AsynchronousSaves::off;
+    config.checkpoint.asynchronous = plan.stage.snapshot ? Switch::on : Switch::off;
 }
 
 void refuse_unless_it_fits(const RunConfig& config, const RunPlan& plan, std::size_t bytes_per_rank)

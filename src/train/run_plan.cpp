@@ -175,7 +175,7 @@ RunPlan plan_run(const RunConfig& config, int num_ranks)
                   .moments = {0, config.pipeline.replicas},
                   .precision = element_types(config),
                   .graph_launches = captures_graphs(config) ? most_graph_launches : 0,
-                  .snapshot = config.checkpoint.asynchronous == AsynchronousSaves::on};
+                  .snapshot = config.checkpoint.asynchronous == Switch::on};
     return plan;
 }
 

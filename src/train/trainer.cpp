@@ -46,7 +46,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
 {
     if (exchange_.active())
         executor_.exchange_through(exchange_);
-    if (config_.checkpoint.asynchronous == AsynchronousSaves::on)
+    if (config_.checkpoint.asynchronous == Switch::on)
         saver_ = std::make_unique<AsynchronousSave>(folder_.checkpoints(), stage_, replicas_,
                                                     config_, [this] { journal_->sync(); });
     auto traced = parse_update_ranges(config.trace.updates, "trace.updates");

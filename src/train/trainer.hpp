@@ -31,7 +31,7 @@ namespace sluice {
 class Trainer {
 public:
     /// Collective over all ranks of the job, which `transport` joins.
-    /// `plan`: of `config` on the ranks of one replica. `link`: see Replicas.
+    /// `plan`: of `config` on the ranks of one replica. `links`: see Replicas.
     Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport,
             const Replicas::Links& links = {});
 

@@ -26,19 +26,21 @@ StragglerDetector::StragglerDetector(int num_ranks, const StragglerRules& rules)
         rank.history.reserve(rules_.most_history);
     }
     scratch_.reserve(std::max({ranks_.size(), rules_.block_updates, rules_.most_history}));
+    forget_histories();
 }
 
 void StragglerDetector::forget_histories(std::span<const std::size_t> work)
 {
-    work_known_ = work.size() == ranks_.size();
+    SLUICE_CHECK(work.empty() || work.size() == ranks_.size(),
+                 "the work of " << work.size() << " of " << ranks_.size() << " ranks");
     for (std::size_t index = 0; index < ranks_.size(); ++index) {
         Rank& rank = ranks_[index];
         rank.history.clear();
         rank.next = rank.streak = 0;
-        rank.compared = false;
-        rank.work = work_known_ ? work[index] : 0;
+        rank.work = work.empty() ? index : work[index]; // of unknown work none are alike
     }
     num_in_block_ = 0;
+    starts_compared_ = false;
 }
 
 std::vector<StragglerNotice> StragglerDetector::observe(std::span<const double> compute_seconds)
@@ -96,13 +98,12 @@ double StragglerDetector::usual_of_alike(std::size_t index)
 std::vector<StragglerNotice> StragglerDetector::compare_starts()
 {
     std::vector<StragglerNotice> notices;
-    if (!work_known_ || ranks_.front().compared ||
-        ranks_.front().history.size() < rules_.least_history)
+    if (starts_compared_ || ranks_.front().history.size() < rules_.least_history)
         return notices;
+    starts_compared_ = true;
     for (std::size_t index = 0; index < ranks_.size(); ++index) {
         const double alike = usual_of_alike(index);
         const double slowdown = alike > 0.0 ? ranks_[index].usual / alike : 1.0;
-        ranks_[index].compared = true;
         if (ranks_[index].named || slowdown <= rules_.slow)
             continue;
         notices.push_back({.rank = static_cast<int>(index),

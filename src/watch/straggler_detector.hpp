@@ -59,8 +59,7 @@ private:
         std::size_t next = 0;        ///< place in the ring
         std::size_t streak = 0;      ///< readings in a row that speak for a change
         bool named = false;
-        bool compared = false; ///< its history, with those of ranks alike
-        std::size_t work = 0;
+        std::size_t work = 0;  ///< equal for ranks that do the same
         double slowdown = 1.0; ///< of the last reading that was judged
         double reading = 0.0, usual = 0.0, ratio = 0.0;
     };
@@ -76,7 +75,7 @@ private:
     std::vector<Rank> ranks_;
     std::vector<double> scratch_;
     std::size_t num_in_block_ = 0;
-    bool work_known_ = false;
+    bool starts_compared_ = false; ///< of the histories that are there now
 };
 
 } // namespace sluice

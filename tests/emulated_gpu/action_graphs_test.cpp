@@ -188,6 +188,8 @@ BOOST_AUTO_TEST_CASE(norms_are_measured_by_other_graphs)
             BOOST_TEST((found.empty() || found[0] == found[1]));
         }
     BOOST_TEST((tested.kept() == single.kept()));
+    // Forward passes of two slots in two ways, backward passes; evaluation, zeros, squares, step.
+    BOOST_TEST(tested.chunk().held_graphs().num_graphs == 4 + 2 + 4);
 }
 
 BOOST_AUTO_TEST_CASE(a_pass_that_is_observed_is_launched_kernel_by_kernel)

@@ -195,7 +195,7 @@ BOOST_AUTO_TEST_CASE(passes_are_graphs_on_gpus_where_layers_are_small_unless_the
 
 BOOST_AUTO_TEST_CASE(asynchronous_is_true_false_or_auto)
 {
-    using enum AsynchronousSaves;
+    using enum Switch;
     const auto choice = [](const char* value) {
         return small({std::string("checkpoint.asynchronous=") + value}).checkpoint.asynchronous;
     };

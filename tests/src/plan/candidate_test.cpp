@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(a_gpu_is_counted_with_its_own_rates)
     config.run.device = "cuda";
     BOOST_CHECK_EQUAL(assumed_rates(config).flops_per_second, gpu_rates.flops_per_second);
     // A copy for saves lies in the host's memory, not in the GPU's.
-    config.checkpoint.asynchronous = AsynchronousSaves::on;
+    config.checkpoint.asynchronous = Switch::on;
     BOOST_CHECK_EQUAL(plan_run(config, 1).rank_memory(0).snapshot_bytes, 0u);
     config.run.device = "cpu";
     BOOST_CHECK_GT(plan_run(config, 1).rank_memory(0).snapshot_bytes, 0u);

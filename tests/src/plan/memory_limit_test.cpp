@@ -85,8 +85,8 @@ BOOST_AUTO_TEST_CASE(a_copy_for_saves_is_taken_where_it_fits)
         settle_saves(settled, settled_plan, limit);
         const bool fits = limit == with;
         BOOST_TEST(settled_plan.stage.snapshot == fits);
-        BOOST_TEST((settled.checkpoint.asynchronous == AsynchronousSaves::on) == fits);
-        BOOST_TEST((settled.checkpoint.asynchronous == AsynchronousSaves::off) == !fits);
+        BOOST_TEST((settled.checkpoint.asynchronous == Switch::on) == fits);
+        BOOST_TEST((settled.checkpoint.asynchronous == Switch::off) == !fits);
         BOOST_CHECK_NO_THROW(refuse_unless_it_fits(settled, settled_plan, limit));
     }
     // Who asks for it is told what it costs, and how to do without.
