@@ -17,7 +17,6 @@ CublasLt load()
     library.find(calls.get_version, "cublasLtGetVersion");
     library.find(calls.status_string, "cublasLtGetStatusString");
     library.find(calls.create, "cublasLtCreate");
-    library.find(calls.destroy, "cublasLtDestroy");
     library.find(calls.matmul_desc_init, "cublasLtMatmulDescInit_internal");
     library.find(calls.matmul_desc_set, "cublasLtMatmulDescSetAttribute");
     library.find(calls.matrix_layout_init, "cublasLtMatrixLayoutInit_internal");

@@ -14,7 +14,6 @@ struct CublasLt {
     decltype(&cublasLtGetVersion) get_version;
     decltype(&cublasLtGetStatusString) status_string;
     decltype(&cublasLtCreate) create;
-    decltype(&cublasLtDestroy) destroy;
     decltype(&cublasLtMatmulDescInit_internal) matmul_desc_init;
     decltype(&cublasLtMatmulDescSetAttribute) matmul_desc_set;
     decltype(&cublasLtMatrixLayoutInit_internal) matrix_layout_init;

@@ -11,7 +11,6 @@
 #include <bit>
 #include <compare>
 #include <map>
-#include <memory>
 #include <mutex>
 
 namespace sluice::kernels {
@@ -86,28 +85,23 @@ private:
     std::map<float, std::size_t> places_;
 };
 
-struct DestroyHandle {
-    void operator()(cublasLtContext* handle) const { CublasLt::loaded().destroy(handle); }
-};
-
+/// Never destroyed: when a process ends, the library may have taken itself down before, and
+/// cublasLtDestroy would free twice.
 class Plans {
 public:
     static Plans& all()
     {
-        static Plans plans;
+        static Plans& plans = *new Plans;
         return plans;
     }
 
     cublasLtHandle_t handle(int device, const MatmulExtents& e)
     {
         const std::scoped_lock lock(mutex_);
-        auto& handle = handles_[device];
-        if (!handle) {
-            cublasLtHandle_t made = nullptr;
-            check_cublas(CublasLt::loaded().create(&made), "cublasLtCreate", e);
-            handle.reset(made);
-        }
-        return handle.get();
+        cublasLtHandle_t& handle = handles_[device];
+        if (handle == nullptr)
+            check_cublas(CublasLt::loaded().create(&handle), "cublasLtCreate", e);
+        return handle;
     }
 
     Plan plan(cublasLtHandle_t handle, const PlanKey& key)
@@ -129,7 +123,7 @@ private:
     static Plan make(cublasLtHandle_t handle, const PlanKey& key);
 
     std::mutex mutex_;
-    std::map<int, std::unique_ptr<cublasLtContext, DestroyHandle>> handles_;
+    std::map<int, cublasLtHandle_t> handles_;
     std::map<PlanKey, Plan> plans_;
     std::map<int, NumbersOnGpu> numbers_;
 };
