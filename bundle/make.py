@@ -61,7 +61,8 @@ class Bundle:
         target.chmod(0o755)
         subprocess.run(["strip", "--strip-unneeded", target], check=True)
         up = "/".join([".."] * depth)
-        run("patchelf", "--set-rpath", f"$ORIGIN/{up}/{LIBRARIES}", target)
+        # DT_RPATH, which comes before LD_LIBRARY_PATH: modules of a cluster put another Open MPI there.
+        run("patchelf", "--force-rpath", "--set-rpath", f"$ORIGIN/{up}/{LIBRARIES}", target)
         for name, path in needed_libraries(source).items():
             if not (self.folder / LIBRARIES / name).exists():
                 self.note_owner(path)
