@@ -4,7 +4,7 @@
 // twice.
 //   p_ij = exp(s_ij - logsumexp_i),  ds_ij = p_ij (dout_i v_j - row_dot_i)
 //   dv_j = sum_i p_ij dout_i,  dk_j = scale sum_i ds_ij q_i,  dq_i = scale sum_j ds_ij k_j
-// Legend: D channels of a head, R rows of a tile that is walked over.
+// Legend: D channels of a head, M times 16 rows of a warp, R rows of a tile that is walked over.
 #pragma once
 
 #include "layers/kernels/cuda/attention_simple_kernel.cuh"
@@ -12,145 +12,187 @@
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
-/// How many rows of the other kind fit beside two sets of sums over D in registers.
-template <int D>
-inline constexpr int backward_rows = D == 64 ? 64 : 32;
+/// p = exp2(scale log2(e) p - logsumexp log2(e)) and ds = p (ds - row_dot), 0 where not `seen`.
+template <bool diagonal>
+SLUICE_DEVICE void probability(float& p, float& ds, float scale, float logsumexp, float row_dot,
+                               bool seen)
+{
+    p = exp2_fast(fmaf(p, scale, -logsumexp));
+    if (diagonal && !seen)
+        p = 0.0F;
+    ds = p * (ds - row_dot);
+}
 
-template <int D>
+template <int D, int M = D == 64 ? 2 : 1, int R = D == 64 ? 32 : 64, int MinBlocks = 2>
 struct AttentionKeyGradientKernel : AttentionBackwardInputs<BFloat16> {
-    static constexpr int num_threads = attention_threads, R = backward_rows<D>;
+    static constexpr int num_threads = attention_threads, min_blocks = MinBlocks;
+    static constexpr int rows_of_warp = 16 * M, own_rows = warps_of_block * rows_of_warp;
     struct Shared {
         SharedRows<own_rows, D> keys, values;
         SharedRows<R, D> queries[2], dout[2];
-        float logsumexp[2][R], row_dot[2][R]; // logsumexp times log2(e)
+        Vector<float, 2> statistics[2][R]; // logsumexp times log2(e), row_dot
     };
 
-    SLUICE_DEVICE void load(Shared& shared, int stage, const Tile& at, std::int64_t first) const
+    SLUICE_DEVICE void load(Shared& shared, int stage, const Tile& at, int first) const
     {
-        shared.queries[stage].load(part_of_qkv(qkv, e, at, 0), first, e.positions, aligned);
-        shared.dout[stage].load(head_of(dout, e, at), first, e.positions, aligned);
-        if (thread() < R && first + thread() < e.positions) {
-            const std::int64_t statistic = first_statistic(at) + first + thread();
-            shared.logsumexp[stage][thread()] = logsumexp[statistic] * log2_of_e;
-            shared.row_dot[stage][thread()] = row_dot[statistic];
+        const int positions = static_cast<int>(e.positions);
+        shared.queries[stage].load(part_of_qkv(qkv, e, at, 0), first, positions, aligned);
+        shared.dout[stage].load(head_of(dout, e, at), first, positions, aligned);
+        if (thread() < R) {
+            // A query that is not there has probability 0 everywhere.
+            const bool there = first + thread() < positions;
+            const std::int64_t statistic = first_statistic(at) + (there ? first + thread() : 0);
+            Vector<float, 2>& to = shared.statistics[stage][thread()];
+            to.at[0] = there ? logsumexp[statistic] * log2_of_e : INFINITY;
+            to.at[1] = there ? row_dot[statistic] : 0.0F;
+        }
+    }
+
+    /// `distance`: of the warp's first key from the tile's first query.
+    template <bool diagonal>
+    SLUICE_DEVICE void probabilities(WarpSums<M, R>& p, WarpSums<M, R>& ds,
+                                     const Vector<float, 2> (&statistics)[R], int distance) const
+    {
+        SLUICE_UNROLL
+        for (int n = 0; n < R / 8; ++n)
+            SLUICE_UNROLL
+        for (int j = 0; j < 2; ++j) {
+            const int column = 8 * n + column_of(j);
+            const Vector<float, 2> of_query = statistics[column];
+            SLUICE_UNROLL
+            for (int m = 0; m < M; ++m)
+                SLUICE_UNROLL
+            for (int i = j; i < 4; i += 2)
+                probability<diagonal>(p[m][n][i], ds[m][n][i], scale * log2_of_e, of_query.at[0],
+                                      of_query.at[1], 16 * m + row_of(i) + distance <= column);
         }
     }
 
     SLUICE_DEVICE void operator()() const
     {
         Shared& shared = shared_memory<Shared>();
-        const std::int64_t head = block_x() % (e.sequences * e.heads);
-        const Tile at{head / e.heads, head % e.heads,
-                      block_x() / (e.sequences * e.heads) * own_rows};
-        const std::int64_t first_key = at.first_row + warp() * rows_of_warp;
+        const auto [head, turn] = order.place_of(static_cast<std::uint32_t>(block_x()));
+        const int positions = static_cast<int>(e.positions);
+        const int first_row = static_cast<int>(turn) * own_rows;
+        const Tile at{head / e.heads, head % e.heads, first_row};
+        const int first_key = first_row + warp() * rows_of_warp;
 
-        shared.keys.load(part_of_qkv(qkv, e, at, 1), at.first_row, e.positions, aligned);
-        shared.values.load(part_of_qkv(qkv, e, at, 2), at.first_row, e.positions, aligned);
-        load(shared, 0, at, at.first_row);
+        shared.keys.load(part_of_qkv(qkv, e, at, 1), first_row, positions, aligned);
+        shared.values.load(part_of_qkv(qkv, e, at, 2), first_row, positions, aligned);
+        load(shared, 0, at, first_row);
         commit_copies();
-        float dk[D / 8][4] = {}, dv[D / 8][4] = {};
+        WarpSums<M, D> dk, dv;
         int stage = 0;
-        for (std::int64_t first = at.first_row; first < e.positions; first += R, stage ^= 1) {
-            if (first + R < e.positions)
+        for (int first = first_row; first < positions; first += R, stage ^= 1) {
+            wait_for_copies<0>();
+            barrier(); // everybody's part of this tile is there, and nobody reads the other one
+            if (first + R < positions)
                 load(shared, stage ^ 1, at, first + R);
             commit_copies();
-            wait_for_copies<1>();
-            barrier();
-            float p[R / 8][4] = {}, ds[R / 8][4] = {}; // [key, query]
-            multiply_rows<R, D>(p, shared.keys, warp() * rows_of_warp, shared.queries[stage]);
-            multiply_rows<R, D>(ds, shared.values, warp() * rows_of_warp, shared.dout[stage]);
-            SLUICE_UNROLL
-            for (int n = 0; n < R / 8; ++n)
-                SLUICE_UNROLL
-            for (int i = 0; i < 4; ++i) {
-                const int column = 8 * n + column_of(i);
-                const std::int64_t query = first + column;
-                if (query < e.positions && first_key + row_of(i) <= query) {
-                    p[n][i] =
-                        exp2_fast(p[n][i] * (scale * log2_of_e) - shared.logsumexp[stage][column]);
-                    ds[n][i] = p[n][i] * (ds[n][i] - shared.row_dot[stage][column]);
-                } else {
-                    p[n][i] = ds[n][i] = 0.0F;
-                }
-            }
-            add_weighted_rows<R, D>(dv, p, shared.dout[stage]);
-            add_weighted_rows<R, D>(dk, ds, shared.queries[stage]);
-            barrier();
+            const int distance = first_key - first;
+            if (distance >= R)
+                continue;         // none of these queries sees any of the warp's keys
+            WarpSums<M, R> p, ds; // [key, query]
+            multiply_rows(p, shared.keys, warp() * rows_of_warp, shared.queries[stage]);
+            multiply_rows(ds, shared.values, warp() * rows_of_warp, shared.dout[stage]);
+            if (distance > -rows_of_warp)
+                probabilities<true>(p, ds, shared.statistics[stage], distance);
+            else
+                probabilities<false>(p, ds, shared.statistics[stage], distance);
+            add_weighted_rows(dv, p, shared.dout[stage]);
+            add_weighted_rows(dk, ds, shared.queries[stage]);
         }
-        store_rows<D>(part_of_qkv(qkv_gradient, e, at, 1), first_key, e.positions, dk,
-                      {scale, scale}, aligned);
-        store_rows<D>(part_of_qkv(qkv_gradient, e, at, 2), first_key, e.positions, dv, {1.0F, 1.0F},
-                      aligned);
+        store_rows(part_of_qkv(qkv_gradient, e, at, 1), first_key, positions, dk,
+                   all_rows<M>(scale), aligned);
+        store_rows(part_of_qkv(qkv_gradient, e, at, 2), first_key, positions, dv, all_rows<M>(1.0F),
+                   aligned);
     }
 };
 
-template <int D>
+template <int D, int M = 2, int R = D == 64 ? 64 : 32, int MinBlocks = 2>
 struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
-    static constexpr int num_threads = attention_threads, R = backward_rows<D>;
+    static constexpr int num_threads = attention_threads, min_blocks = MinBlocks;
+    static constexpr int rows_of_warp = 16 * M, own_rows = warps_of_block * rows_of_warp;
     struct Shared {
         SharedRows<own_rows, D> queries, dout;
         SharedRows<R, D> keys[2], values[2];
     };
 
+    /// `distance`: of the warp's first query from the tile's first key.
+    template <bool diagonal>
+    SLUICE_DEVICE void probabilities(WarpSums<M, R>& p, WarpSums<M, R>& ds,
+                                     const OfRows<M>& row_logsumexp, const OfRows<M>& row_dots,
+                                     int distance) const
+    {
+        SLUICE_UNROLL
+        for (int m = 0; m < M; ++m)
+            SLUICE_UNROLL
+        for (int n = 0; n < R / 8; ++n)
+            SLUICE_UNROLL
+        for (int i = 0; i < 4; ++i)
+            probability<diagonal>(p[m][n][i], ds[m][n][i], scale * log2_of_e,
+                                  row_logsumexp[m][i / 2], row_dots[m][i / 2],
+                                  8 * n + column_of(i) <= 16 * m + row_of(i) + distance);
+    }
+
     SLUICE_DEVICE void operator()() const
     {
         Shared& shared = shared_memory<Shared>();
-        const std::int64_t head = block_x() % (e.sequences * e.heads);
-        const std::int64_t turn = block_x() / (e.sequences * e.heads);
-        const Tile at{head / e.heads, head % e.heads, (num_tiles - 1 - turn) * own_rows};
+        const auto [head, turn] = order.place_of(static_cast<std::uint32_t>(block_x()));
+        const int positions = static_cast<int>(e.positions);
+        const int first_row = static_cast<int>(order.num_tiles - 1 - turn) * own_rows;
+        const Tile at{head / e.heads, head % e.heads, first_row};
         const auto keys = part_of_qkv(qkv, e, at, 1), values = part_of_qkv(qkv, e, at, 2);
-        const std::int64_t first_query = at.first_row + warp() * rows_of_warp;
-        const std::int64_t end_key =
-            at.first_row + own_rows < e.positions ? at.first_row + own_rows : e.positions;
+        const int first_query = first_row + warp() * rows_of_warp;
+        const int end_key = first_row + own_rows < positions ? first_row + own_rows : positions;
 
-        float row_logsumexp[2], row_dots[2]; // of this lane's two rows
-        SLUICE_UNROLL
-        for (int half = 0; half < 2; ++half) {
-            const std::int64_t query = first_query + row_of(2 * half);
-            const bool there = query < e.positions;
-            const std::int64_t statistic = first_statistic(at) + (there ? query : 0);
-            row_logsumexp[half] = there ? logsumexp[statistic] * log2_of_e : 0.0F;
-            row_dots[half] = there ? row_dot[statistic] : 0.0F;
-        }
-        shared.queries.load(part_of_qkv(qkv, e, at, 0), at.first_row, e.positions, aligned);
-        shared.dout.load(head_of(dout, e, at), at.first_row, e.positions, aligned);
-        shared.keys[0].load(keys, 0, e.positions, aligned);
-        shared.values[0].load(values, 0, e.positions, aligned);
+        shared.queries.load(part_of_qkv(qkv, e, at, 0), first_row, positions, aligned);
+        shared.dout.load(head_of(dout, e, at), first_row, positions, aligned);
+        shared.keys[0].load(keys, 0, positions, aligned);
+        shared.values[0].load(values, 0, positions, aligned);
         commit_copies();
-        float dq[D / 8][4] = {};
+        OfRows<M> row_logsumexp, row_dots;
+        SLUICE_UNROLL
+        for (int m = 0; m < M; ++m)
+            SLUICE_UNROLL
+        for (int half = 0; half < 2; ++half) {
+            const int query = first_query + 16 * m + row_of(2 * half);
+            const bool there = query < positions;
+            const std::int64_t statistic = first_statistic(at) + (there ? query : 0);
+            row_logsumexp[m][half] = there ? logsumexp[statistic] * log2_of_e : 0.0F;
+            row_dots[m][half] = there ? row_dot[statistic] : 0.0F;
+        }
+        WarpSums<M, D> dq;
         int stage = 0;
-        for (std::int64_t first = 0; first < end_key; first += R, stage ^= 1) {
+        for (int first = 0; first < end_key; first += R, stage ^= 1) {
+            wait_for_copies<0>();
+            barrier();
             if (first + R < end_key) {
-                shared.keys[stage ^ 1].load(keys, first + R, e.positions, aligned);
-                shared.values[stage ^ 1].load(values, first + R, e.positions, aligned);
+                shared.keys[stage ^ 1].load(keys, first + R, positions, aligned);
+                shared.values[stage ^ 1].load(values, first + R, positions, aligned);
             }
             commit_copies();
-            wait_for_copies<1>();
-            barrier();
-            float p[R / 8][4] = {}, ds[R / 8][4] = {}; // [query, key]
-            multiply_rows<R, D>(p, shared.queries, warp() * rows_of_warp, shared.keys[stage]);
-            multiply_rows<R, D>(ds, shared.dout, warp() * rows_of_warp, shared.values[stage]);
-            SLUICE_UNROLL
-            for (int n = 0; n < R / 8; ++n)
-                SLUICE_UNROLL
-            for (int i = 0; i < 4; ++i) {
-                const bool seen = first + 8 * n + column_of(i) <= first_query + row_of(i);
-                const float weight =
-                    exp2_fast(p[n][i] * (scale * log2_of_e) - row_logsumexp[i / 2]);
-                ds[n][i] = seen ? weight * (ds[n][i] - row_dots[i / 2]) : 0.0F;
-            }
-            add_weighted_rows<R, D>(dq, ds, shared.keys[stage]);
-            barrier();
+            const int distance = first_query - first;
+            if (distance <= -rows_of_warp)
+                continue;         // none of the warp's queries sees any of these keys
+            WarpSums<M, R> p, ds; // [query, key]
+            multiply_rows(p, shared.queries, warp() * rows_of_warp, shared.keys[stage]);
+            multiply_rows(ds, shared.dout, warp() * rows_of_warp, shared.values[stage]);
+            if (distance < R - 1)
+                probabilities<true>(p, ds, row_logsumexp, row_dots, distance);
+            else
+                probabilities<false>(p, ds, row_logsumexp, row_dots, distance);
+            add_weighted_rows(dq, ds, shared.keys[stage]);
         }
-        store_rows<D>(part_of_qkv(qkv_gradient, e, at, 0), first_query, e.positions, dq,
-                      {scale, scale}, aligned);
+        store_rows(part_of_qkv(qkv_gradient, e, at, 0), first_query, positions, dq,
+                   all_rows<M>(scale), aligned);
     }
 };
 
-/// A warp per position and head.
+/// Eight lanes per position and head.
 template <class T>
 struct AttentionRowDotKernel {
-    static constexpr int num_threads = 256, rows = num_threads / warp_size;
+    static constexpr int num_threads = 256, lanes = 8, rows = num_threads / lanes;
     const T *dout, *out; // [B,T,H,D]
     float* row_dot;      // [B,H,T]
     AttentionExtents e;
@@ -158,34 +200,40 @@ struct AttentionRowDotKernel {
 
     SLUICE_DEVICE void operator()() const
     {
-        const std::int64_t row = block_x() * rows + warp(); // of [B,T,H]
-        if (row >= e.sequences * e.positions * e.heads)
-            return;
+        const std::int64_t row = block_x() * rows + thread() / lanes; // of [B,T,H]
+        const bool there = row < e.sequences * e.positions * e.heads;
+        const int head_dim = there ? static_cast<int>(e.head_dim) : 0;
         float sum = 0.0F;
-        for (std::int64_t c = lane() * chunk; c < e.head_dim; c += warp_size * chunk) {
-            const std::int64_t at = row * e.head_dim + c, count = e.head_dim - c;
-            const Floats<chunk> x = load_floats<chunk>(dout + at, count, aligned);
-            const Floats<chunk> y = load_floats<chunk>(out + at, count, aligned);
+        for (int c = thread() % lanes * chunk; c < head_dim; c += lanes * chunk) {
+            const std::int64_t at = row * e.head_dim + c;
+            const Floats<chunk> x = load_floats<chunk>(dout + at, head_dim - c, aligned);
+            const Floats<chunk> y = load_floats<chunk>(out + at, head_dim - c, aligned);
             for (int j = 0; j < chunk; ++j)
                 sum = fmaf(x[j], y[j], sum);
         }
-        sum = warp_sum(sum);
+        for (int mask = lanes / 2; mask > 0; mask /= 2)
+            sum += shuffle_xor(sum, mask);
+        if (!there || thread() % lanes != 0)
+            return;
         const std::int64_t head = row % e.heads, position = row / e.heads % e.positions;
         const std::int64_t sequence = row / e.heads / e.positions;
-        if (lane() == 0)
-            row_dot[(sequence * e.heads + head) * e.positions + position] = sum;
+        row_dot[(sequence * e.heads + head) * e.positions + position] = sum;
     }
 };
+
+template <class Kernel, class Launcher>
+void launch_gradients(const Launcher& launcher, const AttentionBackward& op)
+{
+    const auto inputs = backward_inputs<BFloat16>(op, Kernel::own_rows);
+    launcher(Kernel{inputs}, Grid{inputs.e.sequences * inputs.e.heads * inputs.num_tiles},
+             sizeof(typename Kernel::Shared));
+}
 
 template <int D, class Launcher>
 void launch_attention_backward_tiles(const Launcher& launcher, const AttentionBackward& op)
 {
-    using Keys = AttentionKeyGradientKernel<D>;
-    using Queries = AttentionQueryGradientKernel<D>;
-    const auto inputs = backward_inputs<BFloat16>(op, own_rows);
-    const Grid grid{inputs.e.sequences * inputs.e.heads * inputs.num_tiles};
-    launcher(Keys{inputs}, grid, sizeof(typename Keys::Shared));
-    launcher(Queries{inputs}, grid, sizeof(typename Queries::Shared));
+    launch_gradients<AttentionKeyGradientKernel<D>>(launcher, op);
+    launch_gradients<AttentionQueryGradientKernel<D>>(launcher, op);
 }
 
 /// On tensor cores where they fit: bfloat16 and heads of 64 or 128 channels.

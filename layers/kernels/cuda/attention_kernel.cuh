@@ -1,7 +1,7 @@
-// The forward pass on tensor cores: a block takes 64 queries of one head over all keys they see,
+// The forward pass on tensor cores: a warp takes 16 M queries of one head over all keys they see,
 // with a running maximum and sum per query (Dao 2023, "FlashAttention-2", algorithm 1). Keys and
 // values of the next tile are copied while this one is worked on.
-// Legend: D channels of a head, R keys of a tile.
+// Legend: D channels of a head, M times 16 queries of a warp, R keys of a tile.
 #pragma once
 
 #include "layers/kernels/cuda/attention_simple_kernel.cuh"
@@ -9,122 +9,129 @@
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
-template <int D>
+template <int D, int M = D == 64 ? 1 : 2, int R = D == 64 ? 64 : 32,
+          int MinBlocks = D == 64 ? 4 : 2>
 struct AttentionForwardKernel {
-    static constexpr int num_threads = attention_threads, R = 64;
+    static constexpr int num_threads = attention_threads, min_blocks = MinBlocks;
+    static constexpr int rows_of_warp = 16 * M, own_rows = warps_of_block * rows_of_warp;
     struct Shared {
         SharedRows<own_rows, D> queries;
         SharedRows<R, D> keys[2], values[2];
     };
-    /// What a lane knows of its two rows (r, r + 8) of the warp's 16.
+    /// What a lane knows of its rows (16 m + r, 16 m + r + 8) of the warp's.
     struct Running {
-        float maximum[2] = {-INFINITY, -INFINITY}; // of scores times log2(e)
-        float sum[2] = {0.0F, 0.0F};               // this lane's columns alone, until the end
-        float out[D / 8][4] = {};
+        OfRows<M> maximum; // of scores, not yet scaled
+        OfRows<M> sum;     // this lane's columns alone, until the end
+        WarpSums<M, D> out;
     };
 
     const BFloat16* qkv; // [B,T,3,H,D]
     BFloat16* out;       // [B,T,H,D]
     float* logsumexp;    // [B,H,T]
     AttentionExtents e;
-    std::int64_t num_tiles;
+    BlockOrder order;
     float scale; // log2(e) / sqrt(D)
     bool aligned;
 
-    SLUICE_DEVICE Tile tile() const
+    /// scores = exp2(scale (scores - maximum)); what was summed before is scaled to the new
+    /// maximum. `distance`: of the warp's first query from the tile's first key.
+    template <bool diagonal>
+    SLUICE_DEVICE void softmax(WarpSums<M, R>& scores, int distance, Running& running) const
     {
-        const std::int64_t head = block_x() % (e.sequences * e.heads);
-        const std::int64_t turn = block_x() / (e.sequences * e.heads);
-        return {head / e.heads, head % e.heads, (num_tiles - 1 - turn) * own_rows};
-    }
-
-    /// scores = exp2(scale scores - maximum); what was summed before is scaled to the new maximum.
-    SLUICE_DEVICE void softmax(float (&scores)[R / 8][4], std::int64_t first_query,
-                               std::int64_t first_key, Running& running) const
-    {
-        const bool diagonal = first_key + R > first_query;
         SLUICE_UNROLL
+        for (int m = 0; m < M; ++m)
+            SLUICE_UNROLL
         for (int half = 0; half < 2; ++half) {
-            const std::int64_t query = first_query + row_of(2 * half);
-            float maximum = running.maximum[half];
+            float maximum = running.maximum[m][half];
             SLUICE_UNROLL
             for (int n = 0; n < R / 8; ++n)
                 SLUICE_UNROLL
             for (int i = 2 * half; i < 2 * half + 2; ++i) {
-                float& score = scores[n][i];
-                score *= scale;
-                if (diagonal && first_key + 8 * n + column_of(i) > query)
+                float& score = scores[m][n][i];
+                if (diagonal && 8 * n + column_of(i) > 16 * m + row_of(i) + distance)
                     score = -INFINITY;
                 maximum = fmaxf(maximum, score);
             }
             maximum = fmaxf(maximum, shuffle_xor(maximum, 1)); // four lanes share a row
             maximum = fmaxf(maximum, shuffle_xor(maximum, 2));
             // Key 0 is seen by all, so the maximum is a number from the first tile on.
-            const float factor = exp2_fast(running.maximum[half] - maximum);
-            running.maximum[half] = maximum;
-            float sum = running.sum[half] * factor;
+            const float scaled_maximum = maximum * scale;
+            const float factor = exp2_fast(fmaf(running.maximum[m][half], scale, -scaled_maximum));
+            running.maximum[m][half] = maximum;
+            float sum = running.sum[m][half] * factor;
             SLUICE_UNROLL
             for (int n = 0; n < R / 8; ++n)
                 SLUICE_UNROLL
             for (int i = 2 * half; i < 2 * half + 2; ++i) {
-                scores[n][i] = exp2_fast(scores[n][i] - maximum);
-                sum += scores[n][i];
+                float& score = scores[m][n][i];
+                score = exp2_fast(fmaf(score, scale, -scaled_maximum));
+                sum += score;
             }
-            running.sum[half] = sum;
+            running.sum[m][half] = sum;
             SLUICE_UNROLL
             for (int n = 0; n < D / 8; ++n) {
-                running.out[n][2 * half] *= factor;
-                running.out[n][2 * half + 1] *= factor;
+                running.out[m][n][2 * half] *= factor;
+                running.out[m][n][2 * half + 1] *= factor;
             }
         }
     }
 
-    SLUICE_DEVICE void finish(const Tile& at, std::int64_t first_query, Running& running) const
+    SLUICE_DEVICE void finish(const Tile& at, int first_query, Running& running) const
     {
-        float factor[2];
+        OfRows<M> factor;
         float* logsumexp_of_head = logsumexp + (at.sequence * e.heads + at.head) * e.positions;
         SLUICE_UNROLL
+        for (int m = 0; m < M; ++m)
+            SLUICE_UNROLL
         for (int half = 0; half < 2; ++half) {
-            float sum = running.sum[half];
+            float sum = running.sum[m][half];
             sum += shuffle_xor(sum, 1);
             sum += shuffle_xor(sum, 2);
-            factor[half] = 1.0F / sum;
-            const std::int64_t query = first_query + row_of(2 * half);
+            factor[m][half] = 1.0F / sum;
+            const int query = first_query + 16 * m + row_of(2 * half);
             if (lane() % 4 == 0 && query < e.positions)
-                logsumexp_of_head[query] = running.maximum[half] * ln_2 + logf(sum);
+                logsumexp_of_head[query] = running.maximum[m][half] * (scale * ln_2) + logf(sum);
         }
-        store_rows<D>(head_of(out, e, at), first_query, e.positions, running.out, factor, aligned);
+        store_rows<M, D>(head_of(out, e, at), first_query, static_cast<int>(e.positions),
+                         running.out, factor, aligned);
     }
 
     SLUICE_DEVICE void operator()() const
     {
         Shared& shared = shared_memory<Shared>();
-        const Tile at = tile();
+        const auto [head, turn] = order.place_of(static_cast<std::uint32_t>(block_x()));
+        const int positions = static_cast<int>(e.positions);
+        const int first_row = static_cast<int>(order.num_tiles - 1 - turn) * own_rows;
+        const Tile at{head / e.heads, head % e.heads, first_row};
         const auto queries = part_of_qkv(qkv, e, at, 0), keys = part_of_qkv(qkv, e, at, 1),
                    values = part_of_qkv(qkv, e, at, 2);
-        const std::int64_t first_query = at.first_row + warp() * rows_of_warp;
-        const std::int64_t end_key =
-            at.first_row + own_rows < e.positions ? at.first_row + own_rows : e.positions;
+        const int first_query = first_row + warp() * rows_of_warp;
+        const int end_key = first_row + own_rows < positions ? first_row + own_rows : positions;
 
-        shared.queries.load(queries, at.first_row, e.positions, aligned);
-        shared.keys[0].load(keys, 0, e.positions, aligned);
-        shared.values[0].load(values, 0, e.positions, aligned);
+        shared.queries.load(queries, first_row, positions, aligned);
+        shared.keys[0].load(keys, 0, positions, aligned);
+        shared.values[0].load(values, 0, positions, aligned);
         commit_copies();
-        Running running;
+        Running running{.maximum = all_rows<M>(-INFINITY), .sum = all_rows<M>(0.0F), .out = {}};
         int stage = 0;
-        for (std::int64_t first_key = 0; first_key < end_key; first_key += R, stage ^= 1) {
+        for (int first_key = 0; first_key < end_key; first_key += R, stage ^= 1) {
+            wait_for_copies<0>();
+            barrier(); // everybody's part of this tile is there, and nobody reads the other one
             if (first_key + R < end_key) {
-                shared.keys[stage ^ 1].load(keys, first_key + R, e.positions, aligned);
-                shared.values[stage ^ 1].load(values, first_key + R, e.positions, aligned);
+                shared.keys[stage ^ 1].load(keys, first_key + R, positions, aligned);
+                shared.values[stage ^ 1].load(values, first_key + R, positions, aligned);
             }
             commit_copies();
-            wait_for_copies<1>();
-            barrier(); // everybody's part of this tile is there
-            float scores[R / 8][4] = {};
-            multiply_rows<R, D>(scores, shared.queries, warp() * rows_of_warp, shared.keys[stage]);
-            softmax(scores, first_query, first_key, running);
-            add_weighted_rows<R, D>(running.out, scores, shared.values[stage]);
-            barrier(); // before this tile is overwritten
+            const int distance = first_query - first_key;
+            if (distance <= -rows_of_warp)
+                continue; // none of the warp's queries sees any of these keys
+            WarpSums<M, R> scores;
+            multiply_rows(scores, shared.queries, warp() * rows_of_warp, shared.keys[stage]);
+            if (distance < R - 1)
+                softmax<true>(scores, distance, running);
+            else
+                softmax<false>(scores, distance, running);
+            add_weighted_rows(running.out, scores, shared.values[stage]);
         }
         finish(at, first_query, running);
     }
@@ -135,13 +142,13 @@ void launch_attention_forward_tiles(const Launcher& launcher, const AttentionFor
 {
     using Kernel = AttentionForwardKernel<D>;
     const AttentionExtents e = extents_of(op);
-    const std::int64_t num_tiles = blocks_for(e.positions, own_rows);
+    const std::int64_t num_tiles = blocks_for(e.positions, Kernel::own_rows);
     const double scale = 1.0 / std::sqrt(static_cast<double>(D));
     launcher(Kernel{.qkv = op.qkv.as<BFloat16>(),
                     .out = op.out.as<BFloat16>(),
                     .logsumexp = op.logsumexp.as<float>(),
                     .e = e,
-                    .num_tiles = num_tiles,
+                    .order = block_order(e, num_tiles),
                     .scale = static_cast<float>(scale * 1.4426950408889634),
                     .aligned = chunks_aligned(D, op.qkv, op.out)},
              Grid{e.sequences * e.heads * num_tiles}, sizeof(typename Kernel::Shared));

@@ -1,17 +1,20 @@
 // Attention on tensor cores: tiles of rows in shared memory, and the two products that all three
-// kernels are made of. A warp owns 16 rows ("own": queries, or keys); blocks walk over tiles of the
-// others ("other").
-// Legend: D channels of a head (64 or 128), R rows of the other tile.
+// kernels are made of. A warp owns 16 M rows ("own": queries, or keys); blocks walk over tiles of
+// the others ("other"). Every other tile that a warp loads into registers is multiplied M times.
+// Legend: D channels of a head (64 or 128), M times 16 rows of a warp, R rows of the other tile.
 #pragma once
 
+#include "core/error.hpp"
 #include "layers/kernels/cuda/element_types.cuh"
 #include "layers/kernels/extents.hpp"
+
+#include <algorithm>
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
 inline constexpr int attention_threads = 128;
-inline constexpr int rows_of_warp = 16;
-inline constexpr int own_rows = attention_threads / warp_size * rows_of_warp; // of a block
+inline constexpr int warps_of_block = attention_threads / warp_size;
+inline constexpr std::int64_t max_positions = std::int64_t{1} << 30; // distances fit 32 bits
 inline constexpr float log2_of_e = 1.4426950408889634F;
 inline constexpr float ln_2 = 0.6931471805599453F;
 
@@ -23,10 +26,41 @@ struct HeadRows {
     SLUICE_DEVICE T* operator[](std::int64_t position) const { return first + position * stride; }
 };
 
-/// Which head and which tile of rows a block works on. Blocks with the most work come first.
+/// Which head and which rows a block works on.
 struct Tile {
     std::int64_t sequence, head, first_row;
 };
+
+/// Heads are worked on in groups, so that what all blocks of a head read again and again is still
+/// in the L2 cache; within a group the `turn`-th tiles of all heads follow each other, so that a
+/// kernel whose first turn is the longest ends evenly.
+struct BlockOrder {
+    std::uint32_t heads, num_tiles, group; // of all sequences, of a head, heads of a group
+
+    struct Place {
+        std::uint32_t head, turn;
+    };
+    SLUICE_DEVICE Place place_of(std::uint32_t block) const
+    {
+        const std::uint32_t first = block / (group * num_tiles) * group;
+        const std::uint32_t heads_here = heads - first < group ? heads - first : group;
+        const std::uint32_t rest = block - first * num_tiles;
+        return {first + rest % heads_here, rest / heads_here};
+    }
+};
+
+inline BlockOrder block_order(const AttentionExtents& e, std::int64_t num_tiles)
+{
+    SLUICE_CHECK(e.positions <= max_positions, e.positions << " positions");
+    // Two of q, k, v and dout; half of the L2 cache of an A100, a third of an H100's.
+    constexpr std::int64_t cached_bytes = 16 << 20;
+    const std::int64_t bytes_of_head = 2 * e.positions * e.head_dim * 2;
+    const std::int64_t heads = e.sequences * e.heads;
+    SLUICE_CHECK(heads * num_tiles < std::int64_t{1} << 31, heads * num_tiles << " blocks");
+    return {static_cast<std::uint32_t>(heads), static_cast<std::uint32_t>(num_tiles),
+            static_cast<std::uint32_t>(
+                std::clamp<std::int64_t>(cached_bytes / bytes_of_head, 1, heads))};
+}
 
 template <class T>
 SLUICE_DEVICE HeadRows<T> part_of_qkv(T* qkv, const AttentionExtents& e, const Tile& tile, int part)
@@ -51,7 +85,8 @@ struct AttentionBackwardInputs {
     T* qkv_gradient;                  // [B,T,3,H,D]
     AttentionExtents e;
     std::int64_t num_tiles;
-    float scale; // 1 / sqrt(D)
+    BlockOrder order; // of blocks on tensor cores
+    float scale;      // 1 / sqrt(D)
     bool aligned;
 
     SLUICE_DEVICE std::int64_t first_statistic(const Tile& at) const
@@ -64,13 +99,15 @@ template <class T>
 AttentionBackwardInputs<T> backward_inputs(const AttentionBackward& op, std::int64_t rows_of_block)
 {
     const AttentionExtents e = extents_of(op);
+    const std::int64_t num_tiles = blocks_for(e.positions, rows_of_block);
     return {.dout = op.dout.as<T>(),
             .qkv = op.qkv.as<T>(),
             .logsumexp = op.logsumexp.as<float>(),
             .row_dot = op.row_dot.as<float>(),
             .qkv_gradient = op.qkv_gradient.as<T>(),
             .e = e,
-            .num_tiles = blocks_for(e.positions, rows_of_block),
+            .num_tiles = num_tiles,
+            .order = block_order(e, num_tiles),
             .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(e.head_dim))),
             .aligned = chunks_aligned(e.head_dim, op.dout, op.qkv, op.qkv_gradient)};
 }
@@ -90,64 +127,90 @@ struct alignas(128) SharedRows {
     }
 
     /// Starts to copy rows `first` to `first` + R - 1; zeros from `end` on.
-    SLUICE_DEVICE void load(const HeadRows<const BFloat16>& from, std::int64_t first,
-                            std::int64_t end, bool aligned)
+    SLUICE_DEVICE void load(const HeadRows<const BFloat16>& from, int first, int end, bool aligned)
     {
-        for (int i = thread(); i < R * D / 8; i += attention_threads) {
-            const int row = i / (D / 8), channel = i % (D / 8) * 8;
-            const bool wanted = first + row < end;
-            const BFloat16* source = from[wanted ? first + row : 0] + channel;
-            BFloat16* to = elements + place(row, channel);
-            if (aligned)
-                copy_async_16(to, source, wanted);
-            else
-                for (int j = 0; j < 8; ++j)
-                    to[j] = wanted ? source[j] : BFloat16{0};
+        // A thread copies the same channels of every so many rows: only pointers move.
+        constexpr int rows_at_once = attention_threads / (D / 8);
+        static_assert(rows_at_once % 8 == 0 && R % rows_at_once == 0);
+        const int own_row = thread() / (D / 8), channel = thread() % (D / 8) * 8;
+        const int rows_left = end - first - own_row;
+        BFloat16* const to = elements + place(own_row, channel);
+        const BFloat16* const start = from[rows_left > 0 ? first + own_row : 0] + channel;
+        const std::int64_t step = rows_at_once * from.stride;
+        if (aligned) {
+            const BFloat16* source = start;
+            SLUICE_UNROLL
+            for (int row = 0; row < R; row += rows_at_once, source += step)
+                copy_async_16(to + row * D, source, row < rows_left);
+            return;
         }
+        for (int row = 0; row < R; row += rows_at_once)
+            for (int j = 0; j < 8; ++j)
+                to[row * D + j] =
+                    row < rows_left ? start[row / rows_at_once * step + j] : BFloat16{0};
     }
 };
 
-/// sums[R/8][4] += own[first_own..+16] . other[R]^T over D channels.
-template <int R, int D, int Own>
-SLUICE_DEVICE void multiply_rows(float (&sums)[R / 8][4], const SharedRows<Own, D>& own,
-                                 int first_own, const SharedRows<R, D>& other)
+/// What a lane holds of a warp's 16 M x N sums.
+template <int M, int N>
+struct WarpSums {
+    float at[M][N / 8][4] = {};
+    SLUICE_DEVICE auto& operator[](int m) { return at[m]; }
+    SLUICE_DEVICE const auto& operator[](int m) const { return at[m]; }
+};
+
+/// sums += own[first_own..+16 M] . other[R]^T over D channels.
+template <int M, int R, int D, int Own>
+SLUICE_DEVICE void multiply_rows(WarpSums<M, R>& sums, const SharedRows<Own, D>& own, int first_own,
+                                 const SharedRows<R, D>& other)
 {
     const int own_place = own.place(first_own + lane() % 16, lane() / 16 * 8);
     const int other_place = other.place(lane() / 16 * 8 + lane() % 8, lane() / 8 % 2 * 8);
     SLUICE_UNROLL_BY_4 // further, and what is loaded ahead takes registers from the sums
         for (int k = 0; k < D; k += 16)
     {
-        std::uint32_t a[4];
-        load_matrix_x4(a, own.elements + (own_place ^ k));
+        std::uint32_t a[M][4];
+        SLUICE_UNROLL
+        for (int m = 0; m < M; ++m)
+            load_matrix_x4(a[m], own.elements + (own_place ^ k) + 16 * m * D);
         SLUICE_UNROLL
         for (int n = 0; n < R; n += 16) {
             std::uint32_t b[4];
             load_matrix_x4(b, other.elements + (other_place ^ k) + n * D);
-            mma_16x8x16(sums[n / 8], a, b[0], b[1]);
-            mma_16x8x16(sums[n / 8 + 1], a, b[2], b[3]);
+            SLUICE_UNROLL
+            for (int m = 0; m < M; ++m) {
+                mma_16x8x16(sums[m][n / 8], a[m], b[0], b[1]);
+                mma_16x8x16(sums[m][n / 8 + 1], a[m], b[2], b[3]);
+            }
         }
     }
 }
 
-/// sums[D/8][4] += factors[16,R] . other[R,D], the factors rounded to bfloat16.
-template <int R, int D>
-SLUICE_DEVICE void add_weighted_rows(float (&sums)[D / 8][4], const float (&factors)[R / 8][4],
+/// sums += factors[16 M,R] . other[R,D], the factors rounded to bfloat16.
+template <int M, int R, int D>
+SLUICE_DEVICE void add_weighted_rows(WarpSums<M, D>& sums, const WarpSums<M, R>& factors,
                                      const SharedRows<R, D>& other)
 {
     const int place = other.place(lane() % 16, lane() / 16 * 8);
     SLUICE_UNROLL
     for (int k = 0; k < R; k += 16) {
-        const float(&low)[4] = factors[k / 8];
-        const float(&high)[4] = factors[k / 8 + 1];
-        const std::uint32_t a[4] = {pack_bfloat16(low[0], low[1]), pack_bfloat16(low[2], low[3]),
-                                    pack_bfloat16(high[0], high[1]),
-                                    pack_bfloat16(high[2], high[3])};
+        std::uint32_t a[M][4];
+        SLUICE_UNROLL
+        for (int m = 0; m < M; ++m)
+            SLUICE_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const float(&pair)[4] = factors[m][k / 8 + i / 2];
+            a[m][i] = pack_bfloat16(pair[i % 2 * 2], pair[i % 2 * 2 + 1]);
+        }
         SLUICE_UNROLL
         for (int n = 0; n < D; n += 16) {
             std::uint32_t b[4];
             load_matrix_x4_t(b, other.elements + (place ^ n) + k * D);
-            mma_16x8x16(sums[n / 8], a, b[0], b[1]);
-            mma_16x8x16(sums[n / 8 + 1], a, b[2], b[3]);
+            SLUICE_UNROLL
+            for (int m = 0; m < M; ++m) {
+                mma_16x8x16(sums[m][n / 8], a[m], b[0], b[1]);
+                mma_16x8x16(sums[m][n / 8 + 1], a[m], b[2], b[3]);
+            }
         }
     }
 }
@@ -156,21 +219,41 @@ SLUICE_DEVICE void add_weighted_rows(float (&sums)[D / 8][4], const float (&fact
 SLUICE_DEVICE int row_of(int i) { return lane() / 4 + i / 2 * 8; }
 SLUICE_DEVICE int column_of(int i) { return lane() % 4 * 2 + i % 2; }
 
-/// Writes a warp's 16 rows times `factor[row in 8s]`, those before `end`.
-template <int D>
-SLUICE_DEVICE void store_rows(const HeadRows<BFloat16>& to, std::int64_t first, std::int64_t end,
-                              const float (&sums)[D / 8][4], const float (&factor)[2], bool aligned)
+/// A number for each of a lane's rows (16 m + r, 16 m + r + 8).
+template <int M>
+struct OfRows {
+    float at[M][2];
+    SLUICE_DEVICE auto& operator[](int m) { return at[m]; }
+    SLUICE_DEVICE const auto& operator[](int m) const { return at[m]; }
+};
+
+template <int M>
+SLUICE_DEVICE OfRows<M> all_rows(float value)
+{
+    OfRows<M> rows;
+    SLUICE_UNROLL
+    for (int m = 0; m < M; ++m)
+        rows[m][0] = rows[m][1] = value;
+    return rows;
+}
+
+/// Writes a warp's 16 M rows times `factor`, those before `end`.
+template <int M, int D>
+SLUICE_DEVICE void store_rows(const HeadRows<BFloat16>& to, int first, int end,
+                              const WarpSums<M, D>& sums, const OfRows<M>& factor, bool aligned)
 {
     SLUICE_UNROLL
+    for (int m = 0; m < M; ++m)
+        SLUICE_UNROLL
     for (int half = 0; half < 2; ++half) {
-        const std::int64_t row = first + row_of(2 * half);
+        const int row = first + 16 * m + row_of(2 * half);
         if (row >= end)
             continue;
         SLUICE_UNROLL
         for (int n = 0; n < D / 8; ++n) {
             Floats<2> pair;
-            pair[0] = sums[n][2 * half] * factor[half];
-            pair[1] = sums[n][2 * half + 1] * factor[half];
+            pair[0] = sums[m][n][2 * half] * factor[m][half];
+            pair[1] = sums[m][n][2 * half + 1] * factor[m][half];
             store_floats<2>(to[row] + 8 * n + column_of(0), pair, 2, aligned);
         }
     }

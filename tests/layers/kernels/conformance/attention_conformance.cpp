@@ -80,13 +80,13 @@ BOOST_AUTO_TEST_SUITE(attention)
 
 BOOST_AUTO_TEST_CASE(every_edge_on_tensor_cores)
 {
-    // Around a warp's rows (16) and tiles (32 and 64).
-    for (const std::int64_t T : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129})
+    // Around a warp's rows (16 and 32), tiles (32 and 64) and a block's rows (64 and 128).
+    for (const std::int64_t T : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 161})
         check_agreement(1, T, 2, 64, static_cast<std::uint64_t>(T));
-    for (const std::int64_t T : {1, 31, 33, 64, 65, 97})
+    for (const std::int64_t T : {1, 31, 33, 64, 65, 97, 128, 129})
         check_agreement(1, T, 1, 128, static_cast<std::uint64_t>(1000 + T));
     check_agreement(2, 70, 3, 64, 7);
-    check_agreement(1, 200, 1, 64, 9); // four tiles: both halves of the buffers are used again
+    check_agreement(1, 260, 1, 64, 9); // three blocks; both halves of the buffers are used again
     check_agreement(1, 130, 1, 128, 10);
 }
 
