@@ -18,9 +18,10 @@ import tempfile
 def measured(arguments, folder):
     file = os.path.join(folder, "gpu.json")
     command = [arguments.program, "--json", file]
-    for flag, values in (("--preset", arguments.preset), ("--precision", arguments.precision)):
+    for flag, values in (("--preset", arguments.preset), ("--precision", arguments.precision),
+                         ("--micro-batch", arguments.micro_batch)):
         for value in values:
-            command += [flag, value]
+            command += [flag, str(value)]
     if arguments.skip_kernels:
         command.append("--skip-kernels")
     if arguments.tiny:
@@ -76,13 +77,18 @@ def main():
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--preset", nargs="+", default=[], help="models [all of the program's list]")
     parser.add_argument("--precision", nargs="+", default=[], help="precision.compute [bf16]")
+    parser.add_argument("--micro-batch", nargs="+", default=[], type=int,
+                        help="sequences of a micro-batch [as many as fit]")
+    parser.add_argument("--skip-torch", action="store_true", help="nothing in PyTorch")
     parser.add_argument("--skip-kernels", action="store_true", help="whole updates only")
     parser.add_argument("--tiny", action="store_true", help="show that it runs, nothing about speed")
     parser.add_argument("--torch-device", default="cuda", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measured(arguments, folder)
-    if importlib.util.find_spec("torch") is None:
+    if arguments.skip_torch:
+        pass
+    elif importlib.util.find_spec("torch") is None:
         print("\nPyTorch is not installed: nothing to compare with")
     else:
         figures["torch"] = torch_rows(arguments, figures["updates"])

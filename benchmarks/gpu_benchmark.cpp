@@ -2,8 +2,7 @@
 // measured in the same run.
 //
 // usage: sluice_gpu_benchmark [--json FILE] [--preset NAME]... [--precision NAME]...
-// [--skip-kernels]
-//                             [--tiny]
+//                             [--micro-batch SEQUENCES]... [--skip-kernels] [--tiny]
 //
 // Prints tables; ratios hold, absolute rates are this GPU's. Exit code 77 where there is no GPU.
 // benchmarks/gpu.py runs it, and the same models in PyTorch beside it.
@@ -15,6 +14,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <fmt/format.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -179,14 +179,19 @@ TimedUpdates time_updates(const RunConfig& config, const Effort& effort)
     return timed;
 }
 
+/// `wanted`: sequences of a micro-batch, 0: as many as fit.
 nlohmann::json measure_updates(const std::string& preset, const std::string& precision,
-                               const Ceilings& ceilings, const Effort& effort)
+                               std::int64_t wanted, const Ceilings& ceilings, const Effort& effort)
 {
     // A tenth for what the libraries take when the first product runs, and for graphs.
-    const std::int64_t micro_batch_size =
+    const std::int64_t most =
         fitting_micro_batch(preset, precision, free_gpu_bytes() / 10 * 9, effort);
-    if (micro_batch_size == 0)
-        return {{"preset", preset}, {"precision", precision}, {"fits", false}};
+    const std::int64_t micro_batch_size = wanted == 0 ? most : wanted;
+    if (most == 0 || micro_batch_size > most)
+        return {{"preset", preset},
+                {"precision", precision},
+                {"fits", false},
+                {"micro_batch_size", wanted}};
     const auto config = [&](const char* graphs) {
         return config_of(preset, precision, micro_batch_size, effort, graphs);
     };
@@ -239,33 +244,46 @@ void print_graphs(const nlohmann::json& rows)
     }
 }
 
-nlohmann::json measure_models(const std::vector<std::string>& presets,
-                              const std::vector<std::string>& precisions, const Ceilings& ceilings,
-                              const Effort& effort)
+void print_update(const nlohmann::json& row)
+{
+    const auto preset = row["preset"].get<std::string>(),
+               precision = row["precision"].get<std::string>();
+    if (!row["fits"].get<bool>()) {
+        fmt::print("{:<15} {:>9} {:>6} does not fit\n", preset, precision,
+                   row["micro_batch_size"].get<int>());
+        return;
+    }
+    const auto number = [&](const char* key) { return row[key].get<double>(); };
+    fmt::print("{:<15} {:>9} {:>6} {:>10.4f} {:>19} {:>11.0f} {:>9.4g} {:>9.1f}% {:>9.0f} "
+               "{:>7.3f}\n",
+               preset, precision, row["micro_batch_size"].get<int>(), number("seconds"),
+               fmt::format("({:.4f}..{:.4f})", row["seconds_range"][0].get<double>(),
+                           row["seconds_range"][1].get<double>()),
+               number("tokens_per_second"), number("tflops"), 100.0 * number("share_of_matmul"),
+               number("taken_mib"), number("taken_over_planned"));
+    std::fflush(stdout); // into a file, too: a run may be cut off
+}
+
+struct Models {
+    std::vector<std::string> presets{"llama-71m",  "llama-71m-48", "llama-71m-120", "llama-130m",
+                                     "llama-350m", "llama-1.3b",   "llama-7b"};
+    std::vector<std::string> precisions{"bf16"};
+    std::vector<std::int64_t> micro_batch_sizes{0}; ///< 0: the largest that fits
+};
+
+nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort)
 {
     fmt::print("\nwhole updates of 4 micro-batches, sequences of {} tokens; FLOPs: 6 N + 6 L d s "
                "per token\n{:<15} {:>9} {:>6} {:>10} {:>19} {:>11} {:>9} {:>10} {:>9} {:>7}\n",
                effort.tiny ? 16 : 1024, "model", "precision", "batch", "s/update", "(least..most)",
                "tokens/s", "TFLOP/s", "of product", "MiB", "of plan");
     auto rows = nlohmann::json::array();
-    for (const std::string& preset : presets)
-        for (const std::string& precision : precisions) {
-            const auto row = measure_updates(preset, precision, ceilings, effort);
-            rows.push_back(row);
-            if (!row["fits"].get<bool>()) {
-                fmt::print("{:<15} {:>9} does not fit\n", preset, precision);
-                continue;
+    for (const std::string& preset : models.presets)
+        for (const std::string& precision : models.precisions)
+            for (const std::int64_t size : models.micro_batch_sizes) {
+                rows.push_back(measure_updates(preset, precision, size, ceilings, effort));
+                print_update(rows.back());
             }
-            const auto number = [&](const char* key) { return row[key].get<double>(); };
-            fmt::print("{:<15} {:>9} {:>6} {:>10.4f} {:>19} {:>11.0f} {:>9.4g} {:>9.1f}% {:>9.0f} "
-                       "{:>7.3f}\n",
-                       preset, precision, row["micro_batch_size"].get<int>(), number("seconds"),
-                       fmt::format("({:.4f}..{:.4f})", row["seconds_range"][0].get<double>(),
-                                   row["seconds_range"][1].get<double>()),
-                       number("tokens_per_second"), number("tflops"),
-                       100.0 * number("share_of_matmul"), number("taken_mib"),
-                       number("taken_over_planned"));
-        }
     print_graphs(rows);
     return rows;
 }
@@ -275,14 +293,16 @@ nlohmann::json measure_models(const std::vector<std::string>& presets,
 int main(int argc, char** argv)
 {
     CLI::App app{"Kernels and whole updates on a GPU against ceilings of the same run"};
-    std::vector<std::string> presets{"llama-71m",  "llama-71m-48", "llama-71m-120", "llama-130m",
-                                     "llama-350m", "llama-1.3b",   "llama-7b"};
-    std::vector<std::string> precisions{"bf16"};
+    Models models;
     std::string json_file;
     Effort effort;
     bool skip_kernels = false;
-    app.add_option("--preset", presets, "Models whose updates are timed")->capture_default_str();
-    app.add_option("--precision", precisions, "precision.compute of the updates")
+    app.add_option("--preset", models.presets, "Models whose updates are timed")
+        ->capture_default_str();
+    app.add_option("--precision", models.precisions, "precision.compute of the updates")
+        ->capture_default_str();
+    app.add_option("--micro-batch", models.micro_batch_sizes,
+                   "Sequences of a micro-batch; 0: as many as fit, up to 64")
         ->capture_default_str();
     app.add_option("--json", json_file, "Also write the figures to this file");
     app.add_flag("--skip-kernels", skip_kernels, "Whole updates only");
@@ -306,7 +326,7 @@ int main(int argc, char** argv)
         out["ceilings"] = {{"copy_gb_per_second", ceilings.copy},
                            {"matmul_bf16_tflops", ceilings.matmul_bf16},
                            {"matmul_f32_tflops", ceilings.matmul_f32}};
-        out["updates"] = measure_models(presets, precisions, ceilings, effort);
+        out["updates"] = measure_models(models, ceilings, effort);
         if (!json_file.empty())
             std::ofstream(json_file) << out.dump(1) << '\n';
         return 0;
