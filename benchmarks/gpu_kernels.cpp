@@ -15,6 +15,7 @@
 #include "layers/kernels/swiglu.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace sluice {
 
@@ -179,7 +180,12 @@ void add_tokens(std::vector<KernelBenchmark>& all, const KernelShapes& s, DType 
                            .tokens = test.random({tokens}, DType::i32, s.vocabulary),
                            .dout = test.random({tokens, s.hidden}, dtype),
                            .table_gradient = test.random({s.vocabulary, s.hidden}, DType::f32)};
-                       const double sums = 2.0 * 4 * static_cast<double>(op.dout.num_elements());
+                       // Each distinct token's row of the gradient is read and written once.
+                       const auto num_ids = static_cast<double>(s.vocabulary);
+                       const double distinct =
+                           num_ids *
+                           (1.0 - std::pow(1.0 - 1.0 / num_ids, static_cast<double>(tokens)));
+                       const double sums = 2.0 * 4 * distinct * static_cast<double>(s.hidden);
                        measure(test, bytes_of({op.dout}) + sums, WorkUnit::bytes, op);
                    }});
 }

@@ -11,9 +11,11 @@
 //   shared_memory<Shared>()             the block's shared memory, not initialised
 //   barrier()                           of the block; any_in_block(bool) is one with a vote
 //   shuffle_xor, shuffle, ballot        of the whole warp
+//   lanes_with_same(value)              the lanes of the warp that said the same
+//   warp_barrier()                      of the whole warp: orders its shared memory
 //   mma_16x8x16, load_matrix_x4(_t)     tensor core and its operands
 //   copy_async_16, commit_copies, wait_for_copies<N>     global to shared memory, beside other work
-//   load_vector<N>, store_vector<N>     N neighbours at once, aligned to all of them
+//   load_vector<N>, store_vector<N>, store_words     N neighbours at once, aligned to all of them
 //   to_float, from_float<T>, exp2_fast  conversions; a good approximation of 2^x
 #pragma once
 
@@ -22,6 +24,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #ifdef __CUDACC__
 #include "layers/kernels/cuda/device_language_nvidia.cuh"
@@ -87,19 +90,70 @@ SLUICE_DEVICE Floats<N> load_floats(const T* from, std::int64_t count, bool alig
     return floats;
 }
 
+/// All N at once, aligned to all of them. Pairs of bfloat16 are put together here: left to itself,
+/// the compiler stores them one by one.
 template <int N, class T>
-SLUICE_DEVICE void store_floats(T* to, const Floats<N>& floats, std::int64_t count, bool aligned)
+SLUICE_DEVICE void store_whole(T* to, const Floats<N>& floats)
 {
-    if (aligned && count >= N) {
+    if constexpr (std::is_same_v<T, BFloat16> && N % 2 == 0) {
+        std::uint32_t pairs[N / 2];
+        for (int i = 0; i < N / 2; ++i)
+            pairs[i] = pack_bfloat16(floats[2 * i], floats[2 * i + 1]);
+        store_words(to, pairs);
+    } else {
         Vector<T, N> vector;
         for (int i = 0; i < N; ++i)
             vector.at[i] = from_float<T>(floats[i]);
         store_vector<N>(to, vector);
+    }
+}
+
+template <int N, class T>
+SLUICE_DEVICE void store_floats(T* to, const Floats<N>& floats, std::int64_t count, bool aligned)
+{
+    if (aligned && count >= N) {
+        store_whole(to, floats);
     } else {
         for (int i = 0; i < N; ++i)
             if (i < count)
                 to[i] = from_float<T>(floats[i]);
     }
+}
+
+/// The same without a branch, so that several can be on their way: all N in one access where
+/// `vectors` (they are aligned, and there), else the first `count`, zero behind them.
+template <bool vectors, int N, class T>
+SLUICE_DEVICE Vector<T, N> load_elements(const T* from, std::int64_t count)
+{
+    if constexpr (vectors) {
+        return load_vector<N>(from);
+    } else {
+        Vector<T, N> elements;
+        for (int i = 0; i < N; ++i)
+            elements.at[i] = i < count ? from[i] : T{};
+        return elements;
+    }
+}
+
+template <bool vectors, int N, class T>
+SLUICE_DEVICE void store_elements(T* to, const Floats<N>& floats, std::int64_t count)
+{
+    if constexpr (vectors) {
+        store_whole(to, floats);
+    } else {
+        for (int i = 0; i < N; ++i)
+            if (i < count)
+                to[i] = from_float<T>(floats[i]);
+    }
+}
+
+template <int N, class T>
+SLUICE_DEVICE Floats<N> floats_of(const Vector<T, N>& elements)
+{
+    Floats<N> floats;
+    for (int i = 0; i < N; ++i)
+        floats[i] = to_float(elements.at[i]);
+    return floats;
 }
 
 } // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

@@ -38,7 +38,10 @@ SLUICE_DEVICE T shuffle(T value, int from_lane)
     return __shfl_sync(0xffffffffU, value, from_lane);
 }
 SLUICE_DEVICE unsigned ballot(bool vote) { return __ballot_sync(0xffffffffU, vote); }
+SLUICE_DEVICE unsigned lanes_with_same(int value) { return __match_any_sync(0xffffffffU, value); }
+SLUICE_DEVICE void warp_barrier() { __syncwarp(); }
 
+SLUICE_DEVICE int count_bits(unsigned bits) { return __popc(bits); }
 SLUICE_DEVICE int lowest_bit(unsigned bits) { return __ffs(static_cast<int>(bits)) - 1; }
 
 SLUICE_DEVICE float to_float(float value) { return value; }
@@ -93,6 +96,26 @@ SLUICE_DEVICE void store_vector(T* to, const Vector<T, N>& vector)
 SLUICE_DEVICE unsigned shared_address(const void* pointer)
 {
     return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+/// One, two or four words to global memory. In PTX, for the compiler takes a vector apart where its
+/// elements come from other instructions.
+SLUICE_DEVICE void store_words(void* to, const std::uint32_t (&words)[1])
+{
+    asm volatile("st.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(to)), "r"(words[0])
+                 : "memory");
+}
+SLUICE_DEVICE void store_words(void* to, const std::uint32_t (&words)[2])
+{
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(words[0]), "r"(words[1])
+                 : "memory");
+}
+SLUICE_DEVICE void store_words(void* to, const std::uint32_t (&words)[4])
+{
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
+                 : "memory");
 }
 
 /// Sixteen bytes, both ends aligned to as many; zeros where not `wanted` (`from` is not read then).

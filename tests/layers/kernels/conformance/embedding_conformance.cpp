@@ -2,8 +2,10 @@
 
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <limits>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -19,6 +21,33 @@ std::vector<std::int32_t> some_tokens(std::int64_t num_tokens, std::int64_t voca
         tokens.push_back(
             static_cast<std::int32_t>(n % 4 == 0 ? vocabulary - 1 : n * n * 7 % vocabulary));
     return tokens;
+}
+
+/// Sums in token order, to the bit, of numbers whose sums are rounded at every step.
+void check_order(const std::vector<std::int32_t>& tokens, std::int64_t vocabulary,
+                 std::int64_t channels)
+{
+    check_conformance([&](Case& c) {
+        const auto num_tokens = static_cast<std::int64_t>(tokens.size());
+        Operand ids = c.token_ids(tokens);
+        Operand dout = c.random({num_tokens, channels}, c.compute(), 1);
+        Operand gradient = c.random({vocabulary, channels}, DType::f32, 2);
+        std::vector<float> expected(gradient.values.begin(), gradient.values.end());
+        for (std::int64_t n = 0; n < num_tokens; ++n) {
+            const std::int64_t token = tokens[static_cast<std::size_t>(n)];
+            if (token >= 0 && token < vocabulary)
+                for (std::int64_t i = 0; i < channels; ++i)
+                    expected[static_cast<std::size_t>(token * channels + i)] +=
+                        static_cast<float>(dout.values[static_cast<std::size_t>(n * channels + i)]);
+        }
+        c.launch_tested([&](auto side) {
+            return EmbeddingBackward{
+                .tokens = side(ids), .dout = side(dout), .table_gradient = side(gradient)};
+        });
+        std::copy(expected.begin(), expected.end(), gradient.values.begin());
+        c.check_exactly(gradient,
+                        std::to_string(num_tokens) + " tokens of " + std::to_string(vocabulary));
+    });
 }
 
 void check_shape(std::int64_t num_tokens, std::int64_t channels, std::uint64_t seed)
@@ -83,10 +112,49 @@ BOOST_AUTO_TEST_CASE(rows_of_equal_tokens_add_in_token_order)
     });
 }
 
+BOOST_AUTO_TEST_CASE(runs_of_every_length)
+{
+    // Token t occurs t times, so that runs end and begin everywhere; the last ones are long. In
+    // turns: t, t + 1, ..., over and over, so that none stands beside its like.
+    for (const std::int64_t channels : {3, 136}) {
+        constexpr std::int32_t vocabulary = 70;
+        std::vector<std::int32_t> tokens;
+        for (std::int32_t round = vocabulary - 1; round > 0; --round)
+            for (std::int32_t token = round; token < vocabulary; ++token)
+                tokens.push_back(token);
+        check_order(tokens, vocabulary, channels);
+        check_order(std::vector<std::int32_t>(97, 5), vocabulary, channels); // one alone
+        tokens.resize(vocabulary);
+        for (std::int32_t n = 0; n < vocabulary; ++n) // every one once
+            tokens[static_cast<std::size_t>(n)] = 33 * n % vocabulary;
+        check_order(tokens, vocabulary, channels);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(more_tokens_than_a_tile)
+{
+    for (const std::int64_t num_tokens : {2047, 2048, 2049, 5000})
+        for (const std::int64_t vocabulary : {1, 255, 256, 257, 70000}) {
+            std::vector<std::int32_t> tokens;
+            for (std::int64_t n = 0; n < num_tokens; ++n)
+                tokens.push_back(static_cast<std::int32_t>(n * n % 65537 * 131 % vocabulary));
+            check_order(tokens, vocabulary, 2);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(more_tokens_than_are_sorted_at_once)
+{
+    std::vector<std::int32_t> tokens;
+    for (std::int64_t n = 0; n < (1 << 17) + 100; ++n)
+        tokens.push_back(static_cast<std::int32_t>(n % 3 == 0 ? 4 : n % 4099));
+    check_order(tokens, 4099, 1);
+}
+
 BOOST_AUTO_TEST_CASE(unknown_tokens_show_or_are_ignored)
 {
     if (backend_under_test() == BackendUnderTest::cpu)
         return; // it looks at tokens first and throws
+    check_order({3, -1, 2, 5, 3, 1 << 30, std::numeric_limits<std::int32_t>::min()}, 5, 9);
     for (const std::int32_t bad : {-1, 5})
         check_conformance([bad](Case& c) {
             Operand ids = c.token_ids({0, bad});

@@ -102,10 +102,26 @@ BOOST_AUTO_TEST_CASE(warps_exchange_values)
         BOOST_REQUIRE(shuffle_xor(thread(), 5) == (thread() ^ 5));
         BOOST_REQUIRE(shuffle(thread(), 7) == thread() / 32 * 32 + 7);
         BOOST_REQUIRE(ballot(lane() % 3 == 0) == 0x49249249U);
+        BOOST_REQUIRE(lanes_with_same(lane() % 3) == 0x49249249U << lane() % 3);
+        BOOST_REQUIRE(lanes_with_same(thread()) == 1U << lane());
         BOOST_REQUIRE(warp_sum(1.0F) == 32.0F);
         BOOST_REQUIRE(warp_max(static_cast<float>(-thread())) ==
                       static_cast<float>(-(thread() - lane())));
     });
+}
+
+BOOST_AUTO_TEST_CASE(warp_barriers_order_shared_memory)
+{
+    for (const ThreadOrder order : {ThreadOrder::ascending, ThreadOrder::descending})
+        run(
+            64, sizeof(Row),
+            [] {
+                Row& row = shared_memory<Row>();
+                row.at[thread()] = static_cast<float>(thread());
+                warp_barrier();
+                BOOST_REQUIRE(row.at[thread() ^ 31] == static_cast<float>(thread() ^ 31));
+            },
+            order);
 }
 
 BOOST_AUTO_TEST_CASE(threads_that_do_not_come_together_are_refused)

@@ -79,6 +79,27 @@ inline unsigned ballot(bool vote)
     return own.result;
 }
 
+inline unsigned lanes_with_same(int value)
+{
+    struct Same {
+        int value;
+        unsigned lanes;
+    } own{value, 0};
+    BlockExecutor::current().together("lanes_with_same", &own, [](void* const* lanes) {
+        for (int lane = 0; lane < 32; ++lane) {
+            auto& to = *static_cast<Same*>(lanes[lane]);
+            for (int other = 0; other < 32; ++other)
+                to.lanes |= unsigned{static_cast<Same*>(lanes[other])->value == to.value} << other;
+        }
+    });
+    return own.lanes;
+}
+inline void warp_barrier()
+{
+    BlockExecutor::current().together("warp_barrier", nullptr, [](void* const*) {});
+}
+
+inline int count_bits(unsigned bits) { return std::popcount(bits); }
 inline int lowest_bit(unsigned bits) { return std::countr_zero(bits); }
 
 inline float to_float(float value) { return value; }
@@ -132,6 +153,14 @@ void store_vector(T* to, const Vector<T, N>& vector)
 {
     check_alignment<T, N>(to);
     std::memcpy(to, &vector, sizeof vector);
+}
+
+template <int N>
+void store_words(void* to, const std::uint32_t (&words)[N])
+{
+    static_assert(N == 1 || N == 2 || N == 4);
+    check_alignment<std::byte, 4 * N>(static_cast<const std::byte*>(to));
+    std::memcpy(to, words, sizeof words);
 }
 
 inline void copy_async_16(void* to_shared, const void* from, bool wanted)
