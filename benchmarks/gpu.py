@@ -22,6 +22,7 @@ def measured(arguments, folder):
                          ("--micro-batch", arguments.micro_batch)):
         for value in values:
             command += [flag, str(value)]
+    command += ["--attention", arguments.attention]
     if arguments.skip_kernels:
         command.append("--skip-kernels")
     if arguments.tiny:
@@ -80,6 +81,8 @@ def main():
     parser.add_argument("--micro-batch", nargs="+", default=[], type=int,
                         help="sequences of a micro-batch [as many as fit]")
     parser.add_argument("--skip-torch", action="store_true", help="nothing in PyTorch")
+    parser.add_argument("--attention", choices=("own", "cudnn"), default="own",
+                        help="precision.attention of whole updates [own]")
     parser.add_argument("--skip-kernels", action="store_true", help="whole updates only")
     parser.add_argument("--tiny", action="store_true", help="show that it runs, nothing about speed")
     parser.add_argument("--torch-device", default="cuda", help=argparse.SUPPRESS)

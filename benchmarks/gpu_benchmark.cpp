@@ -2,7 +2,8 @@
 // measured in the same run.
 //
 // usage: sluice_gpu_benchmark [--json FILE] [--preset NAME]... [--precision NAME]...
-//                             [--micro-batch SEQUENCES]... [--skip-kernels] [--tiny]
+//                             [--micro-batch SEQUENCES]... [--attention own|cudnn]
+//                             [--skip-kernels] [--tiny]
 //
 // Prints tables; ratios hold, absolute rates are this GPU's. Exit code 77 where there is no GPU.
 // benchmarks/gpu.py runs it, and the same models in PyTorch beside it.
@@ -28,6 +29,7 @@ constexpr int skipped = 77;
 struct Effort {
     bool tiny = false; ///< to see that everything runs, not how fast
     int rounds() const { return tiny ? 1 : 7; }
+    std::string attention = "own"; ///< precision.attention of whole updates
     double milliseconds_per_round() const { return tiny ? 0.0 : 30.0; }
 };
 
@@ -130,14 +132,15 @@ RunConfig config_of(const std::string& preset, const std::string& precision,
                       "num_heads = 1\nmax_seq_len = 16\n"
                     : fmt::format("preset = \"{}\"\n", preset);
     return parse_run_config(
-        fmt::format(
-            "[model]\n{}[prores]\nschedule = \"off\"\n[optimizer]\nlr = 0.001\n"
-            "[batch]\nglobal_batch_size = {}\nmicro_batch_size = {}\nseq_len = {}\n"
-            "[pipeline]\ngraphs = {}\n[precision]\ncompute = \"{}\"\n[data]\ntrain = \"none.h5\"\n"
-            "[checkpoint]\nasynchronous = false\n"
-            "[run]\nupdates = 100000\nseed = 1\ndevice = \"cuda\"\n",
-            model, num_microbatches * micro_batch_size, micro_batch_size, effort.tiny ? 16 : 1024,
-            graphs, precision),
+        fmt::format("[model]\n{}[prores]\nschedule = \"off\"\n[optimizer]\nlr = 0.001\n"
+                    "[batch]\nglobal_batch_size = {}\nmicro_batch_size = {}\nseq_len = {}\n"
+                    "[pipeline]\ngraphs = {}\n[precision]\ncompute = \"{}\"\n"
+                    "attention = \"{}\"\n[data]\ntrain = \"none.h5\"\n"
+                    "[checkpoint]\nasynchronous = false\n"
+                    "[run]\nupdates = 100000\nseed = 1\ndevice = \"cuda\"\n",
+                    model, num_microbatches * micro_batch_size, micro_batch_size,
+                    effort.tiny ? 16 : 1024, graphs, precision,
+                    precision == "fp32" ? "own" : effort.attention),
         "benchmark", ".", {});
 }
 
@@ -183,9 +186,12 @@ TimedUpdates time_updates(const RunConfig& config, const Effort& effort)
 nlohmann::json measure_updates(const std::string& preset, const std::string& precision,
                                std::int64_t wanted, const Ceilings& ceilings, const Effort& effort)
 {
-    // A tenth for what the libraries take when the first product runs, and for graphs.
+    // A tenth for what the libraries take when the first product runs, and for graphs; and cuDNN's
+    // scratch memory.
+    const std::size_t for_cudnn =
+        effort.attention == "cudnn" && !effort.tiny ? std::size_t{768} << 20 : 0;
     const std::int64_t most =
-        fitting_micro_batch(preset, precision, free_gpu_bytes() / 10 * 9, effort);
+        fitting_micro_batch(preset, precision, free_gpu_bytes() / 10 * 9 - for_cudnn, effort);
     const std::int64_t micro_batch_size = wanted == 0 ? most : wanted;
     if (most == 0 || micro_batch_size > most)
         return {{"preset", preset},
@@ -206,6 +212,7 @@ nlohmann::json measure_updates(const std::string& preset, const std::string& pre
     constexpr double mib = 1048576.0;
     return {{"preset", preset},
             {"precision", precision},
+            {"attention", effort.attention},
             {"fits", true},
             {"micro_batch_size", micro_batch_size},
             {"graphs", chosen},
@@ -305,6 +312,9 @@ int main(int argc, char** argv)
                    "Sequences of a micro-batch; 0: as many as fit, up to 64")
         ->capture_default_str();
     app.add_option("--json", json_file, "Also write the figures to this file");
+    app.add_option("--attention", effort.attention,
+                   "precision.attention of the updates: own, cudnn")
+        ->capture_default_str();
     app.add_flag("--skip-kernels", skip_kernels, "Whole updates only");
     app.add_flag("--tiny", effort.tiny, "Sizes that show that it runs, and nothing about speed");
     CLI11_PARSE(app, argc, argv);

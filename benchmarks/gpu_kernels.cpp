@@ -6,6 +6,7 @@
 #include "layers/kernels/adamw.hpp"
 #include "layers/kernels/attention.hpp"
 #include "layers/kernels/cross_entropy.hpp"
+#include "layers/kernels/cudnn_attention.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/embedding.hpp"
 #include "layers/kernels/matmul.hpp"
@@ -69,24 +70,28 @@ void add_linear(std::vector<KernelBenchmark>& all, const std::string& name, std:
 }
 
 /// Causal: half of the full square. Backward computes the scores again: 2.5 times as much.
-void add_attention(std::vector<KernelBenchmark>& all, const KernelShapes& s, DType dtype)
+void add_attention(std::vector<KernelBenchmark>& all, const KernelShapes& s, DType dtype,
+                   bool cudnn)
 {
+    const std::string of_whom = cudnn ? " (cuDNN)" : "";
     const double flops = 2.0 * static_cast<double>(s.num_tokens() * (s.positions + 1) * s.hidden);
     const Shape qkv{s.sequences, s.positions, 3, s.num_heads, s.head_dim()};
     const Shape out{s.sequences, s.positions, s.num_heads, s.head_dim()};
     const Shape rows{s.sequences, s.num_heads, s.positions};
-    all.push_back({"attention forward", dtype, [=](KernelUnderTest& test) {
+    all.push_back({"attention forward" + of_whom, dtype, [=](KernelUnderTest& test) {
+                       test.attend_by_cudnn(cudnn);
                        measure(
                            test, flops, WorkUnit::flops,
                            kernels::AttentionForward{.qkv = test.random(qkv, dtype),
                                                      .out = test.random(out, dtype),
                                                      .logsumexp = test.random(rows, DType::f32)});
                    }});
-    all.push_back({"attention backward", dtype, [=](KernelUnderTest& test) {
+    all.push_back({"attention backward" + of_whom, dtype, [=](KernelUnderTest& test) {
                        const kernels::AttentionForward forward{.qkv = test.random(qkv, dtype),
                                                                .out = test.random(out, dtype),
                                                                .logsumexp =
                                                                    test.random(rows, DType::f32)};
+                       test.attend_by_cudnn(cudnn);
                        kernels::launch(test.stream(), forward);
                        measure(test, 2.5 * flops, WorkUnit::flops,
                                kernels::AttentionBackward{.dout = test.random(out, dtype),
@@ -259,7 +264,11 @@ std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& s, DType dtyp
     add_linear(all, "gate and up product", s.num_tokens(), 2 * s.intermediate, s.hidden, dtype);
     add_linear(all, "down product", s.num_tokens(), s.hidden, s.intermediate, dtype);
     add_linear(all, "head product", s.num_tokens(), s.vocabulary, s.hidden, dtype);
-    add_attention(all, s, dtype);
+    add_attention(all, s, dtype, false);
+    if (kernels::why_no_cudnn().empty() &&
+        kernels::why_not_cudnn(dtype, {s.sequences, s.positions, s.num_heads, s.head_dim()})
+            .empty())
+        add_attention(all, s, dtype, true);
     add_norm(all, s, dtype);
     add_elementwise(all, s, dtype);
     add_tokens(all, s, dtype);

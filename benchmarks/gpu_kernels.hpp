@@ -31,6 +31,7 @@ public:
     /// them.
     TensorView random(const Shape& shape, DType dtype, std::int64_t num_ids = 0);
     const Stream& stream() const { return stream_; }
+    void attend_by_cudnn(bool cudnn) { stream_.cudnn_attention = cudnn; }
 
     std::function<void()> launch;
     double amount = 0.0; ///< per launch, of `unit`

@@ -47,6 +47,39 @@ if(SLUICE_HAS_CUDA)
     endif()
 endif()
 
+# cuDNN's attention (precision.attention = "cudnn"): its headers and those of NVIDIA's cudnn-frontend,
+# as `pip download --no-deps nvidia-cudnn-cu13 nvidia-cudnn-frontend` brings them. The library is
+# loaded when attention first asks for it.
+option(SLUICE_CUDNN "Compile cuDNN's attention when its headers and cudnn-frontend are found" ON)
+set(CUDNN_ROOT "" CACHE PATH "Folder of cuDNN (include/cudnn.h, lib/libcudnn.so.9)")
+set(CUDNN_FRONTEND_ROOT "" CACHE PATH "Folder of cudnn-frontend (include/cudnn_frontend.h)")
+set(SLUICE_OLDEST_CUDNN_FRONTEND 1.18)
+set(SLUICE_HAS_CUDNN OFF)
+if(SLUICE_HAS_CUDA AND SLUICE_CUDNN)
+    find_path(SLUICE_CUDNN_INCLUDE cudnn.h HINTS ${CUDNN_ROOT} ENV CUDNN_ROOT
+              ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include)
+    find_path(SLUICE_CUDNN_FRONTEND_INCLUDE cudnn_frontend.h HINTS ${CUDNN_FRONTEND_ROOT}
+              ENV CUDNN_FRONTEND_ROOT ${CUDNN_ROOT} ENV CUDNN_ROOT ${CUDAToolkit_INCLUDE_DIRS}
+              PATH_SUFFIXES include)
+    find_library(SLUICE_CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDNN_ROOT} ENV CUDNN_ROOT
+                 ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib)
+    if(SLUICE_CUDNN_INCLUDE AND SLUICE_CUDNN_FRONTEND_INCLUDE)
+        file(STRINGS ${SLUICE_CUDNN_FRONTEND_INCLUDE}/cudnn_frontend_version.h frontend_version
+             REGEX "define CUDNN_FRONTEND_(MAJOR|MINOR)_VERSION")
+        string(REGEX MATCHALL "[0-9]+" frontend_version "${frontend_version}")
+        list(JOIN frontend_version "." frontend_version)
+        if(frontend_version VERSION_LESS SLUICE_OLDEST_CUDNN_FRONTEND)
+            message(STATUS "no cuDNN: cudnn-frontend ${frontend_version} is older than "
+                           "${SLUICE_OLDEST_CUDNN_FRONTEND}")
+        else()
+            set(SLUICE_HAS_CUDNN ON)
+            message(STATUS "cuDNN: ${SLUICE_CUDNN_INCLUDE}, cudnn-frontend ${frontend_version}")
+        endif()
+    else()
+        message(STATUS "no cuDNN: attention by our own kernels alone")
+    endif()
+endif()
+
 if(SLUICE_HAS_CUDA)
     list(JOIN CMAKE_CUDA_ARCHITECTURES " " architectures)
     message(STATUS "CUDA ${CUDAToolkit_VERSION}: compiling for ${architectures}")

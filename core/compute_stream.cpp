@@ -13,6 +13,7 @@ ComputeStream::ComputeStream(const Stream& planned) : stream_(planned)
     gpu_ = std::make_unique<GpuStream>(planned.device);
     stream_ = gpu_->stream();
     stream_.tf32 = planned.tf32;
+    stream_.cudnn_attention = planned.cudnn_attention;
 }
 
 ComputeStream::~ComputeStream() = default;

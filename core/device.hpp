@@ -25,6 +25,8 @@ struct Stream {
     void* native = nullptr;
     /// On GPUs: products of f32 may round their operands to TF32, ten bits of mantissa.
     bool tf32 = false;
+    /// On GPUs: attention by cuDNN (layers/kernels/cudnn_attention.hpp), not by our own kernels.
+    bool cudnn_attention = false;
 };
 
 } // namespace sluice

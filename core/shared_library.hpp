@@ -23,6 +23,9 @@ public:
         call = reinterpret_cast<Call>(address_of(name));
     }
 
+    /// As dlopen() gave it, for a library that looks up its own functions.
+    void* handle() const { return handle_; }
+
 private:
     void* address_of(const char* name) const;
 

@@ -32,6 +32,7 @@ void DeviceMemory::clear() const { refuse(); }
 GpuStream::GpuStream(Device, StreamPriority, std::size_t) { refuse(); }
 GpuStream::~GpuStream() = default;
 const GpuStream& GpuStream::of(const Stream&) { refuse(); }
+const DeviceMemory& GpuStream::large_workspace(std::size_t) const { refuse(); }
 void GpuStream::synchronize() const { refuse(); }
 void GpuStream::copy(void*, const void*, std::size_t) const { refuse(); }
 

@@ -5,6 +5,7 @@
 #include "core/device.hpp"
 
 #include <cstddef>
+#include <vector>
 
 namespace sluice {
 
@@ -36,6 +37,10 @@ public:
     /// cudaStream_t.
     void* native() const { return native_; }
     const DeviceMemory& workspace() const { return workspace_; }
+    /// At least `num_bytes` of scratch memory for operations to which the workspace is too small;
+    /// they share it. Taken when it is first asked for, so not while work is captured, and kept as
+    /// long as the stream, for graphs may hold its address.
+    const DeviceMemory& large_workspace(std::size_t num_bytes) const;
     /// Blocks the host until everything queued so far is done. Throws PeerError when any of it
     /// failed.
     void synchronize() const;
@@ -45,6 +50,7 @@ public:
 private:
     Device device_;
     DeviceMemory workspace_;
+    mutable std::vector<DeviceMemory> large_workspaces_; ///< the last is the largest
     void* native_ = nullptr;
 };
 

@@ -2,6 +2,7 @@
 
 #include "core/cuda/gpu.hpp"
 #include "core/parallel.hpp"
+#include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/train/threads.hpp"
@@ -44,6 +45,8 @@ int examine()
                    : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
     fmt::print("  backends       cpu (fp32 and bf16, oneDNN), reference (fp64)\n");
     examine_gpus();
+    const std::string no_cudnn = kernels::why_no_cudnn();
+    fmt::print("  cuDNN          {}\n", no_cudnn.empty() ? kernels::cudnn_version() : no_cudnn);
     fmt::print("  transports     in-process, MPI{}\n", nccl_is_compiled_in() ? ", NCCL" : "");
     fmt::print("  MPI            {}\n", mpi);
     std::error_code error;

@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "io/checkpoint.hpp"
+#include "layers/kernels/cudnn_attention.hpp"
 #include "src/cli/commands.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/run_plan.hpp"
@@ -43,6 +44,8 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
     config.pipeline = {};
     if (config.run.device == "cuda" && num_gpus() == 0)
         config.run.device = "cpu"; // where it was trained does not matter
+    if (!kernels::cudnn_is_compiled_in())
+        config.attention = AttentionKernels::own;
     return config;
 }
 

@@ -36,6 +36,9 @@ enum class ComputePrecision : std::uint8_t {
     automatic, ///< bf16 on GPUs, fp32 on CPUs; settle_precision() decides
 };
 
+/// Whose attention runs on GPUs: our kernels, or cuDNN's (layers/kernels/cudnn_attention.hpp).
+enum class AttentionKernels : std::uint8_t { own, cudnn };
+
 struct ProResConfig {
     WarmupSchedule schedule = WarmupSchedule::linear;
     std::int64_t warmup_steps = 1000; ///< T, of the first layer, in updates
@@ -171,6 +174,7 @@ struct RunConfig {
     DataConfig data;
     ComputePrecision precision = ComputePrecision::automatic;
     bool tf32 = false; ///< on GPUs: products of fp32 may round their operands to TF32
+    AttentionKernels attention = AttentionKernels::own;
     CheckpointConfig checkpoint;
     AnomalyConfig anomaly;
     EvalConfig eval;

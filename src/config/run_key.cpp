@@ -32,6 +32,7 @@ const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1
 const Names recompute_names{"none", "lean", "full"};
 const Names transport_names{"auto", "mpi", "nccl", "staged"};
 const Names precision_names{"fp32", "fp64", "bf16", "pure-bf16", "auto"};
+const Names attention_names{"own", "cudnn"};
 const Names device_names{"auto", "cpu", "cuda"};
 const Names nonfinite_names{"stop", "skip", "rewind"};
 const Names spike_names{"stop", "skip", "rewind", "warn"};
@@ -235,6 +236,9 @@ std::vector<RunKey> running_keys()
                    precision_names, {{"fp16", no_fp16}, {"fp8", no_fp8}}),
         boolean_key(
             "precision", "tf32", result, [](auto& c) -> auto& { return c.tf32; }),
+        choice_key(
+            "precision", "attention", result, [](auto& c) -> auto& { return c.attention; },
+            attention_names),
         integer_key(
             "checkpoint", "every_updates", layout,
             [](auto& c) -> auto& { return c.checkpoint.every_updates; }, 0, many),

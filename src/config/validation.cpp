@@ -1,6 +1,7 @@
 #include "src/config/validation.hpp"
 
 #include "core/error.hpp"
+#include "layers/kernels/cudnn_attention.hpp"
 #include "src/config/layout.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
@@ -204,6 +205,23 @@ void check_pipeline(const RunConfig& config, const RunFile& file)
             where, "make them add up to " + text(config.model.num_layers) + ", or write \"auto\"");
 }
 
+void check_attention(const RunConfig& config, const RunFile& file)
+{
+    if (config.attention == AttentionKernels::own)
+        return;
+    const DType dtype = config.precision == ComputePrecision::automatic
+                            ? DType::bf16 // as on GPUs, which alone have cuDNN
+                            : element_types(config).compute;
+    const std::string why =
+        kernels::why_not_cudnn(dtype, {config.batch.micro_batch_size, config.batch.seq_len,
+                                       config.model.num_heads, config.model.head_dim()});
+    if (!why.empty())
+        throw usage_error(why,
+                          file.where({"precision.attention", "precision.compute", "model.num_heads",
+                                      "model.hidden_size", "batch.seq_len"}),
+                          "write attention = \"own\"");
+}
+
 void check_trace(const RunConfig& config, const RunFile& file)
 {
     const std::string where = file.where({"trace.updates", "run.updates"});
@@ -257,6 +275,7 @@ void validate(const RunConfig& config, const RunFile& file)
     check_batch(config, file);
     check_learning_rate(config, file);
     check_pipeline(config, file);
+    check_attention(config, file);
     check_trace(config, file);
     check_anomaly(config.anomaly, file);
     if (config.eval.tokens < config.batch.seq_len)

@@ -3,6 +3,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
+#include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "src/plan/candidate.hpp"
@@ -12,6 +13,7 @@
 #include "src/train/rank_binding.hpp"
 #include "src/train/rank_device.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -88,8 +90,9 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     watch(config);
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
     RunConfig settled = config;
-    const std::size_t bytes_per_rank = settle_processor(settled);
+    const std::size_t bytes_of_processor = settle_processor(settled);
     settle_precision(settled);
+    const std::size_t bytes_per_rank = prepare_attention(settled, bytes_of_processor);
     const std::size_t host_bytes_per_rank = least_of_all(*transport_, memory_per_rank());
     RunPlan plan;
     agree(*transport_, [&] {
@@ -130,10 +133,40 @@ std::size_t RankRun::settle_processor(RunConfig& config)
     const std::size_t bytes =
         least_of_all(*transport_, free_gpu_bytes() / static_cast<std::size_t>(device.num_sharing));
     agree(*transport_, [&] {
-        compute_ = std::make_unique<ComputeStream>(
-            Stream{.backend = Backend::cuda, .device = device.device, .tf32 = config.tf32});
+        Stream planned = planned_stream(config);
+        planned.device = device.device;
+        compute_ = std::make_unique<ComputeStream>(planned);
     });
     return bytes;
+}
+
+std::size_t RankRun::prepare_attention(const RunConfig& config, std::size_t bytes_per_rank)
+{
+    if (!compute_ || config.attention == AttentionKernels::own)
+        return bytes_per_rank;
+    kernels::CudnnAttention found;
+    agree(*transport_, [&] {
+        found =
+            kernels::prepare_cudnn_attention(compute_->stream(), element_types(config).compute,
+                                             {config.batch.micro_batch_size, config.batch.seq_len,
+                                              config.model.num_heads, config.model.head_dim()});
+    });
+    const std::vector<std::string> of_rank = transport_->gather_text(found.in_words);
+    agree(*transport_, [&] {
+        for (std::size_t rank = 1; rank < of_rank.size(); ++rank)
+            if (of_rank[rank] != of_rank.front())
+                throw usage_error("ranks have attention by different libraries: rank 0 " +
+                                      of_rank.front() + ", rank " + std::to_string(rank) + " " +
+                                      of_rank[rank],
+                                  "precision.attention",
+                                  "use nodes with one version of cuDNN, or write attention = "
+                                  "\"own\"");
+    });
+    if (transport_->rank() == 0)
+        log_info("attention by " + found.in_words + ", with " + bytes_text(found.workspace_bytes) +
+                 " of scratch memory");
+    return least_of_all(*transport_,
+                        bytes_per_rank - std::min(bytes_per_rank, found.workspace_bytes));
 }
 
 void RankRun::choose_carriers(const RunConfig& config, const RunPlan& plan)

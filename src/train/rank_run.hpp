@@ -33,6 +33,8 @@ private:
               const FaultInjection& fault);
     /// Collective. Where this rank computes; what it may take there, the same on all ranks.
     std::size_t settle_processor(RunConfig& config);
+    /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.
+    std::size_t prepare_attention(const RunConfig& config, std::size_t bytes_per_rank);
     /// Collective. What carries messages between GPUs, said by rank 0.
     void choose_carriers(const RunConfig& config, const RunPlan& plan);
     /// Where the trainer's messages go, and those that NCCL carries.

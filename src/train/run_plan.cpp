@@ -126,7 +126,10 @@ Stream planned_stream(const RunConfig& config)
     if (config.precision == ComputePrecision::fp64)
         return {.backend = Backend::reference};
     if (config.run.device == "cuda")
-        return {.backend = Backend::cuda, .device = {DeviceKind::cuda, 0}, .tf32 = config.tf32};
+        return {.backend = Backend::cuda,
+                .device = {DeviceKind::cuda, 0},
+                .tf32 = config.tf32,
+                .cudnn_attention = config.attention == AttentionKernels::cudnn};
     return {.backend = Backend::cpu};
 }
 

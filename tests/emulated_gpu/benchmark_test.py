@@ -30,7 +30,9 @@ class Benchmark(unittest.TestCase):
             self.assertGreater(rate, 0)
         names = {kind: [row["name"] for row in figures["kernels"] if row["type"] == kind]
                  for kind in ("bf16", "f32")}
-        self.assertEqual(names["bf16"], names["f32"])
+        by_cudnn = ["attention forward (cuDNN)", "attention backward (cuDNN)"] # in bf16 alone
+        self.assertEqual([name for name in names["bf16"] if name not in by_cudnn], names["f32"])
+        self.assertEqual([name for name in names["bf16"] if name in by_cudnn], by_cudnn)
         self.assertGreater(len(names["f32"]), 25)
         for row in figures["kernels"]:
             self.assertGreater(row["rate"], 0, row["name"])

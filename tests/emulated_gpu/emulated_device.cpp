@@ -145,6 +145,13 @@ const GpuStream& GpuStream::of(const Stream& stream)
     return *static_cast<const GpuStream*>(stream.native);
 }
 
+const DeviceMemory& GpuStream::large_workspace(std::size_t num_bytes) const
+{
+    if (large_workspaces_.empty() || large_workspaces_.back().num_bytes() < num_bytes)
+        large_workspaces_.emplace_back(num_bytes);
+    return large_workspaces_.back();
+}
+
 void GpuStream::synchronize() const
 {
     WorkQueues::of_process().wait_for(*static_cast<WorkQueue*>(native_));

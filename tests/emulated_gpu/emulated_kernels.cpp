@@ -11,6 +11,7 @@
 #include "layers/kernels/cuda/rotary_kernel.cuh"
 #include "layers/kernels/cuda/sum_of_squares_kernel.cuh"
 #include "layers/kernels/cuda/swiglu_kernel.cuh"
+#include "layers/kernels/cudnn_attention.hpp"
 #include "tests/emulated_gpu/product.hpp"
 
 namespace sluice::kernels {
@@ -21,10 +22,14 @@ using Launcher = testing::QueuedLauncher;
 void run(Cuda cuda, const AdamW& op) { launch_adamw(Launcher(cuda.stream, "AdamW", op), op); }
 void run(Cuda cuda, const AttentionForward& op)
 {
+    if (cuda.stream.cudnn_attention)
+        return run_cudnn(cuda.stream, op);
     launch_attention(Launcher(cuda.stream, "AttentionForward", op), op);
 }
 void run(Cuda cuda, const AttentionBackward& op)
 {
+    if (cuda.stream.cudnn_attention)
+        return run_cudnn(cuda.stream, op);
     launch_attention(Launcher(cuda.stream, "AttentionBackward", op), op);
 }
 void run(Cuda cuda, const CrossEntropy& op)

@@ -263,6 +263,30 @@ class BesideTheCpu(OnEmulatedGpus):
         self.run_on("cpu", 1, "no-tf32", overrides=("precision.tf32=true",))
         self.check("no-tf32", "cpu")
 
+    def test_attention_by_cudnn(self):
+        """One choice of bits, in every layout and as graphs; refused on resume with the other."""
+        wide = ("model.hidden_size=64", "model.num_heads=1", "precision.compute=bf16")
+        cudnn = (*wide, "precision.attention=cudnn")
+        with emulated(seed=5):
+            self.run_on("cuda", 1, "own-attention", overrides=wide)
+            result = self.run_on("cuda", 1, "cudnn", overrides=(*cudnn, "pipeline.graphs=false"))
+            self.run_on("cuda", 2, "cudnn-2", overrides=(*cudnn, "pipeline.graphs=true"))
+            self.run_on("cuda", 1, "cudnn-half", "--stop-after", "3", overrides=cudnn, expect=75)
+            refused = self.run_on("cuda", 1, "cudnn-half", overrides=wide, expect=2)
+            self.run_on("cuda", 1, "cudnn-half", overrides=cudnn)
+            with emulated(SLUICE_EMULATED_CUDNN="none"):
+                missing = self.run_on("cuda", 1, "no-cudnn", overrides=cudnn, expect=2)
+        self.assertIn("attention by emulated cuDNN, with ", result.stderr)
+        self.assertIn('attention = "cudnn"', (self.folder / "cudnn" / "config.toml").read_text())
+        self.check("cudnn-2", "cudnn")
+        self.check("cudnn-half", "cudnn")
+        self.assert_near("cudnn", "own-attention", 2, BF16_BOUNDS)
+        self.assertNotEqual(self.metrics("cudnn")[-1]["loss"],
+                            self.metrics("own-attention")[-1]["loss"])
+        self.assertIn('precision.attention: saved "cudnn", now "own"', refused.stderr)
+        self.assertIn("cannot load emulated cuDNN", missing.stderr)
+        self.assertIn('attention = "own"', missing.stderr)
+
     def test_a_run_goes_on_on_the_other(self):
         """A checkpoint says nothing about where it was written."""
         with emulated(2):

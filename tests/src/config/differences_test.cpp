@@ -24,8 +24,17 @@ BOOST_AUTO_TEST_CASE(keys_that_change_the_result_are_listed_with_both_values)
           "optimizer.betas=[0.9, 0.99]", "optimizer.weight_decay=0", "lr_schedule.min_lr_ratio=0.1",
           "batch.global_batch_size=256", "batch.micro_batch_size=2", "batch.seq_len=128",
           "precision.compute=fp64", "precision.compute=bf16", "precision.compute=pure-bf16",
-          "run.seed=1", "run.updates=1001", "data.train=/other.h5"})
+          "precision.tf32=true", "run.seed=1", "run.updates=1001", "data.train=/other.h5"})
         BOOST_TEST(against_small({change}).size() == 1U, change);
+}
+
+BOOST_AUTO_TEST_CASE(whose_attention_it_is_changes_the_result)
+{
+    const std::vector<std::string> own{"model.num_heads=1"};
+    const auto found = differences_in_result(
+        small(own), small({"model.num_heads=1", "precision.attention=cudnn"}));
+    BOOST_REQUIRE(found.size() == 1U);
+    BOOST_TEST(found[0] == "precision.attention: saved \"own\", now \"cudnn\"");
 }
 
 BOOST_AUTO_TEST_CASE(what_auto_stands_for_is_no_difference)

@@ -22,12 +22,12 @@ std::string fields(const RunConfig& c)
         << static_cast<int>(c.pipeline.verify_transfers) << '|'
         << static_cast<int>(c.pipeline.graphs) << '|' << static_cast<int>(c.pipeline.transport)
         << '|' << c.data.train << '|' << c.data.train_checksum << '|' << c.data.validation << '|'
-        << name_of(c.precision) << '|' << c.tf32 << '|' << c.checkpoint.every_updates << '|'
-        << c.checkpoint.keep_last << '|' << c.checkpoint.keep_every << '|'
-        << static_cast<int>(c.checkpoint.asynchronous) << '|' << c.eval.every_updates << '|'
-        << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
-        << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
-        << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
+        << name_of(c.precision) << '|' << c.tf32 << '|' << static_cast<int>(c.attention) << '|'
+        << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
+        << c.checkpoint.keep_every << '|' << static_cast<int>(c.checkpoint.asynchronous) << '|'
+        << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
+        << '|' << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates
+        << '|' << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
         << c.run.hang_seconds;
     out << '|' << c.run.time_limit_seconds << '|' << name_of(c.anomaly.on_nonfinite) << '|'
         << c.anomaly.loss_spike_sigma << '|' << c.anomaly.spike_window << '|'
@@ -37,7 +37,8 @@ std::string fields(const RunConfig& c)
 }
 
 /// Every key away from its default.
-const std::vector<std::string> unusual{"model.arrangement=lns",
+const std::vector<std::string> unusual{"model.num_heads=1", // 64 wide, as cuDNN takes them
+                                       "model.arrangement=lns",
                                        "model.lns=init",
                                        "model.init=scaled",
                                        "model.init_distribution=normal",
@@ -72,8 +73,9 @@ const std::vector<std::string> unusual{"model.arrangement=lns",
                                        "data.train=/a \"b\"/c\\d.h5",
                                        "data.train_checksum=ab12",
                                        "data.validation=/v.h5",
-                                       "precision.compute=fp64",
+                                       "precision.compute=pure-bf16",
                                        "precision.tf32=true",
+                                       "precision.attention=cudnn",
                                        "checkpoint.every_updates=7",
                                        "checkpoint.keep_last=5",
                                        "checkpoint.keep_every=14",

@@ -48,6 +48,12 @@ BOOST_AUTO_TEST_CASE(impossible_combinations_name_the_nearest_possible_value)
         {{"pipeline.schedule_file=x"}, {"\"custom\" only"}},
         {{"pipeline.partition=atuo"}, {"not a partition", "\"auto\""}},
         {{"pipeline.schedule=gpipe", "pipeline.extra_warmup=1"}, {"gpipe", "extra_warmup = 0"}},
+        {{"precision.attention=cudnn"},
+         {"heads of 64 or 128 channels, not of 16", "precision.attention", "attention = \"own\""}},
+        {{"precision.attention=cudnn", "model.num_heads=1", "precision.compute=fp32"},
+         {"in bf16, not in f32", "precision.attention", "attention = \"own\""}},
+        {{"precision.attention=cudnn", "model.num_heads=1", "batch.seq_len=1"},
+         {"at least 2 tokens"}},
         {{"eval.tokens=255"}, {"255 tokens", "one sequence of 256", "tokens = 256"}},
     };
     for (const Impossible& impossible : cases) {

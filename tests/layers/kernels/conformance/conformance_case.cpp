@@ -22,7 +22,7 @@ BackendUnderTest chosen_backend = BackendUnderTest::cpu;
 GpuStream* the_gpu()
 {
     static std::unique_ptr<GpuStream> stream;
-    if (chosen_backend != BackendUnderTest::gpu)
+    if (chosen_backend != BackendUnderTest::gpu && chosen_backend != BackendUnderTest::cudnn)
         return nullptr;
     if (!stream)
         stream = std::make_unique<GpuStream>(use_gpu(0));
@@ -123,6 +123,13 @@ std::vector<std::byte> TestedTensor::bytes() const { return {payload(), payload(
 Case::Case(DType compute, Placement placement, const EmulatedGpu& emulated)
     : compute_(compute), placement_(placement), emulated_(emulated), gpu_(the_gpu())
 {
+}
+
+Stream Case::gpu_stream() const
+{
+    Stream stream = gpu_->stream();
+    stream.cudnn_attention = backend_under_test() == BackendUnderTest::cudnn;
+    return stream;
 }
 
 std::string Case::name(const std::string& shape) const

@@ -24,7 +24,8 @@
 
 namespace sluice::testing {
 
-enum class BackendUnderTest { cpu, emulated, gpu };
+/// `cudnn`: on the GPU, with cuDNN's attention in place of our own.
+enum class BackendUnderTest { cpu, emulated, gpu, cudnn };
 
 /// From the command line (`-- emulated`).
 BackendUnderTest backend_under_test();
@@ -115,7 +116,8 @@ public:
             else
                 SLUICE_CHECK(false, "this operation is not emulated");
             return;
-        case BackendUnderTest::gpu: kernels::launch(gpu_->stream(), op); return;
+        case BackendUnderTest::gpu:
+        case BackendUnderTest::cudnn: kernels::launch(gpu_stream(), op); return;
         }
     }
 
@@ -132,9 +134,13 @@ public:
 
     const std::vector<std::byte>& all_bits() const { return all_bits_; }
 
+    /// What launch_tested() launches on where the backend is a GPU's.
+    Stream gpu_stream() const;
+    /// The operand's view there.
+    static TensorView tested_side(Operand& operand);
+
 private:
     static TensorView reference_side(Operand& operand);
-    static TensorView tested_side(Operand& operand);
     Operand make(const Shape& shape, DType dtype, const std::function<double(std::size_t)>& value);
 
     DType compute_;

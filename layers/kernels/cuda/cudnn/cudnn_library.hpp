@@ -1,0 +1,30 @@
+// cuDNN, loaded when attention first asks for it: programs that do not ask start without it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace sluice::kernels {
+
+class CudnnLibrary {
+public:
+    /// Throws UserError (usage) when cuDNN or CUDA's runtime library, which its frontend calls, is
+    /// not found, or cuDNN is too old.
+    static const CudnnLibrary& loaded();
+
+    /// As dlopen() gave it.
+    void* handle() const { return handle_; }
+    /// 91900: 9.19.0.
+    std::size_t version() const { return version_; }
+
+private:
+    CudnnLibrary();
+
+    void* handle_;
+    std::size_t version_;
+};
+
+/// "9.19.0"
+std::string cudnn_version_text(std::size_t version);
+
+} // namespace sluice::kernels
