@@ -23,6 +23,8 @@ def measured(arguments, folder):
         for value in values:
             command += [flag, str(value)]
     command += ["--attention", arguments.attention]
+    if arguments.rounds:
+        command += ["--rounds", str(arguments.rounds)]
     if arguments.skip_kernels:
         command.append("--skip-kernels")
     if arguments.tiny:
@@ -43,6 +45,8 @@ def torch_rows(arguments, updates):
         preset = "tiny" if arguments.tiny else update["preset"]
         command = [sys.executable, "-B", str(script), "--device", arguments.torch_device, "--case",
                    f"{preset}:{update['precision']}:{update['micro_batch_size']}"]
+        if arguments.rounds:
+            command += ["--repeat", str(arguments.rounds)]
         if arguments.tiny:
             command += ["--repeat", "1", "--eager-only"]
         done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False)
@@ -80,6 +84,7 @@ def main():
     parser.add_argument("--precision", nargs="+", default=[], help="precision.compute [bf16]")
     parser.add_argument("--micro-batch", nargs="+", default=[], type=int,
                         help="sequences of a micro-batch [as many as fit]")
+    parser.add_argument("--rounds", type=int, help="measurements whose median is printed [7]")
     parser.add_argument("--skip-torch", action="store_true", help="nothing in PyTorch")
     parser.add_argument("--attention", choices=("own", "cudnn"), default="own",
                         help="precision.attention of whole updates [own]")
