@@ -2,6 +2,7 @@
 // minute to compile.
 #include "layers/kernels/cudnn_attention.hpp"
 
+#include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/error.hpp"
 #include "layers/kernels/cuda/cudnn/cudnn_library.hpp"
@@ -188,6 +189,9 @@ void build(Plan& plan, cudnnHandle_t handle, const PlanKey& key)
     graph.set_io_data_type(fe::DataType_t::BFLOAT16)
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
+    // The frontend would ask the runtime library that it loaded, which is not the one in use here.
+    const GpuInfo gpu = gpu_info(key.device);
+    graph.set_sm_version(10 * gpu.major + gpu.minor);
     key.pass == Pass::forward ? describe_forward(graph, key) : describe_backward(graph, key);
     check(graph.validate(), "validate", key);
     check(graph.build_operation_graph(handle), "build_operation_graph", key);
