@@ -16,6 +16,7 @@
 //   mma_16x8x16, load_matrix_x4(_t)     tensor core and its operands
 //   copy_async_16, commit_copies, wait_for_copies<N>     global to shared memory, beside other work
 //   load_vector<N>, store_vector<N>, store_words     N neighbours at once, aligned to all of them
+//   keep_only(value)                    that, and nothing computed from it, in registers
 //   to_float, from_float<T>, exp2_fast  conversions; a good approximation of 2^x
 #pragma once
 

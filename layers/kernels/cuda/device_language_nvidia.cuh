@@ -78,6 +78,15 @@ SLUICE_DEVICE float exp2_fast(float value)
     return result;
 }
 
+/// Nothing happens to it; but what was computed or loaded from it before is not kept in registers
+/// to be used again after.
+SLUICE_DEVICE void keep_only(std::uint32_t& word) { asm volatile("" : "+r"(word)); }
+template <class T>
+SLUICE_DEVICE void keep_only(const T*& pointer)
+{
+    asm volatile("" : "+l"(pointer));
+}
+
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vector {
     T at[N];

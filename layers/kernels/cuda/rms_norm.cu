@@ -1,3 +1,4 @@
+#include "layers/kernels/cuda/rms_norm_backward_kernel.cuh"
 #include "layers/kernels/cuda/rms_norm_kernel.cuh"
 
 #include "layers/kernels/cuda/device_launcher.cuh"

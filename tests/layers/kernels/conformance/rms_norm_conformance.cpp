@@ -107,6 +107,9 @@ BOOST_AUTO_TEST_CASE(every_edge)
             check_shape(rows, channels, seed++);
     for (const std::int64_t channels : {255, 256, 257, 2047, 2048, 2049}) // a warp's and a block's
         check_shape(9, channels, seed++);                                 // pass over a row
+    for (const std::int64_t channels :
+         {511, 513, 768, 769, 1025, 1536, 1537, 4096, 4097, 6144, 6145})
+        check_shape(19, channels, seed++); // more warps per row, until it does not fit in registers
 }
 
 BOOST_AUTO_TEST_CASE(scale_in_memory)
@@ -128,8 +131,11 @@ BOOST_AUTO_TEST_CASE(scale_in_memory)
 
 BOOST_AUTO_TEST_CASE(more_rows_than_parts)
 {
-    // Of 512 parts each takes more than eight rows; and 30 parts and more are added in two rounds.
-    check_shape(512 * 8 + 17, 3, 5);
+    // Of 1024 parts each takes more than eight rows; and of 33 parts and more some are added by the
+    // same thread, of 257 and more in a second round.
+    check_shape(1024 * 8 + 17, 3, 5);
+    check_shape(33 * 8 + 1, 9, 6);
+    check_shape(257 * 8 + 1, 5, 7);
 }
 
 BOOST_AUTO_TEST_CASE(in_place)

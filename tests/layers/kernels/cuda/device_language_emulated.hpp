@@ -128,6 +128,11 @@ inline float exp2_fast(float value)
     return std::fabs(exact) < 0x1p-126F ? 0.0F : exact * (1.0F - 0x1p-22F);
 }
 
+template <class T>
+void keep_only(T&)
+{
+}
+
 template <class T, int N>
 struct Vector {
     T at[N];

@@ -4,6 +4,7 @@
 #include "layers/kernels/cuda/cross_entropy_kernel.cuh"
 #include "layers/kernels/cuda/elementwise_kernel.cuh"
 #include "layers/kernels/cuda/embedding_kernel.cuh"
+#include "layers/kernels/cuda/rms_norm_backward_kernel.cuh"
 #include "layers/kernels/cuda/rms_norm_kernel.cuh"
 #include "layers/kernels/cuda/rotary_kernel.cuh"
 #include "layers/kernels/cuda/sum_of_squares_kernel.cuh"

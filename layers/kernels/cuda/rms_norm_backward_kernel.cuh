@@ -1,0 +1,356 @@
+// Legend: N rows (tokens), C channels.
+#pragma once
+
+#include "layers/kernels/cuda/element_types.cuh"
+#include "layers/kernels/cuda/norm_rows.cuh"
+#include "layers/kernels/extents.hpp"
+
+#include <algorithm>
+
+namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
+
+/// What a row's gradient needs of the whole row: dx = along_dy * weight * dy - along_x * x.
+struct NormGradientRow {
+    float rstd, along_dy, along_x;
+};
+
+SLUICE_DEVICE NormGradientRow norm_gradient_row(float rstd, float scale, float dot,
+                                                std::int64_t channels)
+{
+    const float r = rstd, mean = dot / static_cast<float>(channels);
+    return {r, scale * r, scale * r * r * r * mean};
+}
+
+/// A block takes `rows_per_part` rows; a row lies in the registers of its warps between the sum
+/// over it and dx, so that everything is read once. The weight's gradient is added up in registers
+/// too, and leaves as the block's part. Who adds what follows from N and C alone.
+template <class T, int chunks>
+struct RmsNormBackwardKernel {
+    static constexpr int num_threads = NormRows::num_warps * warp_size;
+    static constexpr int min_blocks = chunks > 1 ? 2 : 3;
+    struct Shared {
+        NormRows::Sums sums;
+        float weight_gradient[1]; // [chunks][chunk][lanes of a row]
+    };
+    static std::size_t shared_bytes(const NormRows& layout)
+    {
+        return sizeof(Shared) + sizeof(float) * static_cast<std::size_t>(layout.padded_channels());
+    }
+
+    const T *dy, *x, *weight, *addend; // [N,C], [N,C], [C], [N,C] or null
+    const float* rstd;                 // [N]
+    T* dx;                             // [N,C], maybe dy, x or addend
+    float* parts;                      // [blocks,C]
+    std::int64_t rows, channels, rows_per_part;
+    NormRows layout;
+    FactorOnGpu scale;
+    float beta;
+    bool aligned;
+
+    /// One row. Where there is none, the warps go along to the sum.
+    template <bool vectors>
+    SLUICE_DEVICE void add_row(Shared& shared, std::int64_t row, bool there, int turn,
+                               NormChunks<T, chunks, vectors>& gain,
+                               Floats<chunk> (&gradient)[chunks]) const
+    {
+        NormChunks<T, chunks, vectors> above{}, below{}, other{};
+        float r = 0.0F;
+        if (there) {
+            above.load(dy + row * channels, channels, layout);
+            below.load(x + row * channels, channels, layout);
+            if (addend)
+                other.load(addend + row * channels, channels, layout);
+            r = rstd[row];
+        }
+        gain.keep_only_words();
+        Floats<chunk> sums{};
+        SLUICE_UNROLL
+        for (int k = 0; k < chunks; ++k)
+            for (int j = 0; j < chunk; ++j)
+                sums[j] = fmaf(gain.at(k, j) * above.at(k, j), below.at(k, j), sums[j]);
+        const float dot = layout.row_sum(shared.sums, sums, turn);
+        if (!there)
+            return;
+        gain.keep_only_words();
+        above.keep_only_words();
+        below.keep_only_words();
+        const NormGradientRow own = norm_gradient_row(r, scale.read(), dot, channels);
+        SLUICE_UNROLL
+        for (int k = 0; k < chunks; ++k) {
+            const std::int64_t c = layout.channel(k);
+            if (c >= channels)
+                continue;
+            Floats<chunk> out;
+            for (int j = 0; j < chunk; ++j) {
+                const float a = above.at(k, j), b = below.at(k, j);
+                gradient[k][j] = fmaf(a * b, own.rstd, gradient[k][j]);
+                out[j] = own.along_dy * (gain.at(k, j) * a) - own.along_x * b;
+            }
+            if (addend)
+                for (int j = 0; j < chunk; ++j)
+                    out[j] += beta * other.at(k, j);
+            store_elements<vectors>(dx + row * channels + c, out, channels - c);
+        }
+    }
+
+    /// The sums of the block's groups of warps, added in their order.
+    SLUICE_DEVICE void write_part(Shared& shared, const Floats<chunk> (&gradient)[chunks]) const
+    {
+        float* sums = shared.weight_gradient;
+        const int lanes = layout.lanes();
+        for (int group = 0; group < layout.num_groups(); ++group) {
+            if (layout.group() == group) {
+                SLUICE_UNROLL
+                for (int k = 0; k < chunks; ++k)
+                    for (int j = 0; j < chunk; ++j) {
+                        float& sum = sums[(k * chunk + j) * lanes + layout.lane_of_row()];
+                        sum = group == 0 ? gradient[k][j] : sum + gradient[k][j];
+                    }
+            }
+            barrier();
+        }
+        for (int i = thread(); i < chunks * lanes; i += num_threads) {
+            const std::int64_t c = std::int64_t{i} * chunk, count = channels - c;
+            float* to = parts + block_x() * channels + c;
+            Floats<chunk / 2> low, high;
+            for (int j = 0; j < chunk / 2; ++j) {
+                const float* sum = sums + (i / lanes * chunk + j) * lanes + i % lanes;
+                low[j] = sum[0];
+                high[j] = sum[chunk / 2 * lanes];
+            }
+            store_floats(to, low, count, channels % chunk == 0);
+            store_floats(to + chunk / 2, high, count - chunk / 2, channels % chunk == 0);
+        }
+    }
+
+    template <bool vectors>
+    SLUICE_DEVICE void add_rows() const
+    {
+        Shared& shared = shared_memory<Shared>();
+        NormChunks<T, chunks, vectors> gain{};
+        gain.load(weight, channels, layout);
+        Floats<chunk> gradient[chunks] = {};
+        const std::int64_t begin = block_x() * rows_per_part;
+        const std::int64_t end = begin + rows_per_part < rows ? begin + rows_per_part : rows;
+        int turn = 0;
+        for (std::int64_t first = begin; first < end; first += layout.num_groups()) {
+            const std::int64_t row = first + layout.group();
+            add_row<vectors>(shared, row, row < end, turn, gain, gradient);
+            turn ^= 1; // the others may still read this row's
+        }
+        write_part(shared, gradient);
+    }
+
+    SLUICE_DEVICE void operator()() const
+    {
+        if (aligned)
+            add_rows<true>();
+        else
+            add_rows<false>();
+    }
+};
+
+/// The same for rows too long for registers, which are read twice: eight rows at a time, first a
+/// warp per row forms the row's sum, then every thread writes dx of its channels and adds up the
+/// weight's gradient, which it leaves in `parts`. Who adds what follows from N alone.
+template <class T>
+struct RmsNormBackwardWideKernel {
+    static constexpr int norm_rows = 8; // one per warp
+    static constexpr int num_threads = norm_rows * warp_size, min_blocks = 4;
+    struct Shared {
+        NormGradientRow row[norm_rows];
+        float weight_gradient[1]; // [C], each element one thread's own
+    };
+    static std::size_t shared_bytes(std::int64_t channels)
+    {
+        return sizeof(Shared) + static_cast<std::size_t>(channels) * sizeof(float);
+    }
+
+    const T *dy, *x, *weight, *addend; // [N,C], [N,C], [C], [N,C] or null
+    const float* rstd;                 // [N]
+    T* dx;                             // [N,C], maybe dy, x or addend
+    float* parts;                      // [blocks,C]
+    std::int64_t rows, channels, rows_per_part;
+    FactorOnGpu scale;
+    float beta;
+    bool aligned;
+
+    SLUICE_DEVICE NormGradientRow row_sums(std::int64_t row) const
+    {
+        float sums[chunk] = {};
+        for (std::int64_t c = lane() * chunk; c < channels; c += warp_size * chunk) {
+            const std::int64_t count = channels - c, at = row * channels + c;
+            const Floats<chunk> gain = load_floats<chunk>(weight + c, count, aligned);
+            const Floats<chunk> above = load_floats<chunk>(dy + at, count, aligned);
+            const Floats<chunk> below = load_floats<chunk>(x + at, count, aligned);
+            for (int j = 0; j < chunk; ++j)
+                sums[j] = fmaf(gain[j] * above[j], below[j], sums[j]);
+        }
+        const float dot = warp_sum(((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+                                   ((sums[4] + sums[5]) + (sums[6] + sums[7])));
+        return norm_gradient_row(rstd[row], scale.read(), dot, channels);
+    }
+
+    SLUICE_DEVICE void write_rows(const Shared& shared, std::int64_t first, int num_rows,
+                                  std::int64_t c, Floats<chunk>& gradient) const
+    {
+        const std::int64_t count = channels - c;
+        const Floats<chunk> gain = load_floats<chunk>(weight + c, count, aligned);
+        for (int i = 0; i < num_rows; ++i) {
+            const NormGradientRow row = shared.row[i];
+            const std::int64_t at = (first + i) * channels + c;
+            const Floats<chunk> above = load_floats<chunk>(dy + at, count, aligned);
+            const Floats<chunk> below = load_floats<chunk>(x + at, count, aligned);
+            Floats<chunk> out;
+            for (int j = 0; j < chunk; ++j) {
+                gradient[j] = fmaf(above[j] * below[j], row.rstd, gradient[j]);
+                out[j] = row.along_dy * (gain[j] * above[j]) - row.along_x * below[j];
+            }
+            if (addend) {
+                const Floats<chunk> other = load_floats<chunk>(addend + at, count, aligned);
+                for (int j = 0; j < chunk; ++j)
+                    out[j] += beta * other[j];
+            }
+            store_floats(dx + at, out, count, aligned);
+        }
+    }
+
+    SLUICE_DEVICE void operator()() const
+    {
+        Shared& shared = shared_memory<Shared>();
+        float* own = shared.weight_gradient;
+        for (std::int64_t c = thread() * chunk; c < channels; c += num_threads * chunk)
+            store_floats(own + c, Floats<chunk>{}, channels - c, false);
+        const std::int64_t begin = block_x() * rows_per_part;
+        const std::int64_t end = begin + rows_per_part < rows ? begin + rows_per_part : rows;
+        for (std::int64_t first = begin; first < end; first += norm_rows) {
+            const int num_rows =
+                static_cast<int>(end - first < norm_rows ? end - first : norm_rows);
+            if (warp() < num_rows) {
+                const NormGradientRow row = row_sums(first + warp());
+                if (lane() == 0)
+                    shared.row[warp()] = row;
+            }
+            barrier();
+            for (std::int64_t c = thread() * chunk; c < channels; c += num_threads * chunk) {
+                Floats<chunk> gradient = load_floats<chunk>(own + c, channels - c, false);
+                write_rows(shared, first, num_rows, c, gradient);
+                store_floats(own + c, gradient, channels - c, false);
+            }
+            barrier(); // before the next rows' sums
+        }
+        for (std::int64_t c = thread() * chunk; c < channels; c += num_threads * chunk)
+            store_floats(parts + block_x() * channels + c,
+                         load_floats<chunk>(own + c, channels - c, false), channels - c, false);
+    }
+};
+
+/// weight_gradient += scale * the sum of the parts. Thread (g, c) of a block adds every 32nd part
+/// of one channel, some loaded at once; then the 32 sums of a channel are added in order.
+template <class G>
+struct SumOfNormPartsKernel {
+    static constexpr int groups = 32, at_once = 8, num_threads = groups * warp_size;
+    struct Shared {
+        float sums[groups][warp_size];
+    };
+    const float* parts; // [num_parts,C]
+    G* weight_gradient; // [C]
+    std::int64_t num_parts, channels;
+    FactorOnGpu scale;
+
+    SLUICE_DEVICE void operator()() const
+    {
+        Shared& shared = shared_memory<Shared>();
+        const std::int64_t c = block_x() * warp_size + lane();
+        float sum = 0.0F;
+        for (std::int64_t first = warp(); c < channels && first < num_parts;
+             first += groups * at_once) {
+            float values[at_once];
+            SLUICE_UNROLL
+            for (int i = 0; i < at_once; ++i) {
+                const std::int64_t part = first + i * groups;
+                values[i] = part < num_parts ? parts[part * channels + c] : 0.0F;
+            }
+            for (int i = 0; i < at_once; ++i)
+                sum += values[i];
+        }
+        shared.sums[warp()][lane()] = sum;
+        barrier();
+        if (warp() != 0 || c >= channels)
+            return;
+        float total = 0.0F;
+        for (int group = 0; group < groups; ++group)
+            total += shared.sums[group][lane()];
+        weight_gradient[c] = from_float<G>(fmaf(scale.read(), total, to_float(weight_gradient[c])));
+    }
+};
+
+template <class T>
+inline constexpr int max_norm_chunks = sizeof(T) == 2 ? 3 : 2; // in registers, per lane
+
+template <int chunks>
+struct ChunksPerLane {
+};
+
+template <class T, class F>
+void with_chunks(int chunks, F&& f)
+{
+    if (chunks == 1)
+        return f(ChunksPerLane<1>{});
+    if (chunks == 2)
+        return f(ChunksPerLane<2>{});
+    if constexpr (max_norm_chunks<T> == 3)
+        f(ChunksPerLane<3>{});
+}
+
+template <class Launcher>
+void launch_rms_norm(const Launcher& launcher, const RmsNormBackward& op)
+{
+    const auto [rows, channels] = extents_of(op);
+    with_type_of(op.x, [&, rows = rows, channels = channels]<class T>(Type<T>) {
+        const NormRows layout = NormRows::for_channels(channels, max_norm_chunks<T>);
+        const std::int64_t max_parts = layout.chunks > 0 ? 1024 : 512;
+        const std::int64_t rows_at_least = layout.chunks > 0 ? 8 : 16;
+        const std::int64_t rows_per_part =
+            std::max(rows_at_least, blocks_for(blocks_for(rows, max_parts), 8) * 8);
+        const std::int64_t num_parts = blocks_for(rows, rows_per_part);
+        auto* parts = launcher.template workspace<float>(num_parts * channels);
+        const auto fill = [&](auto kernel) {
+            kernel.dy = op.dy.as<T>();
+            kernel.x = op.x.as<T>();
+            kernel.weight = op.weight.as<T>();
+            kernel.addend = elements_or_null<T>(op.addend);
+            kernel.rstd = op.rstd.as<float>();
+            kernel.dx = op.dx.as<T>();
+            kernel.parts = parts;
+            kernel.rows = rows;
+            kernel.channels = channels;
+            kernel.rows_per_part = rows_per_part;
+            kernel.scale = factor_on_gpu(op.scale);
+            kernel.beta = static_cast<float>(op.beta);
+            kernel.aligned = chunks_aligned(channels, op.dy, op.x, op.weight, op.addend, op.dx);
+            return kernel;
+        };
+        if (layout.chunks > 0)
+            with_chunks<T>(layout.chunks, [&]<int chunks>(ChunksPerLane<chunks>) {
+                auto kernel = fill(RmsNormBackwardKernel<T, chunks>{});
+                kernel.layout = layout;
+                launcher(kernel, Grid{num_parts}, kernel.shared_bytes(layout));
+            });
+        else {
+            const auto kernel = fill(RmsNormBackwardWideKernel<T>{});
+            launcher(kernel, Grid{num_parts}, kernel.shared_bytes(channels));
+        }
+        with_type_of(op.weight_gradient, [&]<class G>(Type<G>) {
+            using Kernel = SumOfNormPartsKernel<G>;
+            launcher(Kernel{.parts = parts,
+                            .weight_gradient = op.weight_gradient.as<G>(),
+                            .num_parts = num_parts,
+                            .channels = channels,
+                            .scale = factor_on_gpu(op.scale)},
+                     Grid{blocks_for(channels, warp_size)}, sizeof(typename Kernel::Shared));
+        });
+    });
+}
+
+} // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE
