@@ -8,6 +8,7 @@
 #include "layers/kernels/extents.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace sluice::kernels {
@@ -20,6 +21,10 @@ std::string why_no_cudnn();
 
 /// "9.19.0"; where why_no_cudnn() has nothing to say.
 std::string cudnn_version();
+
+/// Positions must be a multiple of it, by the library's version; where why_no_cudnn() has nothing
+/// to say.
+std::int64_t cudnn_position_multiple();
 
 /// Why cuDNN does not take tensors of this type and these sizes, whatever the GPU; empty: it may.
 std::string why_not_cudnn(DType dtype, const AttentionExtents& e);

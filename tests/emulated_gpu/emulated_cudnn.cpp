@@ -44,6 +44,7 @@ std::string why_no_cudnn()
 }
 
 std::string cudnn_version() { return "emulated"; }
+std::int64_t cudnn_position_multiple() { return 1; }
 
 CudnnAttention prepare_cudnn_attention(const Stream& stream, DType dtype, const AttentionExtents& e)
 {

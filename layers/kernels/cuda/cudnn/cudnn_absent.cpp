@@ -21,6 +21,7 @@ constexpr const char* not_built = "this build of sluice has no cuDNN";
 bool cudnn_is_compiled_in() { return false; }
 std::string why_no_cudnn() { return not_built; }
 std::string cudnn_version() { refuse(); }
+std::int64_t cudnn_position_multiple() { refuse(); }
 CudnnAttention prepare_cudnn_attention(const Stream&, DType, const AttentionExtents&) { refuse(); }
 void run_cudnn(const Stream&, const AttentionForward&) { refuse(); }
 void run_cudnn(const Stream&, const AttentionBackward&) { refuse(); }

@@ -262,17 +262,19 @@ private:
     std::map<PlanKey, std::unique_ptr<Plan>> plans_;
 };
 
+/// The last version that would copy lengths of sequences from the host in every pass, which no
+/// graph may hold, unless they fill its tiles.
+constexpr std::size_t copies_lengths = 91500;
+
 /// Before cuDNN is asked, what is known to be wrong with it.
 void refuse_unfit(DType dtype, const AttentionExtents& e)
 {
     if (const std::string why = why_not_cudnn(dtype, e); !why.empty())
         throw usage_error(why, "precision.attention", "write attention = \"own\"");
-    // It would copy lengths of sequences from the host in every pass, which no graph may hold.
-    constexpr std::size_t copies_lengths = 91500;
-    if (e.positions % 128 != 0 && CudnnLibrary::loaded().version() <= copies_lengths)
+    if (const std::int64_t multiple = cudnn_position_multiple(); e.positions % multiple != 0)
         throw refused("sequences of " + std::to_string(e.positions) + " tokens",
                       "up to version " + cudnn_version_text(copies_lengths) +
-                          " they must be multiples of 128");
+                          " they must be multiples of " + std::to_string(multiple));
 }
 
 PlanKey key_of(int device, Pass pass, const AttentionExtents& e, const Part& part)
@@ -322,6 +324,11 @@ std::string why_no_cudnn()
 }
 
 std::string cudnn_version() { return cudnn_version_text(CudnnLibrary::loaded().version()); }
+
+std::int64_t cudnn_position_multiple()
+{
+    return CudnnLibrary::loaded().version() <= copies_lengths ? 128 : 1;
+}
 
 CudnnAttention prepare_cudnn_attention(const Stream& stream, DType dtype, const AttentionExtents& e)
 {

@@ -50,6 +50,13 @@ struct Tensors {
 
 bool with_cudnn() { return backend_under_test() == BackendUnderTest::cudnn; }
 
+/// At least `positions`, as many as the cuDNN at hand takes.
+std::int64_t taken(std::int64_t positions)
+{
+    const std::int64_t multiple = with_cudnn() ? kernels::cudnn_position_multiple() : 1;
+    return (positions + multiple - 1) / multiple * multiple;
+}
+
 /// Of cuDNN, what it takes, on memory as it wants it.
 void check_attention(std::int64_t head_dim, const CaseBody& body, std::int64_t positions = 128)
 {
@@ -76,6 +83,7 @@ void check_attention(std::int64_t head_dim, const CaseBody& body, std::int64_t p
 void check_agreement(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D,
                      std::uint64_t seed)
 {
+    T = taken(T);
     check_attention(
         D,
         [=](Case& c) {
@@ -128,7 +136,7 @@ BOOST_AUTO_TEST_CASE(large_scores)
     for (const std::int64_t D : {32, 64})
         check_attention(D, [D](Case& c) {
             const bool bf16 = c.compute() == DType::bf16;
-            Tensors t(c, 1, 70, 2, D, 3, 8.0);
+            Tensors t(c, 1, taken(70), 2, D, 3, 8.0);
             c.launch(t.forward());
             c.check(t.out, bf16 ? 16 * 0x1p-8 : 4e-3, "out");
             c.check(t.logsumexp, 1e-3, "logsumexp");
@@ -140,7 +148,7 @@ BOOST_AUTO_TEST_CASE(never_looks_ahead)
     for (const std::int64_t D : {16, 64, 128})
         check_attention(D, [D](Case& c) {
             // Not a bit of the first 50 outputs changes when what comes from 50 on is broken.
-            Tensors plain(c, 1, 80, 1, D, 9), broken(c, 1, 80, 1, D, 9);
+            Tensors plain(c, 1, taken(80), 1, D, 9), broken(c, 1, taken(80), 1, D, 9);
             for (std::size_t i = static_cast<std::size_t>(50 * 3 * D); i < broken.qkv.values.size();
                  ++i)
                 broken.qkv.tested->set(i, 30.0);
@@ -177,7 +185,8 @@ BOOST_AUTO_TEST_CASE(the_same_bits_in_a_graph)
 }
 
 /// cuDNN's backward pass takes such micro-batches in parts. They are too large for the reference:
-/// our own kernels, within the bounds of both.
+/// our own kernels, within the bounds of both. In logsumexp of so many keys each sum of T weights
+/// walks at random by T roundings, too.
 BOOST_AUTO_TEST_CASE(parts_of_a_micro_batch)
 {
     if (!with_cudnn())
@@ -198,7 +207,8 @@ BOOST_AUTO_TEST_CASE(parts_of_a_micro_batch)
             c.check(theirs, bound, what);
         };
         near(own.out, other.out, 4 * 0x1p-8, "out");
-        near(own.logsumexp, other.logsumexp, 72 * epsilon, "logsumexp");
+        near(own.logsumexp, other.logsumexp, (72 + std::sqrt(static_cast<double>(T))) * epsilon,
+             "logsumexp");
         near(own.qkv_gradient, other.qkv_gradient, (8 + 4 * 8) * 0x1p-8, "qkv_gradient");
     };
     check_attention(64, [&](Case& c) { compare(c, 5, 8192, 1); });  // four sequences, and one
