@@ -1,0 +1,44 @@
+// Whole updates of whole models on one GPU, against the rate of a product.
+#pragma once
+
+#include "benchmarks/gpu_kernels.hpp"
+#include "core/dtype.hpp"
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// How long and what with.
+struct Effort {
+    bool tiny = false; ///< to see that everything runs, not how fast
+    int wanted_rounds = 7;
+    int rounds() const { return tiny ? 1 : wanted_rounds; }
+    std::string attention = "own"; ///< precision.attention of whole updates
+    double milliseconds_per_round() const { return tiny ? 0.0 : 30.0; }
+};
+
+/// Measured in the same run.
+struct Ceilings {
+    double copy = 0.0;                          ///< GB/s
+    double matmul_f32 = 0.0, matmul_bf16 = 0.0; ///< TFLOP/s
+
+    double of(WorkUnit unit, DType dtype) const
+    {
+        return unit == WorkUnit::bytes ? copy : dtype == DType::bf16 ? matmul_bf16 : matmul_f32;
+    }
+};
+
+/// All of their combinations.
+struct Models {
+    std::vector<std::string> presets{"llama-71m",  "llama-71m-48", "llama-71m-120", "llama-130m",
+                                     "llama-350m", "llama-1.3b",   "llama-7b"};
+    std::vector<std::string> precisions{"bf16"};
+    std::vector<std::int64_t> micro_batch_sizes{0}; ///< 0: the largest that fits
+};
+
+/// Prints a table while it goes, and what CUDA graphs do to each.
+nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort);
+
+} // namespace sluice
