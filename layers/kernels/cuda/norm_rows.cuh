@@ -2,7 +2,7 @@
 // `chunks` chunks of it, a row's lanes apart.
 #pragma once
 
-#include "layers/kernels/cuda/element_types.cuh"
+#include "layers/kernels/cuda/row_chunks.cuh"
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
@@ -36,6 +36,13 @@ struct NormRows {
     {
         return (std::int64_t{k} * lanes() + lane_of_row()) * chunk;
     }
+    /// Of a row: this lane's.
+    template <class T, int chunks, bool vectors>
+    SLUICE_DEVICE void load(RowChunks<T, chunks, vectors>& to, const T* row,
+                            std::int64_t channels) const
+    {
+        to.load(row + channel(0), channels - channel(0), lanes() * chunk);
+    }
     std::int64_t padded_channels() const
     {
         return std::int64_t{chunks} * warps_per_row * warp_size * chunk;
@@ -56,54 +63,6 @@ struct NormRows {
             total += sums.of_warp[turn][group() * warps_per_row + w];
         return total;
     }
-};
-
-/// A lane's chunks of a row, zeros behind its end: in registers, as words as they lie in memory or,
-/// where they are not `vectors`, read anew each time, for single elements would take too many.
-template <class T, int chunks, bool vectors>
-struct NormChunks {
-    static constexpr int num_words = chunk * sizeof(T) / 4;
-    Vector<std::uint32_t, num_words> of[chunks];
-
-    SLUICE_DEVICE void load(const T* row, std::int64_t channels, const NormRows& layout)
-    {
-        SLUICE_UNROLL
-        for (int k = 0; k < chunks; ++k)
-            if (layout.channel(k) < channels)
-                of[k] = load_vector<num_words>(
-                    reinterpret_cast<const std::uint32_t*>(row + layout.channel(k)));
-    }
-    SLUICE_DEVICE float at(int k, int j) const
-    {
-        if constexpr (sizeof(T) == 4)
-            return std::bit_cast<float>(of[k].at[j]);
-        const std::uint32_t pair = of[k].at[j / 2];
-        return std::bit_cast<float>(j % 2 == 0 ? pair << 16 : pair & 0xffff0000U);
-    }
-    SLUICE_DEVICE void keep_only_words()
-    {
-        for (auto& vector : of)
-            for (std::uint32_t& word : vector.at)
-                keep_only(word);
-    }
-};
-
-template <class T, int chunks>
-struct NormChunks<T, chunks, false> {
-    const T* from; // this lane's first element
-    std::int64_t count, step;
-
-    SLUICE_DEVICE void load(const T* row, std::int64_t channels, const NormRows& layout)
-    {
-        from = row + layout.channel(0);
-        count = channels - layout.channel(0);
-        step = layout.channel(1) - layout.channel(0);
-    }
-    SLUICE_DEVICE float at(int k, int j) const
-    {
-        return k * step + j < count ? to_float(from[k * step + j]) : 0.0F;
-    }
-    SLUICE_DEVICE void keep_only_words() { keep_only(from); }
 };
 
 } // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

@@ -50,16 +50,16 @@ struct RmsNormBackwardKernel {
     /// One row. Where there is none, the warps go along to the sum.
     template <bool vectors>
     SLUICE_DEVICE void add_row(Shared& shared, std::int64_t row, bool there, int turn,
-                               NormChunks<T, chunks, vectors>& gain,
+                               RowChunks<T, chunks, vectors>& gain,
                                Floats<chunk> (&gradient)[chunks]) const
     {
-        NormChunks<T, chunks, vectors> above{}, below{}, other{};
+        RowChunks<T, chunks, vectors> above{}, below{}, other{};
         float r = 0.0F;
         if (there) {
-            above.load(dy + row * channels, channels, layout);
-            below.load(x + row * channels, channels, layout);
+            layout.load(above, dy + row * channels, channels);
+            layout.load(below, x + row * channels, channels);
             if (addend)
-                other.load(addend + row * channels, channels, layout);
+                layout.load(other, addend + row * channels, channels);
             r = rstd[row];
         }
         gain.keep_only_words();
@@ -127,8 +127,8 @@ struct RmsNormBackwardKernel {
     SLUICE_DEVICE void add_rows() const
     {
         Shared& shared = shared_memory<Shared>();
-        NormChunks<T, chunks, vectors> gain{};
-        gain.load(weight, channels, layout);
+        RowChunks<T, chunks, vectors> gain{};
+        layout.load(gain, weight, channels);
         Floats<chunk> gradient[chunks] = {};
         const std::int64_t begin = block_x() * rows_per_part;
         const std::int64_t end = begin + rows_per_part < rows ? begin + rows_per_part : rows;

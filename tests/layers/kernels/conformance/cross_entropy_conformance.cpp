@@ -54,6 +54,9 @@ BOOST_AUTO_TEST_CASE(every_edge)
     for (const std::int64_t vocabulary : {1, 2, 7, 8, 9, 63, 65, 257, 4095, 4096, 4099, 8200})
         for (const std::int64_t rows : {1, 5})
             check_shape(rows, vocabulary, seed++, 3.0, 20 * epsilon, 10 * epsilon);
+    // What a block of threads holds in registers, and rows that are read twice.
+    for (const std::int64_t vocabulary : {12288, 16384, 16385, 32000, 32768, 32776, 70000})
+        check_shape(2, vocabulary, seed++, 3.0, 20 * epsilon, 10 * epsilon);
 }
 
 BOOST_AUTO_TEST_CASE(large_logits)
