@@ -50,7 +50,7 @@ struct CrossEntropyKernel {
     T* logits;                   // [N,V]
     const std::int32_t* targets; // [N]
     double* losses;              // [N]
-    std::int64_t vocabulary;
+    int vocabulary;
     float gradient_scale; // 0: no gradient
     bool aligned;
 
@@ -75,19 +75,19 @@ struct CrossEntropyKernel {
     }
 
     template <bool vectors>
-    SLUICE_DEVICE void write_gradient(T* row, std::int64_t begin, std::int64_t target,
-                                      Logits<vectors>& x, const SoftmaxSum& total) const
+    SLUICE_DEVICE void write_gradient(T* row, int begin, int target, Logits<vectors>& x,
+                                      const SoftmaxSum& total) const
     {
         const float factor = gradient_scale * (1.0F / total.sum);
         SLUICE_UNROLL
         for (int k = 0; k < chunks; ++k) {
-            const std::int64_t v = begin + k * step;
+            const int v = begin + k * step;
             if (v >= vocabulary)
                 continue;
             Floats<chunk> gradient;
             for (int j = 0; j < chunk; ++j)
                 gradient[j] = factor * softmax_term(x.at(k, j), total.offset);
-            if (target >= v && target < v + chunk)
+            if (target >= v && target - v < chunk)
                 for (int j = 0; j < chunk; ++j)
                     gradient[j] -= v + j == target ? gradient_scale : 0.0F;
             store_elements<vectors>(row + v, gradient, vocabulary - v);
@@ -113,13 +113,13 @@ struct CrossEntropyKernel {
     SLUICE_DEVICE void run() const
     {
         T* row = logits + block_x() * vocabulary;
-        const std::int64_t target = targets[block_x()], first = thread() * chunk;
+        const int target = targets[block_x()], first = thread() * chunk;
         const bool known = target >= 0 && target < vocabulary;
         Logits<vectors> x;
         x.load(row + first, vocabulary - first, step);
         SoftmaxSum own;
         add_terms<vectors>(own, x);
-        for (std::int64_t begin = slab; begin < vocabulary; begin += slab) {
+        for (int begin = slab; begin < vocabulary; begin += slab) {
             x.load(row + begin + first, vocabulary - begin - first, step);
             add_terms<vectors>(own, x);
         }
@@ -134,7 +134,7 @@ struct CrossEntropyKernel {
         x.keep_only_words();
         if (vocabulary <= slab)
             return write_gradient<vectors>(row, first, target, x, total);
-        for (std::int64_t begin = first; begin < vocabulary; begin += slab) {
+        for (int begin = first; begin < vocabulary; begin += slab) {
             x.load(row + begin, vocabulary - begin, step);
             write_gradient<vectors>(row, begin, target, x, total);
         }
@@ -171,6 +171,7 @@ template <class Launcher>
 void launch_cross_entropy(const Launcher& launcher, const CrossEntropy& op)
 {
     const auto [rows, vocabulary] = extents_of(op);
+    SLUICE_CHECK(vocabulary < 1 << 30, "vocabulary " << vocabulary);
     with_type_of(op.logits, [&, rows = rows, vocabulary = vocabulary]<class T>(Type<T>) {
         with_chunks_per_thread<T>(
             CrossEntropyKernel<T, 1>::step, vocabulary, [&]<int chunks>(ChunksPerThread<chunks>) {
@@ -178,7 +179,7 @@ void launch_cross_entropy(const Launcher& launcher, const CrossEntropy& op)
                 launcher(Kernel{.logits = op.logits.as<T>(),
                                 .targets = op.targets.as<std::int32_t>(),
                                 .losses = op.losses.as<double>(),
-                                .vocabulary = vocabulary,
+                                .vocabulary = static_cast<int>(vocabulary),
                                 .gradient_scale = static_cast<float>(op.gradient_scale),
                                 .aligned = chunks_aligned(vocabulary, op.logits)},
                          Grid{rows}, sizeof(typename Kernel::Shared));
