@@ -22,7 +22,7 @@ inline constexpr int digit_bits = 8, num_digits = 1 << digit_bits;
 /// each digit as it goes.
 struct TokenTile {
     static constexpr int num_threads = num_digits, num_warps = num_threads / warp_size;
-    static constexpr int rounds = 8, run = rounds * warp_size, size = num_warps * run;
+    static constexpr int rounds = 4, run = rounds * warp_size, size = num_warps * run;
     struct Shared {
         int counts[num_warps][num_digits];
         int sum_of_warp[num_warps];

@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(runs_of_every_length)
 
 BOOST_AUTO_TEST_CASE(more_tokens_than_a_tile)
 {
-    for (const std::int64_t num_tokens : {2047, 2048, 2049, 5000})
+    for (const std::int64_t num_tokens : {1023, 1024, 1025, 5000, 20000})
         for (const std::int64_t vocabulary : {1, 255, 256, 257, 70000}) {
             std::vector<std::int32_t> tokens;
             for (std::int64_t n = 0; n < num_tokens; ++n)
