@@ -65,4 +65,22 @@ struct NormRows {
     }
 };
 
+template <class T>
+inline constexpr int max_norm_chunks = sizeof(T) == 2 ? 3 : 2; // in registers, per lane
+
+template <int chunks>
+struct ChunksPerLane {
+};
+
+template <class T, class F>
+void with_chunks(int chunks, F&& f)
+{
+    if (chunks == 1)
+        return f(ChunksPerLane<1>{});
+    if (chunks == 2)
+        return f(ChunksPerLane<2>{});
+    if constexpr (max_norm_chunks<T> == 3)
+        f(ChunksPerLane<3>{});
+}
+
 } // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE
