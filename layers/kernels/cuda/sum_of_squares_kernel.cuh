@@ -10,6 +10,7 @@
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
 inline constexpr int sum_threads = 256;
+inline constexpr int sum_loads = 4; // of a thread, at once
 inline constexpr std::int64_t max_sum_parts = 1024;
 
 /// The sum over the block's threads, on thread 0.
@@ -38,18 +39,32 @@ struct SquaresKernel {
     std::int64_t n, run_length;
     bool aligned;
 
+    SLUICE_DEVICE static void add_squares(double (&sums)[chunk], const Floats<chunk>& floats)
+    {
+        for (int j = 0; j < chunk; ++j) {
+            const double value = floats[j];
+            sums[j] = fma(value, value, sums[j]); // exact squares: 24 + 24 bits fit in 53
+        }
+    }
+
     SLUICE_DEVICE void operator()() const
     {
+        constexpr int at_once = sum_loads, stride = num_threads * chunk;
         const std::int64_t begin = block_x() * run_length;
         const std::int64_t end = begin + run_length < n ? begin + run_length : n;
         double sums[chunk] = {};
-        for (std::int64_t i = begin + thread() * chunk; i < end; i += num_threads * chunk) {
-            const Floats<chunk> floats = load_floats<chunk>(x + i, end - i, aligned);
-            for (int j = 0; j < chunk; ++j) {
-                const double value = floats[j];
-                sums[j] += value * value; // exact: 24 + 24 bits fit in 53
-            }
+        std::int64_t i = begin + thread() * chunk;
+        for (; aligned && i + (at_once - 1) * stride + chunk <= end; i += at_once * stride) {
+            Vector<T, chunk> vectors[at_once];
+            SLUICE_UNROLL
+            for (int k = 0; k < at_once; ++k)
+                vectors[k] = load_vector<chunk>(x + i + k * stride);
+            SLUICE_UNROLL
+            for (int k = 0; k < at_once; ++k)
+                add_squares(sums, floats_of(vectors[k]));
         }
+        for (; i < end; i += stride)
+            add_squares(sums, load_floats<chunk>(x + i, end - i, aligned));
         const double sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
                            ((sums[4] + sums[5]) + (sums[6] + sums[7]));
         const double total = block_sum(sum);
@@ -79,7 +94,7 @@ template <class Launcher>
 void launch_sum_of_squares(const Launcher& launcher, const SumOfSquares& op)
 {
     const std::int64_t n = op.x.num_elements();
-    const std::int64_t pass = std::int64_t{sum_threads} * chunk;
+    const std::int64_t pass = std::int64_t{sum_threads} * sum_loads * chunk;
     const std::int64_t run_length =
         std::max<std::int64_t>(1, blocks_for(blocks_for(n, max_sum_parts), pass)) * pass;
     const std::int64_t num_parts = blocks_for(n, run_length);

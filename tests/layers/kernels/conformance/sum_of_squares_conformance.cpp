@@ -13,7 +13,7 @@ BOOST_AUTO_TEST_SUITE(sum_of_squares)
 BOOST_AUTO_TEST_CASE(every_edge)
 {
     // Squares of floats are exact in float64; only the order of additions differs.
-    for (const std::int64_t n : {1, 7, 8, 9, 2047, 2048, 2049, 6000, 70001})
+    for (const std::int64_t n : {1, 7, 8, 9, 2047, 2048, 2049, 6000, 8191, 8192, 8193, 70001})
         check_conformance([n](Case& c) {
             Operand x = c.random({n}, c.compute(), static_cast<std::uint64_t>(n), 3.0);
             Operand result = c.poisoned({1}, DType::f64);
@@ -24,9 +24,9 @@ BOOST_AUTO_TEST_CASE(every_edge)
 
 BOOST_AUTO_TEST_CASE(more_elements_than_parts)
 {
-    // 1024 parts of more than one pass (2048 elements) each.
+    // 1024 parts of more than one pass (8192 elements) each.
     check_conformance([](Case& c) {
-        constexpr std::int64_t n = 1024 * 2048 + 12345;
+        constexpr std::int64_t n = 1024 * 8192 + 12345;
         Operand x = c.random({n}, c.compute(), 1, 3.0);
         Operand result = c.poisoned({1}, DType::f64);
         c.launch([&](auto side) { return SumOfSquares{.x = side(x), .result = side(result)}; });
