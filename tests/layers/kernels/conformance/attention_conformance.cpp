@@ -185,8 +185,10 @@ BOOST_AUTO_TEST_CASE(the_same_bits_in_a_graph)
 }
 
 /// cuDNN's backward pass takes such micro-batches in parts. They are too large for the reference:
-/// our own kernels, within the bounds of both. In logsumexp of so many keys each sum of T weights
-/// walks at random by T roundings, too.
+/// our own kernels, within the bounds of both. How cuDNN adds up so many weights is not known, and
+/// its logsumexp is further off than theirs (2e-5 on an H100). It has one use: an error of it is
+/// the relative error of every p of the backward pass, which bfloat16 rounds by 2^-9. A sixteenth
+/// of that is nothing there.
 BOOST_AUTO_TEST_CASE(parts_of_a_micro_batch)
 {
     if (!with_cudnn())
@@ -207,8 +209,7 @@ BOOST_AUTO_TEST_CASE(parts_of_a_micro_batch)
             c.check(theirs, bound, what);
         };
         near(own.out, other.out, 4 * 0x1p-8, "out");
-        near(own.logsumexp, other.logsumexp, (72 + std::sqrt(static_cast<double>(T))) * epsilon,
-             "logsumexp");
+        near(own.logsumexp, other.logsumexp, 0x1p-13, "logsumexp");
         near(own.qkv_gradient, other.qkv_gradient, (8 + 4 * 8) * 0x1p-8, "qkv_gradient");
     };
     check_attention(64, [&](Case& c) { compare(c, 5, 8192, 1); });  // four sequences, and one
