@@ -15,6 +15,16 @@ import sys
 import tempfile
 
 
+def others_on_the_gpu():
+    """Processes that compute on GPUs now, as far as nvidia-smi shows them to this user."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "--query-compute-apps=pid,name", "--format=csv,noheader"],
+                                text=True, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [line for line in listed.splitlines() if line.strip()]
+
+
 def measured(arguments, folder):
     file = os.path.join(folder, "gpu.json")
     command = [arguments.program, "--json", file]
@@ -92,8 +102,13 @@ def main():
     parser.add_argument("--tiny", action="store_true", help="show that it runs, nothing about speed")
     parser.add_argument("--torch-device", default="cuda", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    others = others_on_the_gpu()
+    if others:
+        print("warning: others compute on this machine's GPUs; these figures mean little:",
+              *others, sep="\n  ", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         figures = measured(arguments, folder)
+    figures["others_on_the_gpu"] = others
     if arguments.skip_torch:
         pass
     elif importlib.util.find_spec("torch") is None:
