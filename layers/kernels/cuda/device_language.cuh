@@ -109,10 +109,11 @@ SLUICE_DEVICE void store_whole(T* to, const Floats<N>& floats)
     }
 }
 
-template <int N, class T>
-SLUICE_DEVICE void store_floats(T* to, const Floats<N>& floats, std::int64_t count, bool aligned)
+/// All N in one access where `vectors` (they are aligned, and there), else the first `count`.
+template <bool vectors, int N, class T>
+SLUICE_DEVICE void store_elements(T* to, const Floats<N>& floats, std::int64_t count)
 {
-    if (aligned && count >= N) {
+    if constexpr (vectors) {
         store_whole(to, floats);
     } else {
         for (int i = 0; i < N; ++i)
@@ -121,8 +122,17 @@ SLUICE_DEVICE void store_floats(T* to, const Floats<N>& floats, std::int64_t cou
     }
 }
 
-/// The same without a branch, so that several can be on their way: all N in one access where
-/// `vectors` (they are aligned, and there), else the first `count`, zero behind them.
+template <int N, class T>
+SLUICE_DEVICE void store_floats(T* to, const Floats<N>& floats, std::int64_t count, bool aligned)
+{
+    if (aligned && count >= N)
+        store_elements<true>(to, floats, count);
+    else
+        store_elements<false>(to, floats, count);
+}
+
+/// As load_floats without a branch, so that several can be on their way: all N in one access where
+/// `vectors`, else the first `count`, zero behind them.
 template <bool vectors, int N, class T>
 SLUICE_DEVICE Vector<T, N> load_elements(const T* from, std::int64_t count)
 {
@@ -133,18 +143,6 @@ SLUICE_DEVICE Vector<T, N> load_elements(const T* from, std::int64_t count)
         for (int i = 0; i < N; ++i)
             elements.at[i] = i < count ? from[i] : T{};
         return elements;
-    }
-}
-
-template <bool vectors, int N, class T>
-SLUICE_DEVICE void store_elements(T* to, const Floats<N>& floats, std::int64_t count)
-{
-    if constexpr (vectors) {
-        store_whole(to, floats);
-    } else {
-        for (int i = 0; i < N; ++i)
-            if (i < count)
-                to[i] = from_float<T>(floats[i]);
     }
 }
 
