@@ -267,7 +267,8 @@ std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& s, DType dtyp
     add_attention(all, s, dtype, false);
     if (kernels::why_no_cudnn().empty() &&
         kernels::why_not_cudnn(dtype, {s.sequences, s.positions, s.num_heads, s.head_dim()})
-            .empty())
+            .empty() &&
+        s.positions % kernels::cudnn_position_multiple() == 0)
         add_attention(all, s, dtype, true);
     add_norm(all, s, dtype);
     add_elementwise(all, s, dtype);

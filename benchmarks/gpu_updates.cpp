@@ -82,8 +82,8 @@ nlohmann::json measure_updates(const std::string& preset, const std::string& pre
     // scratch memory.
     const std::size_t for_cudnn =
         effort.attention == "cudnn" && !effort.tiny ? std::size_t{768} << 20 : 0;
-    const std::int64_t most =
-        fitting_micro_batch(preset, precision, free_gpu_bytes() / 10 * 9 - for_cudnn, effort);
+    const std::int64_t most = fitting_micro_batch(
+        preset, precision, std::max(free_gpu_bytes() / 10 * 9, for_cudnn) - for_cudnn, effort);
     const std::int64_t micro_batch_size = wanted == 0 ? most : wanted;
     if (most == 0 || micro_batch_size > most)
         return {{"preset", preset},
@@ -106,7 +106,7 @@ nlohmann::json measure_updates(const std::string& preset, const std::string& pre
     constexpr double mib = 1048576.0;
     nlohmann::json row{{"preset", preset},
                        {"precision", precision},
-                       {"attention", effort.attention},
+                       {"attention", precision == "fp32" ? "own" : effort.attention},
                        {"fits", true},
                        {"micro_batch_size", micro_batch_size},
                        {"graphs", chosen},

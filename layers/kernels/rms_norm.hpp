@@ -22,7 +22,7 @@ struct RmsNormForward {
 };
 
 /// dx = beta * addend + d(scale * weight * x * rstd)/dx^T dy; weight_gradient += its part, added
-/// over rows in row order (in blocks fixed by N alone).
+/// over rows in an order fixed by N, C and the types alone.
 struct RmsNormBackward {
     TensorView dy;              ///< [N,C] in
     TensorView x;               ///< [N,C] in, as in the forward pass

@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "core/parallel.hpp"
 #include "io/checkpoint.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
@@ -44,8 +45,13 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
     config.pipeline = {};
     if (config.run.device == "cuda" && num_gpus() == 0)
         config.run.device = "cpu"; // where it was trained does not matter
-    if (!kernels::cudnn_is_compiled_in())
-        config.attention = AttentionKernels::own;
+    if (config.attention == AttentionKernels::cudnn)
+        if (const std::string why = kernels::why_no_cudnn(); !why.empty()) {
+            // Nor does it matter whose attention it was trained with, to the last bits.
+            if (config.run.device == "cuda")
+                log_warning("attention by our own kernels, not by cuDNN: " + why);
+            config.attention = AttentionKernels::own;
+        }
     return config;
 }
 

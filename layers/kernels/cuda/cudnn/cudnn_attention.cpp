@@ -28,8 +28,9 @@ namespace {
 
 namespace fe = cudnn_frontend;
 
-/// So much scratch memory at most, if sequences and heads can be taken in parts: the deterministic
-/// backward pass keeps the gradient of every score.
+/// So much scratch memory at most, if sequences and heads can be taken in parts and one head does
+/// not need more (beyond 16,384 positions): the deterministic backward pass keeps the gradient of
+/// every score.
 constexpr std::int64_t most_workspace_bytes = std::int64_t{512} << 20;
 
 enum class Pass { forward, backward };
@@ -52,9 +53,11 @@ std::string text_of(const PlanKey& key)
     return text.str();
 }
 
+using Places = std::unordered_map<std::int64_t, void*>; ///< of tensors, by Uid
+
 struct Plan {
     fe::graph::Graph graph;
-    std::unordered_map<std::int64_t, void*> tensors; ///< where they are, by Uid: for every run anew
+    Places tensors; ///< for every run anew
     std::int64_t workspace_bytes = 0;
     std::string name;
 };
@@ -231,13 +234,17 @@ public:
         return *plan;
     }
 
-    void run(Plan& plan, const PlanKey& key, const GpuStream& stream)
+    /// `place` says where the tensors are.
+    template <class Place>
+    void run(const PlanKey& key, const GpuStream& stream, Place&& place)
     {
+        Plan& plan = this->plan(key);
         void* const workspace =
             plan.workspace_bytes == 0
                 ? nullptr
                 : stream.large_workspace(static_cast<std::size_t>(plan.workspace_bytes)).data();
         const std::scoped_lock lock(mutex_);
+        place(plan.tensors);
         const cudnnHandle_t handle = handle_of(key.device);
         check(fe::detail::set_stream(handle, static_cast<cudaStream_t>(stream.native())),
               "cudnnSetStream");
@@ -304,9 +311,33 @@ void* part_at(const TensorView& tensor, std::int64_t first_element)
 
 /// Where the heads of a part begin in what is [B,T,parts,H,D].
 void* heads_at(const TensorView& tensor, const AttentionExtents& e, std::int64_t sequence,
-               std::int64_t head, std::int64_t part = 0, std::int64_t parts = 1)
+               std::int64_t head, std::int64_t part, std::int64_t parts)
 {
     return part_at(tensor, ((sequence * e.positions * parts + part) * e.heads + head) * e.head_dim);
+}
+
+/// Runs every part's plan. What both passes have is placed here; the rest by
+/// place_more(places, heads_of(tensor, which, of how many)).
+template <class Operation, class PlaceMore>
+void run_parts(const Stream& stream, Pass pass, const Operation& op, PlaceMore&& place_more)
+{
+    const GpuStream& gpu = GpuStream::of(stream); // throws where there is no GPU
+    const AttentionExtents e = extents_of(op);
+    refuse_unfit(op.qkv.dtype, e);
+    for_each_part(pass, e, [&](std::int64_t sequence, std::int64_t head, const Part& part) {
+        const auto heads_of = [&](const TensorView& tensor, std::int64_t which,
+                                  std::int64_t of_how_many) {
+            return heads_at(tensor, e, sequence, head, which, of_how_many);
+        };
+        Plans::all().run(key_of(stream.device.index, pass, e, part), gpu, [&](Places& at) {
+            at[q] = heads_of(op.qkv, 0, 3);
+            at[k] = heads_of(op.qkv, 1, 3);
+            at[v] = heads_of(op.qkv, 2, 3);
+            at[out] = heads_of(op.out, 0, 1);
+            at[logsumexp] = part_at(op.logsumexp, (sequence * e.heads + head) * e.positions);
+            place_more(at, heads_of);
+        });
+    });
 }
 
 } // namespace
@@ -354,44 +385,17 @@ CudnnAttention prepare_cudnn_attention(const Stream& stream, DType dtype, const 
 
 void run_cudnn(const Stream& stream, const AttentionForward& op)
 {
-    const GpuStream& gpu = GpuStream::of(stream); // throws where there is no GPU
-    const AttentionExtents e = extents_of(op);
-    refuse_unfit(op.qkv.dtype, e);
-    for_each_part(Pass::forward, e,
-                  [&](std::int64_t sequence, std::int64_t head, const Part& part) {
-                      const PlanKey key = key_of(stream.device.index, Pass::forward, e, part);
-                      Plan& plan = Plans::all().plan(key);
-                      plan.tensors[q] = heads_at(op.qkv, e, sequence, head, 0, 3);
-                      plan.tensors[k] = heads_at(op.qkv, e, sequence, head, 1, 3);
-                      plan.tensors[v] = heads_at(op.qkv, e, sequence, head, 2, 3);
-                      plan.tensors[out] = heads_at(op.out, e, sequence, head);
-                      plan.tensors[logsumexp] =
-                          part_at(op.logsumexp, (sequence * e.heads + head) * e.positions);
-                      Plans::all().run(plan, key, gpu);
-                  });
+    run_parts(stream, Pass::forward, op, [](auto&...) {});
 }
 
 void run_cudnn(const Stream& stream, const AttentionBackward& op)
 {
-    const GpuStream& gpu = GpuStream::of(stream);
-    const AttentionExtents e = extents_of(op);
-    refuse_unfit(op.qkv.dtype, e);
-    for_each_part(Pass::backward, e,
-                  [&](std::int64_t sequence, std::int64_t head, const Part& part) {
-                      const PlanKey key = key_of(stream.device.index, Pass::backward, e, part);
-                      Plan& plan = Plans::all().plan(key);
-                      plan.tensors[q] = heads_at(op.qkv, e, sequence, head, 0, 3);
-                      plan.tensors[k] = heads_at(op.qkv, e, sequence, head, 1, 3);
-                      plan.tensors[v] = heads_at(op.qkv, e, sequence, head, 2, 3);
-                      plan.tensors[out] = heads_at(op.out, e, sequence, head);
-                      plan.tensors[dout] = heads_at(op.dout, e, sequence, head);
-                      plan.tensors[logsumexp] =
-                          part_at(op.logsumexp, (sequence * e.heads + head) * e.positions);
-                      plan.tensors[dq] = heads_at(op.qkv_gradient, e, sequence, head, 0, 3);
-                      plan.tensors[dk] = heads_at(op.qkv_gradient, e, sequence, head, 1, 3);
-                      plan.tensors[dv] = heads_at(op.qkv_gradient, e, sequence, head, 2, 3);
-                      Plans::all().run(plan, key, gpu);
-                  });
+    run_parts(stream, Pass::backward, op, [&op](Places& at, const auto& heads_of) {
+        at[dout] = heads_of(op.dout, 0, 1);
+        at[dq] = heads_of(op.qkv_gradient, 0, 3);
+        at[dk] = heads_of(op.qkv_gradient, 1, 3);
+        at[dv] = heads_of(op.qkv_gradient, 2, 3);
+    });
 }
 
 } // namespace sluice::kernels
