@@ -149,7 +149,7 @@ void launch_attention_forward_tiles(const Launcher& launcher, const AttentionFor
                     .logsumexp = op.logsumexp.as<float>(),
                     .e = e,
                     .order = block_order(e, num_tiles),
-                    .scale = static_cast<float>(scale * 1.4426950408889634),
+                    .scale = static_cast<float>(scale * std::numbers::log2e),
                     .aligned = chunks_aligned(D, op.qkv, op.out)},
              Grid{e.sequences * e.heads * num_tiles}, sizeof(typename Kernel::Shared));
 }

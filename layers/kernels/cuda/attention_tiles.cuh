@@ -15,7 +15,6 @@ namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 inline constexpr int attention_threads = 128;
 inline constexpr int warps_of_block = attention_threads / warp_size;
 inline constexpr std::int64_t max_positions = std::int64_t{1} << 30; // distances fit 32 bits
-inline constexpr float log2_of_e = 1.4426950408889634F;
 inline constexpr float ln_2 = 0.6931471805599453F;
 
 /// Rows of one head inside [B,T,3,H,D] or [B,T,H,D].

@@ -6,8 +6,6 @@
 #include "layers/kernels/cuda/row_chunks.cuh"
 #include "layers/kernels/extents.hpp"
 
-#include <numbers>
-
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
 /// sum exp(x) of some logits: sum * 2^offset. `offset` is the rounded product of the greatest logit
@@ -17,12 +15,10 @@ struct SoftmaxSum {
     float sum = 0.0F;
 };
 
-inline constexpr float log2_e = std::numbers::log2e_v<float>;
-
 /// e^x / 2^offset.
 SLUICE_DEVICE float softmax_term(float x, float offset)
 {
-    return exp2_fast(fmaf(x, log2_e, -offset));
+    return exp2_fast(fmaf(x, log2_of_e, -offset));
 }
 
 /// What sums relative to `from` are multiplied by to be relative to `to`. Exactly one where nothing
@@ -65,7 +61,7 @@ struct CrossEntropyKernel {
             float maximum = x.at(k, 0);
             for (int j = 1; j < chunk; ++j)
                 maximum = fmaxf(maximum, x.at(k, j));
-            const float offset = fmaxf(own.offset, maximum * log2_e);
+            const float offset = fmaxf(own.offset, maximum * log2_of_e);
             const float finite = offset == -INFINITY ? 0.0F : offset; // then every term is 0
             float sums[2] = {own.sum * rescale(own.offset, offset), 0.0F};
             for (int j = 0; j < chunk; ++j)
@@ -126,7 +122,7 @@ struct CrossEntropyKernel {
         const float target_logit = known ? to_float(row[target]) : NAN;
         const SoftmaxSum total = joined_by_all(own);
         if (thread() == 0)
-            losses[block_x()] = static_cast<double>(total.offset) / static_cast<double>(log2_e) -
+            losses[block_x()] = static_cast<double>(total.offset) / static_cast<double>(log2_of_e) -
                                 static_cast<double>(target_logit) +
                                 log(static_cast<double>(total.sum));
         if (gradient_scale == 0.0F)

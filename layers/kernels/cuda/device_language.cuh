@@ -9,7 +9,7 @@
 //
 //   thread(), block_x(), block_y()      where this thread is
 //   shared_memory<Shared>()             the block's shared memory, not initialised
-//   barrier()                           of the block; any_in_block(bool) is one with a vote
+//   barrier()                           of the block
 //   shuffle_xor, shuffle, ballot        of the whole warp
 //   lanes_with_same(value)              the lanes of the warp that said the same
 //   warp_barrier()                      of the whole warp: orders its shared memory
@@ -25,6 +25,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
 #include <type_traits>
 
 #ifdef __CUDACC__
@@ -36,6 +37,7 @@
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
 inline constexpr int warp_size = 32;
+inline constexpr float log2_of_e = std::numbers::log2e_v<float>;
 
 /// Blocks in x (up to 2^31 - 1) and y (up to 65535).
 struct Grid {
@@ -52,13 +54,6 @@ SLUICE_DEVICE T warp_sum(T value)
 {
     for (int mask = warp_size / 2; mask > 0; mask /= 2)
         value += shuffle_xor(value, mask);
-    return value;
-}
-
-SLUICE_DEVICE float warp_max(float value)
-{
-    for (int mask = warp_size / 2; mask > 0; mask /= 2)
-        value = fmaxf(value, shuffle_xor(value, mask));
     return value;
 }
 

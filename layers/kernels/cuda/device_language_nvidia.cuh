@@ -25,7 +25,6 @@ SLUICE_DEVICE Shared& shared_memory()
 }
 
 SLUICE_DEVICE void barrier() { __syncthreads(); }
-SLUICE_DEVICE bool any_in_block(bool vote) { return __syncthreads_or(vote) != 0; }
 
 template <class T>
 SLUICE_DEVICE T shuffle_xor(T value, int mask)

@@ -113,23 +113,19 @@ void BlockExecutor::give_way(Fiber& fiber)
         throw Unwound{};
 }
 
-bool BlockExecutor::barrier(bool vote)
+void BlockExecutor::barrier()
 {
     Fiber& fiber = running_fiber();
-    vote_ = vote_ || vote;
     ++fiber.num_barriers;
     if (++num_at_barrier_ == block_.num_threads) {
         num_at_barrier_ = 0;
         ++num_barriers_done_;
-        last_vote_ = vote_;
-        vote_ = false;
     } else {
         fiber.waits_for = "barrier";
         while (fiber.num_barriers > num_barriers_done_)
             give_way(fiber);
         fiber.waits_for = nullptr;
     }
-    return last_vote_;
 }
 
 void BlockExecutor::together(const char* name, void* own, void (*work)(void* const*))
@@ -253,7 +249,6 @@ void BlockExecutor::run(const Block& block, const std::function<void()>& body)
     failure_ = nullptr;
     num_at_barrier_ = 0;
     num_barriers_done_ = 0;
-    vote_ = false;
     warps_.assign(static_cast<std::size_t>(block.num_threads / warp_size), Warp{});
     shared_.reset(static_cast<std::byte*>(
         ::operator new[](block.shared_bytes, std::align_val_t{shared_alignment})));

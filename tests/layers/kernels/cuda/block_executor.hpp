@@ -54,8 +54,8 @@ public:
     void* shared_memory() { return shared_.get(); }
     std::size_t shared_bytes() const { return block_.shared_bytes; }
 
-    /// Waits for all threads of the block. Returns whether any of them said `vote`.
-    bool barrier(bool vote);
+    /// Waits for all threads of the block.
+    void barrier();
     /// Waits for all 32 threads of the warp, each with `own` (alive until everyone has left); the
     /// last to come calls `work` with all 32 pointers, in the order of lanes. `name` must agree.
     void together(const char* name, void* own, void (*work)(void* const*));
@@ -120,7 +120,6 @@ private:
     std::unique_ptr<std::byte[], Release> shared_;
     int num_at_barrier_ = 0;
     std::int64_t num_barriers_done_ = 0;
-    bool vote_ = false, last_vote_ = false;
 };
 
 } // namespace sluice::testing

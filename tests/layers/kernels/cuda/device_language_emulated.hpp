@@ -29,8 +29,7 @@ Shared& shared_memory()
     return *static_cast<Shared*>(BlockExecutor::current().shared_memory());
 }
 
-inline void barrier() { BlockExecutor::current().barrier(false); }
-inline bool any_in_block(bool vote) { return BlockExecutor::current().barrier(vote); }
+inline void barrier() { BlockExecutor::current().barrier(); }
 
 template <class T>
 struct Exchange {

@@ -7,7 +7,7 @@
 using namespace sluice;
 using namespace sluice::kernels;
 
-BOOST_AUTO_TEST_SUITE(cudnn)
+BOOST_AUTO_TEST_SUITE(cudnn_attention)
 
 BOOST_AUTO_TEST_CASE(takes_bf16_and_heads_of_64_or_128)
 {
