@@ -13,6 +13,12 @@ namespace sluice {
 
 namespace {
 
+/// cuDNN's takes bf16 only.
+std::string attention_of(const std::string& precision, const Effort& effort)
+{
+    return precision == "fp32" ? "own" : effort.attention;
+}
+
 /// One GPU, `num_microbatches` of the largest size that fits.
 RunConfig config_of(const std::string& preset, const std::string& precision,
                     std::int64_t micro_batch_size, const Effort& effort,
@@ -31,8 +37,7 @@ RunConfig config_of(const std::string& preset, const std::string& precision,
                     "[checkpoint]\nasynchronous = false\n"
                     "[run]\nupdates = 100000\nseed = 1\ndevice = \"cuda\"\n",
                     model, num_microbatches * micro_batch_size, micro_batch_size,
-                    effort.tiny ? 16 : 1024, graphs, precision,
-                    precision == "fp32" ? "own" : effort.attention),
+                    effort.tiny ? 16 : 1024, graphs, precision, attention_of(precision, effort)),
         "benchmark", ".", {});
 }
 
@@ -106,7 +111,7 @@ nlohmann::json measure_updates(const std::string& preset, const std::string& pre
     constexpr double mib = 1048576.0;
     nlohmann::json row{{"preset", preset},
                        {"precision", precision},
-                       {"attention", precision == "fp32" ? "own" : effort.attention},
+                       {"attention", attention_of(precision, effort)},
                        {"fits", true},
                        {"micro_batch_size", micro_batch_size},
                        {"graphs", chosen},

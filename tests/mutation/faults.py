@@ -99,7 +99,7 @@ FAULTS = [
      "wait_for_copies<0>();", "wait_for_copies<1>();"),
     ("GPU: rows behind the end count", KERNELS + "cuda/attention_tiles.cuh",
      "copy_async_16(to + row * D, source, row < rows_left);", "copy_async_16(to + row * D, source, true);"),
-    ("GPU: row sums overwritten while they are read", KERNELS + "cuda/rms_norm_backward_kernel.cuh",
+    ("GPU: row sums overwritten while they are read", KERNELS + "cuda/rms_norm_backward_wide_kernel.cuh",
      "barrier(); // before the next rows' sums", ""),
     ("GPU: a row's sum overwritten while it is read", KERNELS + "cuda/rms_norm_backward_kernel.cuh",
      "turn ^= 1; // the others may still read this row's", ""),

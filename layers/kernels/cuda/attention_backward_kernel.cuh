@@ -225,8 +225,7 @@ template <class Kernel, class Launcher>
 void launch_gradients(const Launcher& launcher, const AttentionBackward& op)
 {
     const auto inputs = backward_inputs<BFloat16>(op, Kernel::own_rows);
-    launcher(Kernel{inputs}, Grid{inputs.e.sequences * inputs.e.heads * inputs.num_tiles},
-             sizeof(typename Kernel::Shared));
+    launcher(Kernel{inputs}, Grid{inputs.order.num_blocks()}, sizeof(typename Kernel::Shared));
 }
 
 template <int D, class Launcher>

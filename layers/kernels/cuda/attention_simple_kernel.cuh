@@ -78,6 +78,13 @@ struct SimpleTiles {
     }
 };
 
+/// One tile after another of one head after another.
+SLUICE_DEVICE Tile simple_tile(const AttentionExtents& e, std::int64_t num_tiles)
+{
+    const std::int64_t head = block_x() / num_tiles;
+    return {head / e.heads, head % e.heads, block_x() % num_tiles * simple_rows};
+}
+
 template <class T>
 struct SimpleAttentionForwardKernel {
     static constexpr int num_threads = attention_threads, min_blocks = 1;
@@ -93,8 +100,7 @@ struct SimpleAttentionForwardKernel {
     SLUICE_DEVICE void operator()() const
     {
         const SimpleTiles tiles{&shared_memory<float>(), static_cast<int>(e.head_dim)};
-        const Tile at{block_x() / num_tiles / e.heads, block_x() / num_tiles % e.heads,
-                      block_x() % num_tiles * simple_rows};
+        const Tile at = simple_tile(e, num_tiles);
         const auto p = [&](int i, int j) -> float& {
             return tiles.score(num_tiles_shared, 0, i, j);
         };
@@ -159,8 +165,7 @@ struct SimpleAttentionKeyGradientKernel : AttentionBackwardInputs<T> {
     {
         const AttentionExtents e = this->e;
         const SimpleTiles tiles{&shared_memory<float>(), static_cast<int>(e.head_dim)};
-        const Tile at{block_x() / this->num_tiles / e.heads, block_x() / this->num_tiles % e.heads,
-                      block_x() % this->num_tiles * simple_rows};
+        const Tile at = simple_tile(e, this->order.num_tiles);
         const auto p = [&](int key, int query) -> float& {
             return tiles.score(num_tiles_shared, 0, key, query);
         };
@@ -207,8 +212,7 @@ struct SimpleAttentionQueryGradientKernel : AttentionBackwardInputs<T> {
     {
         const AttentionExtents e = this->e;
         const SimpleTiles tiles{&shared_memory<float>(), static_cast<int>(e.head_dim)};
-        const Tile at{block_x() / this->num_tiles / e.heads, block_x() / this->num_tiles % e.heads,
-                      block_x() % this->num_tiles * simple_rows};
+        const Tile at = simple_tile(e, this->order.num_tiles);
         const auto ds = [&](int query, int key) -> float& {
             return tiles.score(num_tiles_shared, 0, query, key);
         };
@@ -275,7 +279,7 @@ void launch_attention_simple(const Launcher& launcher, const AttentionBackward& 
         using Queries = SimpleAttentionQueryGradientKernel<T>;
         const auto inputs = backward_inputs<T>(op, simple_rows);
         const AttentionExtents& e = inputs.e;
-        const Grid grid{e.sequences * e.heads * inputs.num_tiles};
+        const Grid grid{inputs.order.num_blocks()};
         launcher(Keys{inputs}, grid, SimpleTiles::bytes(Keys::num_tiles_shared, e.head_dim));
         launcher(Queries{inputs}, grid, SimpleTiles::bytes(Queries::num_tiles_shared, e.head_dim));
     });

@@ -39,6 +39,7 @@ struct BlockOrder {
     struct Place {
         std::uint32_t head, turn;
     };
+    std::int64_t num_blocks() const { return std::int64_t{heads} * num_tiles; }
     SLUICE_DEVICE Place place_of(std::uint32_t block) const
     {
         const std::uint32_t first = block / (group * num_tiles) * group;
@@ -83,9 +84,8 @@ struct AttentionBackwardInputs {
     const float *logsumexp, *row_dot; // [B,H,T]
     T* qkv_gradient;                  // [B,T,3,H,D]
     AttentionExtents e;
-    std::int64_t num_tiles;
-    BlockOrder order; // of blocks on tensor cores
-    float scale;      // 1 / sqrt(D)
+    BlockOrder order;
+    float scale; // 1 / sqrt(D)
     bool aligned;
 
     SLUICE_DEVICE std::int64_t first_statistic(const Tile& at) const
@@ -98,15 +98,13 @@ template <class T>
 AttentionBackwardInputs<T> backward_inputs(const AttentionBackward& op, std::int64_t rows_of_block)
 {
     const AttentionExtents e = extents_of(op);
-    const std::int64_t num_tiles = blocks_for(e.positions, rows_of_block);
     return {.dout = op.dout.as<T>(),
             .qkv = op.qkv.as<T>(),
             .logsumexp = op.logsumexp.as<float>(),
             .row_dot = op.row_dot.as<float>(),
             .qkv_gradient = op.qkv_gradient.as<T>(),
             .e = e,
-            .num_tiles = num_tiles,
-            .order = block_order(e, num_tiles),
+            .order = block_order(e, blocks_for(e.positions, rows_of_block)),
             .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(e.head_dim))),
             .aligned = chunks_aligned(e.head_dim, op.dout, op.qkv, op.qkv_gradient)};
 }

@@ -145,22 +145,18 @@ struct CrossEntropyKernel {
     }
 };
 
-template <int chunks>
-struct ChunksPerThread {
-};
-
 /// As few as hold a row, at most 32 words.
 template <class T, class F>
 void with_chunks_per_thread(std::int64_t columns_per_chunk, std::int64_t columns, F&& f)
 {
     if (columns <= columns_per_chunk)
-        return f(ChunksPerThread<1>{});
+        return f(NumChunks<1>{});
     if (columns <= 2 * columns_per_chunk)
-        return f(ChunksPerThread<2>{});
+        return f(NumChunks<2>{});
     if constexpr (sizeof(T) == 2)
         if (columns > 4 * columns_per_chunk)
-            return f(ChunksPerThread<8>{});
-    f(ChunksPerThread<4>{});
+            return f(NumChunks<8>{});
+    f(NumChunks<4>{});
 }
 
 template <class Launcher>
@@ -170,7 +166,7 @@ void launch_cross_entropy(const Launcher& launcher, const CrossEntropy& op)
     SLUICE_CHECK(vocabulary < 1 << 30, "vocabulary " << vocabulary);
     with_type_of(op.logits, [&, rows = rows, vocabulary = vocabulary]<class T>(Type<T>) {
         with_chunks_per_thread<T>(
-            CrossEntropyKernel<T, 1>::step, vocabulary, [&]<int chunks>(ChunksPerThread<chunks>) {
+            CrossEntropyKernel<T, 1>::step, vocabulary, [&]<int chunks>(NumChunks<chunks>) {
                 using Kernel = CrossEntropyKernel<T, chunks>;
                 launcher(Kernel{.logits = op.logits.as<T>(),
                                 .targets = op.targets.as<std::int32_t>(),

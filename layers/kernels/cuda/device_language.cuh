@@ -65,10 +65,6 @@ struct Floats {
     SLUICE_DEVICE float operator[](int i) const { return at[i]; }
 };
 
-/// Elements per 16-byte access.
-template <class T>
-inline constexpr int vector_width = 16 / static_cast<int>(sizeof(T));
-
 /// The first `count` (1 to N) of N elements from `from`, zero behind them. `aligned` says that all
 /// N lie on a multiple of their size; the values do not depend on it.
 template <int N, class T>

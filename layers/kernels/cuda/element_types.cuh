@@ -12,6 +12,13 @@ namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 /// Elements of one thread's access: 16 bytes of bfloat16, twice 16 of float32.
 inline constexpr int chunk = 8;
 
+/// Of a chunk's elements, in pairs: short chains, and the same bits everywhere.
+template <class Elements>
+SLUICE_DEVICE auto chunk_sum(const Elements& e)
+{
+    return ((e[0] + e[1]) + (e[2] + e[3])) + ((e[4] + e[5]) + (e[6] + e[7]));
+}
+
 /// Whether every chunk of rows of `row_length` elements in these tensors is aligned to its size.
 template <class... Tensors>
 bool chunks_aligned(std::int64_t row_length, const Tensors&... tensors)

@@ -95,7 +95,9 @@ struct EmbeddingBackwardKernel {
         const bool inside = c < channels;
         const std::int64_t count = channels - c, from = inside ? c : 0; // all lanes go along
         G* row = table_gradient + token * channels + from;
-        Floats<width> sum = floats_of(load_elements<vectors, width>(row, count));
+        Floats<width> sum{};
+        if (inside) // the rest point to what another warp may be writing
+            sum = floats_of(load_elements<vectors, width>(row, count));
         for (;;) {
             const int num_rows = count_bits(ballot(own.token == token));
             const std::int32_t position = own.position;

@@ -51,8 +51,7 @@ struct NormRows {
     /// Over the whole row, on all of its lanes. The whole block comes here.
     SLUICE_DEVICE float row_sum(Sums& sums, const Floats<chunk>& own, int turn) const
     {
-        const float sum = warp_sum(((own[0] + own[1]) + (own[2] + own[3])) +
-                                   ((own[4] + own[5]) + (own[6] + own[7])));
+        const float sum = warp_sum(chunk_sum(own));
         if (warps_per_row == 1)
             return sum;
         if (lane() == 0)
@@ -68,19 +67,15 @@ struct NormRows {
 template <class T>
 inline constexpr int max_norm_chunks = sizeof(T) == 2 ? 3 : 2; // in registers, per lane
 
-template <int chunks>
-struct ChunksPerLane {
-};
-
 template <class T, class F>
 void with_chunks(int chunks, F&& f)
 {
     if (chunks == 1)
-        return f(ChunksPerLane<1>{});
+        return f(NumChunks<1>{});
     if (chunks == 2)
-        return f(ChunksPerLane<2>{});
+        return f(NumChunks<2>{});
     if constexpr (max_norm_chunks<T> == 3)
-        f(ChunksPerLane<3>{});
+        f(NumChunks<3>{});
 }
 
 } // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

@@ -94,8 +94,7 @@ struct RmsNormForwardWideKernel {
             for (int j = 0; j < chunk; ++j)
                 sums[j] = fmaf(floats[j], floats[j], sums[j]);
         }
-        const float squares = warp_sum(((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-                                       ((sums[4] + sums[5]) + (sums[6] + sums[7])));
+        const float squares = warp_sum(chunk_sum(sums));
         const float over_root = 1.0F / sqrtf(squares / static_cast<float>(channels) + eps);
         const float factor = scale.read() * over_root;
         for (std::int64_t c = lane() * chunk; c < channels; c += warp_size * chunk) {
@@ -138,7 +137,7 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormForward& op)
             return kernel;
         };
         if (layout.chunks > 0)
-            with_chunks<T>(layout.chunks, [&]<int chunks>(ChunksPerLane<chunks>) {
+            with_chunks<T>(layout.chunks, [&]<int chunks>(NumChunks<chunks>) {
                 auto kernel = fill(RmsNormForwardKernel<T, chunks>{});
                 kernel.layout = layout;
                 launcher(kernel, Grid{blocks_for(rows, NormRows::num_warps / layout.warps_per_row)},

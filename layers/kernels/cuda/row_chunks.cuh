@@ -4,8 +4,13 @@
 #include "layers/kernels/cuda/element_types.cuh"
 
 #include <bit>
+#include <type_traits>
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
+
+/// How many of them a kernel is made for.
+template <int chunks>
+using NumChunks = std::integral_constant<int, chunks>;
 
 /// What stands behind a row's end.
 enum class Outside : std::uint32_t { zero = 0, minus_infinity = 0xff800000U };

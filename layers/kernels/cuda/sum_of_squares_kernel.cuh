@@ -65,8 +65,7 @@ struct SquaresKernel {
         }
         for (; i < end; i += stride)
             add_squares(sums, load_floats<chunk>(x + i, end - i, aligned));
-        const double sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-                           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+        const double sum = chunk_sum(sums);
         const double total = block_sum(sum);
         if (thread() == 0)
             parts[block_x()] = total;
