@@ -1,12 +1,19 @@
 // What a rank does when: a stamp at every change of activity, so that the spans between stamps
 // cover its time without gap or overlap, and sums over them add up exactly.
 //
+// On a GPU, where the host only queues the work, a stamp is a mark in the rank's stream, and its
+// time is when the GPU comes to it: "waiting" is then what holds up the stream.
+//
 // Whoever records holds a pointer that is nullptr while nothing is traced. A stamp is one reading
-// of the clock and one entry in memory reserved before.
+// of the clock, or one mark, and one entry in memory reserved before.
 #pragma once
+
+#include "core/device.hpp"
+#include "pipeline/steady_clock.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace sluice {
@@ -41,8 +48,7 @@ struct RecordedUpdate {
     std::size_t first_span = 0, end_span = 0;
 };
 
-/// Nanoseconds of the steady clock.
-std::int64_t steady_now_ns();
+class StreamClock;
 
 class ActionRecorder {
 public:
@@ -50,6 +56,12 @@ public:
 
     /// `most_spans`: reserved at once. More would be kept, too, but take memory while they come.
     explicit ActionRecorder(std::size_t most_spans, Now now = steady_now_ns);
+    /// By the clock of `stream`, if it is a GPU's. `most_spans_per_update`: the host waits for the
+    /// GPU when there are more, and at the end of every update.
+    ActionRecorder(std::size_t most_spans, const Stream& stream, std::size_t most_spans_per_update);
+    ~ActionRecorder();
+    ActionRecorder(const ActionRecorder&) = delete;
+    ActionRecorder& operator=(const ActionRecorder&) = delete;
 
     /// Forgets everything and begins, outside any action, with `other`.
     void start();
@@ -64,23 +76,27 @@ public:
     /// Ends the last span, with an empty one of `other` behind it.
     void stop();
 
-    /// [first_span] ... are valid until start(); a span's end is the next one's begin.
+    /// After stop(): times on the steady clock; valid until start(). A span's end is the next one's
+    /// begin.
     const std::vector<ActivitySpan>& spans() const { return spans_; }
     const std::vector<RecordedUpdate>& updates() const { return updates_; }
+    bool follows_stream() const { return stream_clock_ != nullptr; }
+    /// After stop(): how far all times may be off together, the GPU's clock being another one.
+    std::int64_t uncertainty_ns() const { return uncertainty_ns_; }
 
 private:
     void stamp(std::int32_t action, Activity activity)
     {
         if (activity != last_.activity || action != last_.action)
-            push({now_(), action, activity});
+            push(action, activity);
     }
-    void push(const ActivitySpan& span)
-    {
-        last_ = span;
-        spans_.push_back(span);
-    }
+    void push(std::int32_t action, Activity activity);
+    void read_marks();
 
-    Now now_;
+    Now now_ = steady_now_ns;
+    std::unique_ptr<StreamClock> stream_clock_;
+    std::size_t num_timed_ = 0; ///< spans in front of those whose marks are not read yet
+    std::int64_t uncertainty_ns_ = 0;
     ActivitySpan last_;
     std::vector<ActivitySpan> spans_;
     std::vector<RecordedUpdate> updates_;

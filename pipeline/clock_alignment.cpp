@@ -1,6 +1,7 @@
 #include "pipeline/clock_alignment.hpp"
 
 #include "core/error.hpp"
+#include "pipeline/transport/transport.hpp"
 
 #include <algorithm>
 #include <array>
@@ -39,14 +40,14 @@ ClockOffset estimate_offset(std::span<const RoundTrip> trips)
             .uncertainty_ns = (length + 1) / 2};
 }
 
-std::int64_t ClockAlignment::to_rank_zero(std::int64_t local_ns) const
+std::int64_t ClockAlignment::to_reference(std::int64_t other_ns) const
 {
     const std::int64_t span = end.at_ns - begin.at_ns;
     if (span <= 0)
-        return local_ns + begin.offset_ns;
-    const double share = static_cast<double>(local_ns - begin.at_ns) / static_cast<double>(span);
+        return other_ns + begin.offset_ns;
+    const double share = static_cast<double>(other_ns - begin.at_ns) / static_cast<double>(span);
     const auto drift = static_cast<double>(end.offset_ns - begin.offset_ns);
-    return local_ns + begin.offset_ns + static_cast<std::int64_t>(share * drift);
+    return other_ns + begin.offset_ns + static_cast<std::int64_t>(share * drift);
 }
 
 std::int64_t ClockAlignment::uncertainty_ns() const
@@ -54,7 +55,7 @@ std::int64_t ClockAlignment::uncertainty_ns() const
     return std::max(begin.uncertainty_ns, end.uncertainty_ns);
 }
 
-std::vector<ClockOffset> measure_offsets(Transport& transport, ActionRecorder::Now now,
+std::vector<ClockOffset> measure_offsets(Transport& transport, std::int64_t (*now)(),
                                          int num_round_trips)
 {
     Time time{};

@@ -2,7 +2,7 @@
 
 #include "core/cuda/gpu_stream.hpp"
 #include "core/error.hpp"
-#include "pipeline/action_recorder.hpp"
+#include "pipeline/steady_clock.hpp"
 
 #include <chrono>
 #include <thread>

@@ -25,7 +25,7 @@ void move_to_rank_zero(Transport& transport, int from_rank, std::vector<Entry>& 
 void align(RankTimeline& timeline)
 {
     for (ActivitySpan& span : timeline.spans)
-        span.begin_ns = timeline.clock.to_rank_zero(span.begin_ns);
+        span.begin_ns = timeline.clock.to_reference(span.begin_ns);
 }
 
 } // namespace
@@ -36,11 +36,12 @@ std::vector<RankTimeline> gather_timelines(Transport& transport, const ActionRec
 {
     const auto me = static_cast<std::size_t>(transport.rank());
     const auto num_ranks = static_cast<std::size_t>(transport.num_ranks());
-    std::vector<double> sizes(2 * num_ranks, 0.0);
-    sizes[2 * me] = static_cast<double>(recorder.updates().size());
-    sizes[2 * me + 1] = static_cast<double>(recorder.spans().size());
+    std::vector<double> sizes(3 * num_ranks, 0.0);
+    sizes[3 * me] = static_cast<double>(recorder.updates().size());
+    sizes[3 * me + 1] = static_cast<double>(recorder.spans().size());
+    sizes[3 * me + 2] = static_cast<double>(recorder.uncertainty_ns());
     transport.sum(sizes);
-    RankTimeline mine{recorder.updates(), recorder.spans(), {}};
+    RankTimeline mine{recorder.updates(), recorder.spans(), {}, recorder.uncertainty_ns()};
     if (me != 0) {
         move_to_rank_zero(transport, transport.rank(), mine.updates);
         move_to_rank_zero(transport, transport.rank(), mine.spans);
@@ -49,8 +50,9 @@ std::vector<RankTimeline> gather_timelines(Transport& transport, const ActionRec
     std::vector<RankTimeline> timelines{std::move(mine)};
     for (std::size_t rank = 1; rank < num_ranks; ++rank) {
         RankTimeline& timeline = timelines.emplace_back();
-        timeline.updates.resize(static_cast<std::size_t>(sizes[2 * rank]));
-        timeline.spans.resize(static_cast<std::size_t>(sizes[2 * rank + 1]));
+        timeline.updates.resize(static_cast<std::size_t>(sizes[3 * rank]));
+        timeline.spans.resize(static_cast<std::size_t>(sizes[3 * rank + 1]));
+        timeline.stream_uncertainty_ns = static_cast<std::int64_t>(sizes[3 * rank + 2]);
         move_to_rank_zero(transport, static_cast<int>(rank), timeline.updates);
         move_to_rank_zero(transport, static_cast<int>(rank), timeline.spans);
         timeline.clock = {begin[rank], end[rank]};

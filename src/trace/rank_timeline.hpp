@@ -13,10 +13,13 @@ namespace sluice {
 struct RankTimeline {
     std::vector<RecordedUpdate> updates;
     std::vector<ActivitySpan> spans;
-    ClockAlignment clock; ///< what was added to the rank's own clock
+    ClockAlignment clock;                   ///< what was added to the rank's own clock
+    std::int64_t stream_uncertainty_ns = 0; ///< of a GPU's clock against its rank's
 
     std::int64_t begin_ns(std::size_t span) const { return spans[span].begin_ns; }
     std::int64_t end_ns(std::size_t span) const { return spans[span + 1].begin_ns; }
+    /// How far all of them may be off together.
+    std::int64_t uncertainty_ns() const { return clock.uncertainty_ns() + stream_uncertainty_ns; }
 };
 
 /// Collective, with no message under way. `begin`, `end`: what measure_offsets() gave before and

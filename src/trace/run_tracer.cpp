@@ -45,15 +45,23 @@ std::size_t spans_for(const TracedRun& run, const std::vector<UpdateRange>& rang
     return static_cast<std::size_t>(longest_stretch(ranges) * (size.spans_per_update + 16) + 16);
 }
 
-Json clocks_of(const std::vector<RankTimeline>& timelines)
+/// With what lies between it and the next one.
+std::size_t spans_of_update(const TracedRun& run)
+{
+    return static_cast<std::size_t>(trace_size(run).spans_per_update + 16);
+}
+
+/// `of`: what keeps the times.
+Json clocks_of(const std::vector<RankTimeline>& timelines, const char* of)
 {
     Json clocks = Json::array();
     for (std::size_t rank = 0; rank < timelines.size(); ++rank) {
         const ClockAlignment& clock = timelines[rank].clock;
         clocks.push_back({{"rank", rank},
+                          {"of", of},
                           {"offset_begin_nanoseconds", clock.begin.offset_ns},
                           {"offset_end_nanoseconds", clock.end.offset_ns},
-                          {"uncertainty_nanoseconds", clock.uncertainty_ns()}});
+                          {"uncertainty_nanoseconds", timelines[rank].uncertainty_ns()}});
     }
     return clocks;
 }
@@ -62,7 +70,7 @@ std::int64_t uncertainty_of(const std::vector<RankTimeline>& timelines)
 {
     std::int64_t largest = 0;
     for (const RankTimeline& timeline : timelines)
-        largest = std::max(largest, timeline.clock.uncertainty_ns());
+        largest = std::max(largest, timeline.uncertainty_ns());
     return largest;
 }
 
@@ -74,9 +82,9 @@ double seconds_since(std::int64_t start_ns)
 } // namespace
 
 RunTracer::RunTracer(const TracedRun& run, std::vector<UpdateRange> ranges,
-                     std::filesystem::path folder)
+                     std::filesystem::path folder, const Stream& stream)
     : run_(run), ranges_(std::move(ranges)), folder_(std::move(folder)),
-      recorder_(spans_for(run_, ranges_))
+      recorder_(spans_for(run_, ranges_), stream, spans_of_update(run_))
 {
 }
 
@@ -129,16 +137,17 @@ WrittenTrace RunTracer::write(const std::vector<RankTimeline>& timelines) const
     written.ledger = folder_ / "ledger.json";
     written.clock_uncertainty_ns = uncertainty_of(timelines);
     make_trace(run_, timelines)
-        .write(written.trace, {{"format", "sluice-trace-1"},
-                               {"schedule", run_.schedule_name},
-                               {"first_update", written.first_update},
-                               {"last_update", written.last_update},
-                               {"num_ranks", run_.num_ranks()},
-                               {"replicas", run_.num_replicas},
-                               {"num_chunks", run_.program.num_chunks},
-                               {"num_microbatches", run_.program.num_microbatches},
-                               {"clock_uncertainty_nanoseconds", written.clock_uncertainty_ns},
-                               {"clocks", clocks_of(timelines)}});
+        .write(written.trace,
+               {{"format", "sluice-trace-1"},
+                {"schedule", run_.schedule_name},
+                {"first_update", written.first_update},
+                {"last_update", written.last_update},
+                {"num_ranks", run_.num_ranks()},
+                {"replicas", run_.num_replicas},
+                {"num_chunks", run_.program.num_chunks},
+                {"num_microbatches", run_.program.num_microbatches},
+                {"clock_uncertainty_nanoseconds", written.clock_uncertainty_ns},
+                {"clocks", clocks_of(timelines, recorder_.follows_stream() ? "gpu" : "host")}});
     for (const auto& path : {folder_ / (stem + ".ledger.json"), written.ledger})
         write_ledger(path, ledger, run_, written.trace.filename().string(),
                      written.clock_uncertainty_ns);

@@ -28,10 +28,11 @@ struct WrittenTrace {
 
 class RunTracer {
 public:
-    /// `ranges`: in order, apart. `folder` is made when the first trace is written. Throws
-    /// UserError (usage), the same on every rank, when one stretch would be larger than a trace can
-    /// be.
-    RunTracer(const TracedRun& run, std::vector<UpdateRange> ranges, std::filesystem::path folder);
+    /// `ranges`: in order, apart. `folder` is made when the first trace is written. `stream`: what
+    /// this rank computes on. Throws UserError (usage), the same on every rank, when one stretch
+    /// would be larger than a trace can be.
+    RunTracer(const TracedRun& run, std::vector<UpdateRange> ranges, std::filesystem::path folder,
+              const Stream& stream);
 
     /// Collective, in front of update `update`: a stretch begins where a range does, or where a run
     /// enters one.

@@ -59,7 +59,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
                                                   .micro_batch_size = config.batch.micro_batch_size,
                                                   .seq_len = config.batch.seq_len,
                                                   .num_replicas = replicas_.count()},
-                                        std::move(traced), folder_.traces());
+                                        std::move(traced), folder_.traces(), stage_.stream());
 }
 
 std::string Trainer::where() const

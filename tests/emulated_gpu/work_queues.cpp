@@ -102,6 +102,9 @@ std::shared_ptr<Mark> WorkQueues::mark(WorkQueue& queue)
                                             .polls_left = polls,
                                             .reached = false,
                                             .time = {}});
+    // Whether or not somebody is told so: a stream without work has come to it.
+    if (!queue.capture_ && queue.held_.empty())
+        mark->time = std::chrono::steady_clock::now();
     push(queue, {.name = "event", .body = {}, .ready = {}, .reaches = mark, .waits_for = {}});
     return mark;
 }
@@ -139,7 +142,8 @@ void WorkQueues::run_front(WorkQueue& queue)
         DeviceAccess::say("nothing");
     }
     if (work.reaches) {
-        work.reaches->time = std::chrono::steady_clock::now();
+        if (work.reaches->time == std::chrono::steady_clock::time_point{})
+            work.reaches->time = std::chrono::steady_clock::now();
         work.reaches->reached = true;
     }
 }

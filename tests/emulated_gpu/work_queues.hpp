@@ -41,7 +41,7 @@ struct Mark {
     std::uint64_t position = 0; ///< reached when that many pieces of work of the queue are done
     int polls_left = 0;         ///< asking more often makes the work run
     bool reached = false;
-    std::chrono::steady_clock::time_point time;
+    std::chrono::steady_clock::time_point time; ///< when the stream came to it
 };
 
 struct Work {

@@ -1,5 +1,7 @@
 #include "pipeline/clock_alignment.hpp"
 
+#include "pipeline/transport/transport.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 #include <cstdlib>
@@ -59,7 +61,7 @@ BOOST_AUTO_TEST_CASE(estimates_are_within_their_uncertainty)
                                        estimate_offset(trips(clock, 1'000'000'000, random))};
         BOOST_TEST(alignment.uncertainty_ns() < 10'000);
         for (const std::int64_t true_ns : {100'000L, 400'000'000L, 999'000'000L})
-            BOOST_TEST(std::abs(alignment.to_rank_zero(clock.at(true_ns)) - true_ns) <=
+            BOOST_TEST(std::abs(alignment.to_reference(clock.at(true_ns)) - true_ns) <=
                        alignment.uncertainty_ns() + 1);
     }
 }
@@ -67,9 +69,9 @@ BOOST_AUTO_TEST_CASE(estimates_are_within_their_uncertainty)
 BOOST_AUTO_TEST_CASE(times_keep_their_order)
 {
     const ClockAlignment alignment{{0, 100, 5}, {1'000'000, -20'000, 5}};
-    std::int64_t before = alignment.to_rank_zero(-10);
+    std::int64_t before = alignment.to_reference(-10);
     for (std::int64_t local = 0; local < 1'000'000; local += 997) {
-        const std::int64_t now = alignment.to_rank_zero(local);
+        const std::int64_t now = alignment.to_reference(local);
         BOOST_TEST(now >= before);
         before = now;
     }
@@ -81,7 +83,7 @@ BOOST_AUTO_TEST_CASE(one_rank_needs_no_alignment)
     const auto offsets = measure_offsets(*transport);
     BOOST_REQUIRE(offsets.size() == 1u);
     const ClockAlignment alignment{offsets[0], offsets[0]};
-    BOOST_TEST(alignment.to_rank_zero(123) == 123);
+    BOOST_TEST(alignment.to_reference(123) == 123);
     BOOST_TEST(alignment.uncertainty_ns() == 0);
 }
 

@@ -16,9 +16,9 @@ BOOST_AUTO_TEST_CASE(absurd_ranges_are_refused_with_the_numbers)
         {0, 1, true, false}, {1, 2}, {2, 3}, {3, 4, false, true}};
     const TracedRun run{program, partition, {}, "1f1b", 1, 8};
     const std::int64_t most = most_trace_events / trace_size(run).events_per_update;
-    RunTracer(run, {{1, most}, {2 * most, 2 * most + 1}}, "nowhere");
+    RunTracer(run, {{1, most}, {2 * most, 2 * most + 1}}, "nowhere", Stream{});
     try {
-        RunTracer(run, {{5, most + 5}}, "nowhere");
+        RunTracer(run, {{5, most + 5}}, "nowhere", Stream{});
         BOOST_ERROR("accepted");
     } catch (const UserError& error) {
         BOOST_TEST((error.code() == ExitCode::usage));
@@ -35,7 +35,7 @@ BOOST_AUTO_TEST_CASE(it_records_within_its_ranges_only)
     const auto folder = std::filesystem::temp_directory_path() / "sluice-run-tracer-test";
     std::filesystem::remove_all(folder);
     const auto transport = make_in_process_transport();
-    RunTracer tracer({program, partition, {}, "1f1b", 1, 8}, {{2, 3}, {6, 9}}, folder);
+    RunTracer tracer({program, partition, {}, "1f1b", 1, 8}, {{2, 3}, {6, 9}}, folder, Stream{});
     std::string traced;
     // The run enters the second range in its middle and stops before its end.
     for (const std::int64_t update : {1, 2, 3, 4, 7, 8}) {
