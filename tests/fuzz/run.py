@@ -62,6 +62,8 @@ def run_once(target, options, limit):
         f"-rss_limit_mb={2 * MEMORY_MB}", "-malloc_limit_mb=1000000", f"-artifact_prefix={folder}/findings/{target}/", "-print_final_stats=1",
         f"-seed={options.seed}", *limit,
     ]
+    if target in OF_HDF5:
+        command.append("-entropic=0")  # weighing inputs anew takes a tenth of the time
     if target in DICTIONARIES:
         command.append(f"-dict={HERE / 'dictionaries' / DICTIONARIES[target]}.dict")
     command += [str(folder / "corpus" / target), str(HERE / "corpus" / target)]

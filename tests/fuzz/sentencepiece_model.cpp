@@ -50,24 +50,35 @@ constexpr std::array scores{-1.0F,
                             -std::numeric_limits<float>::infinity(),
                             std::numeric_limits<float>::quiet_NaN()};
 
+std::string usual_pieces()
+{
+    return piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3) +
+           piece("\xE2\x96\x81", -1, 1) + piece("e", -2, 1);
+}
+
+std::string byte_pieces()
+{
+    std::string pieces;
+    for (int byte = 0; byte < 256; ++byte) {
+        constexpr std::string_view digits = "0123456789ABCDEF";
+        const std::string name{'<', '0', 'x', digits[byte / 16], digits[byte % 16], '>'};
+        pieces += piece(name, 0, 6);
+    }
+    return pieces;
+}
+
 std::string pieces(fuzz::Choices& choices)
 {
-    std::string model = piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3);
-    model += piece("\xE2\x96\x81", -1, 1) + piece("e", -2, 1);
+    static const std::string usual = usual_pieces(), bytes = byte_pieces();
+    std::string model = usual;
     for (int left = choices.byte() % 12; left > 0; --left) {
         const std::uint8_t kind = choices.byte();
-        std::string bytes;
+        std::string name;
         for (int length = choices.byte() % 6; length > 0; --length)
-            bytes += static_cast<char>(std::max<std::uint8_t>(choices.byte(), 1)); // NUL: corpus
-        model += piece(bytes, scores[kind % scores.size()], kind / 8 % 8);
+            name += static_cast<char>(std::max<std::uint8_t>(choices.byte(), 1)); // NUL: corpus
+        model += piece(name, scores[kind % scores.size()], kind / 8 % 8);
     }
-    if (choices.byte() & 1)
-        for (int byte = 0; byte < 256; ++byte) {
-            constexpr std::string_view digits = "0123456789ABCDEF";
-            const std::string name{'<', '0', 'x', digits[byte / 16], digits[byte % 16], '>'};
-            model += piece(name, 0, 6);
-        }
-    return model;
+    return choices.byte() & 1 ? model + bytes : model;
 }
 
 /// A trie of 256 or 512 units, most of them empty, and replacements behind it.
