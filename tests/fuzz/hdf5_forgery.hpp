@@ -25,9 +25,16 @@ public:
 
 private:
     void keep_addresses_possible(std::string& file) const;
+    void keep_messages_possible(std::string& file) const;
+
+    struct Attribute {
+        std::size_t begin, values, end; ///< of its message; of its values in it
+    };
 
     std::string base_;
-    std::vector<std::size_t> undefined_; ///< places of addresses that name nothing
+    std::vector<Attribute> attributes_;
+    std::vector<std::size_t> link_sizes_; ///< places of the sizes of links' values
+    std::vector<std::size_t> undefined_;  ///< places of addresses that name nothing
     std::vector<std::pair<std::size_t, std::size_t>> blocks_; ///< begin, bytes before the checksum
 };
 
