@@ -1,7 +1,7 @@
 """Registers, spills and shared memory of every GPU kernel, as the compiler reports them: no GPU needed.
 
 Compiles layers/kernels/cuda/*.cu once per architecture with `nvcc -cubin -Xptxas -v` and writes a table to
-docs/benchmarks/gpu-kernels.md. Ends with 1 when a kernel spills on the architecture that kernels are tuned on.
+docs/benchmarks/gpu-kernels.md. Ends with 1 when a kernel spills.
 """
 import argparse
 import concurrent.futures
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 
-TUNED_ON = "90"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FLAGS = ["-std=c++20", "-O3", "-DNDEBUG", "-fmad=false", "--expt-relaxed-constexpr", f"-I{ROOT}"]
 ENTRY = re.compile(r"Function properties for (\S+)\n\s*(\d+) bytes stack frame, (\d+) bytes spill stores, "
@@ -76,7 +75,7 @@ def main():
     options.out.write_text("\n".join(lines) + "\n")
     print(f"{len(table)} kernels on {len(options.architectures)} architectures -> {options.out}")
     print("spills: " + ("; ".join(spills) if spills else "none"))
-    return 1 if any(f"sm_{TUNED_ON}:" in spill for spill in spills) else 0
+    return 1 if spills else 0
 
 
 if __name__ == "__main__":

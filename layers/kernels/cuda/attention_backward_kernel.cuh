@@ -142,7 +142,7 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
         const int positions = static_cast<int>(e.positions);
         const int first_row = static_cast<int>(order.num_tiles - 1 - turn) * own_rows;
         const Tile at{head / e.heads, head % e.heads, first_row};
-        const auto keys = part_of_qkv(qkv, e, at, 1), values = part_of_qkv(qkv, e, at, 2);
+        auto keys = part_of_qkv(qkv, e, at, 1), values = part_of_qkv(qkv, e, at, 2);
         const int first_query = first_row + warp() * rows_of_warp;
         const int end_key = first_row + own_rows < positions ? first_row + own_rows : positions;
 
@@ -168,6 +168,8 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
             wait_for_copies<0>();
             barrier();
             if (first + R < end_key) {
+                keep_only_off_sm_90(keys.first); // not where this thread's copies begin as well
+                keep_only_off_sm_90(values.first);
                 shared.keys[stage ^ 1].load(keys, first + R, positions, aligned);
                 shared.values[stage ^ 1].load(values, first + R, positions, aligned);
             }
@@ -184,7 +186,9 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
                 probabilities<false>(p, ds, row_logsumexp, row_dots, distance);
             add_weighted_rows(dq, ds, shared.keys[stage]);
         }
-        store_rows(part_of_qkv(qkv_gradient, e, at, 0), first_query, positions, dq,
+        int first_stored = first_query;
+        keep_only_off_sm_90(first_stored); // not the rows' numbers from above all through the loop
+        store_rows(part_of_qkv(qkv_gradient, e, at, 0), first_stored, positions, dq,
                    all_rows<M>(scale), aligned);
     }
 };

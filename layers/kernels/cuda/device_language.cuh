@@ -17,6 +17,7 @@
 //   copy_async_16, commit_copies, wait_for_copies<N>     global to shared memory, beside other work
 //   load_vector<N>, store_vector<N>, store_words     N neighbours at once, aligned to all of them
 //   keep_only(value)                    that, and nothing computed from it, in registers
+//   keep_only_off_sm_90(value)          the same, except on the architecture kernels are timed on
 //   to_float, from_float<T>, exp2_fast  conversions; a good approximation of 2^x
 #pragma once
 

@@ -13,6 +13,13 @@
 
 namespace sluice::kernels::nvidia {
 
+/// What the compiler is at: 90 for sm_90, 0 for the host's side. Bits must not depend on it.
+#ifdef __CUDA_ARCH__
+inline constexpr int architecture = __CUDA_ARCH__ / 10;
+#else
+inline constexpr int architecture = 0;
+#endif
+
 SLUICE_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
 SLUICE_DEVICE std::int64_t block_x() { return blockIdx.x; }
 SLUICE_DEVICE std::int64_t block_y() { return blockIdx.y; }
@@ -84,6 +91,16 @@ template <class T>
 SLUICE_DEVICE void keep_only(const T*& pointer)
 {
     asm volatile("" : "+l"(pointer));
+}
+SLUICE_DEVICE void keep_only(int& number) { asm volatile("" : "+r"(number)); }
+SLUICE_DEVICE void keep_only(std::int64_t& number) { asm volatile("" : "+l"(number)); }
+/// The same where registers would spill without; sm_90, where they do not, keeps the code that was
+/// timed.
+template <class T>
+SLUICE_DEVICE void keep_only_off_sm_90(T& value)
+{
+    if constexpr (architecture != 90)
+        keep_only(value);
 }
 
 template <class T, int N>

@@ -7,16 +7,36 @@
 #include "core/error.hpp"
 #include "layers/kernels/cuda/device_language.cuh"
 
+#include <algorithm>
 #include <cuda_runtime.h>
 
 namespace sluice::kernels::nvidia {
 
+/// Shared memory of a multiprocessor in KiB (CUDA C++ Programming Guide, "Technical Specifications
+/// per Compute Capability"); a block takes one more than it asks for.
+constexpr int shared_kib_of_multiprocessor()
+{
+    if (architecture == 80 || architecture == 87)
+        return 164;
+    if (architecture == 86 || architecture == 89 || architecture >= 120)
+        return 100;
+    return 228;
+}
+
 /// A kernel may say how many of its blocks should fit on a multiprocessor; 0 leaves it to the
-/// compiler.
+/// compiler. Registers are not spared for blocks that find no room in shared memory: sm_120 has
+/// less than half of what sm_90 has.
 template <class Kernel>
 constexpr int min_blocks_of()
 {
-    if constexpr (requires { Kernel::min_blocks; })
+    if constexpr (requires {
+                      Kernel::min_blocks;
+                      sizeof(typename Kernel::Shared);
+                  }) {
+        constexpr int bytes_of_block = static_cast<int>(sizeof(typename Kernel::Shared)) + 1024;
+        return std::clamp((shared_kib_of_multiprocessor() << 10) / bytes_of_block, 1,
+                          Kernel::min_blocks);
+    } else if constexpr (requires { Kernel::min_blocks; })
         return Kernel::min_blocks;
     else
         return 0;

@@ -68,7 +68,11 @@ struct RowChunks<T, chunks, false, outside> {
     {
         return k * step + j < count ? to_float(from[k * step + j]) : std::bit_cast<float>(outside);
     }
-    SLUICE_DEVICE void keep_only_words() { keep_only(from); }
+    SLUICE_DEVICE void keep_only_words()
+    {
+        keep_only(from);
+        keep_only_off_sm_90(step); // multiples of it
+    }
 };
 
 } // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

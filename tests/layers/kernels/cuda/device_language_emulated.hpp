@@ -131,6 +131,10 @@ template <class T>
 void keep_only(T&)
 {
 }
+template <class T>
+void keep_only_off_sm_90(T&)
+{
+}
 
 template <class T, int N>
 struct Vector {
