@@ -23,6 +23,13 @@ struct Hdf5Reader::State {
                           "the file is damaged or is not what its name says: restore or remake it");
     }
 
+    /// Throws when the visit of a group failed; `endless`: because it did not end by itself.
+    void check_listing(std::string_view group, herr_t visited, bool endless) const
+    {
+        if (visited < 0)
+            throw damaged(group, endless ? "its groups contain one another, or nest too deep"
+                                         : "cannot be listed: " + hdf5::take_reason());
+    }
     bool exists(std::string_view path) const;
     hdf5::Id open(std::string_view path) const;
     hdf5::Id open_dataset(std::string_view path) const;

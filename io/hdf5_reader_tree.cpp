@@ -9,6 +9,44 @@ namespace sluice {
 
 using hdf5::Id;
 
+namespace {
+
+/// Where H5Lvisit is to end: it knows a group that it has seen only if the group says that several
+/// links lead to it, and follows a circle of others for ever.
+class LinkBudget {
+public:
+    explicit LinkBudget(std::uint64_t file_bytes) : left_(std::min(file_bytes / least_bytes, most))
+    {
+    }
+
+    /// False when this link cannot be one of a tree.
+    bool spend(std::string_view path)
+    {
+        constexpr std::ptrdiff_t deepest = 64;
+        if (left_ == 0 || std::ranges::count(path, '/') > deepest)
+            exceeded_ = true;
+        else
+            --left_;
+        return !exceeded_;
+    }
+    bool exceeded() const { return exceeded_; }
+
+private:
+    static constexpr std::uint64_t least_bytes = 8; ///< that a link takes in a file
+    static constexpr std::uint64_t most = 10'000'000;
+    std::uint64_t left_;
+    bool exceeded_ = false;
+};
+
+/// What a visit finds below a group.
+template <class Found>
+struct Listing {
+    std::vector<Found> found;
+    LinkBudget budget;
+};
+
+} // namespace
+
 std::optional<Hdf5Attribute> Hdf5Reader::attribute(std::string_view object,
                                                    std::string_view name) const
 {
@@ -107,17 +145,19 @@ std::vector<std::string> Hdf5Reader::datasets_below(std::string_view group) cons
     const Id owner = state_->open(group);
     if (H5Iget_type(owner.get()) != H5I_GROUP)
         throw state_->damaged(group, "is not a group");
-    std::vector<std::string> names;
+    using Names = Listing<std::string>;
+    Names names{{}, LinkBudget(state_->size_bytes)};
     const auto collect = [](hid_t, const char* name, const H5L_info_t* link, void* data) -> herr_t {
+        Names& names = *static_cast<Names*>(data);
         if (link->type == H5L_TYPE_HARD)
-            static_cast<std::vector<std::string>*>(data)->emplace_back(name);
-        return 0;
+            names.found.emplace_back(name);
+        return names.budget.spend(name) ? 0 : -1;
     };
-    if (H5Lvisit(owner.get(), H5_INDEX_NAME, H5_ITER_INC, collect, &names) < 0)
-        throw state_->damaged(group, "cannot be listed: " + hdf5::take_reason());
+    const herr_t visited = H5Lvisit(owner.get(), H5_INDEX_NAME, H5_ITER_INC, collect, &names);
+    state_->check_listing(group, visited, names.budget.exceeded());
     const std::string prefix = group == "/" ? "/" : std::string(group) + "/";
     std::vector<std::string> paths;
-    for (const std::string& name : names) {
+    for (const std::string& name : names.found) {
         const Id object(H5Oopen(owner.get(), name.c_str(), H5P_DEFAULT), H5Oclose);
         if (!object.valid())
             throw state_->damaged(prefix + name, "cannot be opened: " + hdf5::take_reason());
@@ -131,9 +171,13 @@ std::vector<std::string> Hdf5Reader::datasets_below(std::string_view group) cons
 std::vector<Hdf5Link> Hdf5Reader::foreign_links() const
 {
     hdf5::prepare_thread();
-    std::vector<Hdf5Link> links;
+    using Links = Listing<Hdf5Link>;
+    Links links{{}, LinkBudget(state_->size_bytes)};
     const auto collect = [](hid_t group, const char* name, const H5L_info_t* link,
                             void* data) -> herr_t {
+        Links& links = *static_cast<Links*>(data);
+        if (!links.budget.spend(name))
+            return -1;
         if (link->type == H5L_TYPE_HARD)
             return 0;
         Hdf5Link found{.path = "/" + std::string(name), .file = {}, .target = {}};
@@ -145,14 +189,14 @@ std::vector<Hdf5Link> Hdf5Reader::foreign_links() const
             found.file = file;
             found.target = target;
         }
-        static_cast<std::vector<Hdf5Link>*>(data)->push_back(std::move(found));
+        links.found.push_back(std::move(found));
         return 0;
     };
-    if (H5Lvisit(state_->file.get(), H5_INDEX_NAME, H5_ITER_INC, collect, &links) < 0)
-        throw state_->damaged("/", "cannot be listed: " + hdf5::take_reason());
-    std::sort(links.begin(), links.end(),
-              [](const Hdf5Link& a, const Hdf5Link& b) { return a.path < b.path; });
-    return links;
+    const herr_t visited =
+        H5Lvisit(state_->file.get(), H5_INDEX_NAME, H5_ITER_INC, collect, &links);
+    state_->check_listing("/", visited, links.budget.exceeded());
+    std::ranges::sort(links.found, {}, &Hdf5Link::path);
+    return std::move(links.found);
 }
 
 } // namespace sluice

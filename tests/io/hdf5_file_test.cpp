@@ -276,4 +276,29 @@ BOOST_AUTO_TEST_CASE(truncated_files_are_refused)
     }
 }
 
+/// A circle of groups looks the same while it is followed: corpus of the fuzz target `checkpoint`.
+BOOST_AUTO_TEST_CASE(groups_deeper_than_any_of_ours_are_not_followed)
+{
+    const Folder folder;
+    for (const int depth : {64, 66}) {
+        const fs::path path = folder.path / ("deep-" + std::to_string(depth) + ".h5");
+        std::string dataset;
+        for (int i = 0; i < depth; ++i)
+            dataset += "/a";
+        dataset += "/values";
+        Hdf5Writer file(path);
+        file.write_dataset(dataset, Hdf5Type::f32, std::vector<std::uint64_t>{1},
+                           bytes_of(std::vector<float>{1}));
+        file.commit();
+        const Hdf5Reader reader(path);
+        for (const auto& listed : std::initializer_list<std::function<void()>>{
+                 [&] { BOOST_TEST(reader.datasets_below("/").front() == dataset); },
+                 [&] { BOOST_TEST(reader.foreign_links().empty()); }}) {
+            const std::string message = message_of(listed);
+            BOOST_TEST(contains(message, "its groups contain one another") == (depth > 64),
+                       message);
+        }
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
