@@ -8,6 +8,7 @@
 #include "src/cli/commands.hpp"
 #include "src/plan/cost_file.hpp"
 #include "src/plan/measure_costs.hpp"
+#include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/plan/plan_against.hpp"
 #include "src/plan/plan_report.hpp"

@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "src/cli/commands.hpp"
 #include "src/plan/candidate.hpp"
+#include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/submit/batch_script.hpp"
 #include "src/submit/site_file.hpp"
@@ -109,11 +110,9 @@ std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
     RunPlan plan = plan_run(config, num_stages);
     settle_saves(config, plan, per_rank);
     refuse_unless_it_fits(config, plan, per_rank);
-    std::size_t peak = 0;
-    for (int rank = 0; rank < num_stages; ++rank)
-        peak = std::max(peak, total_bytes(plan.rank_memory(rank)));
     return fmt::format("{} stage(s), {} replica(s), {}, up to {} per rank", num_stages,
-                       config.pipeline.replicas, plan.schedule_name, bytes_text(peak));
+                       config.pipeline.replicas, plan.schedule_name,
+                       bytes_text(peak_of(plan).bytes));
 }
 
 BatchJob job_from(const SubmitOptions& options)

@@ -97,6 +97,15 @@ const AssumedRates& assumed_rates(const RunConfig& config)
 
 std::size_t total_bytes(const StageMemory& memory) { return memory.total_bytes() + program_bytes; }
 
+RankPeak peak_of(const RunPlan& plan)
+{
+    RankPeak peak;
+    for (int rank = 0; rank < plan.program.num_ranks(); ++rank)
+        if (const std::size_t bytes = total_bytes(plan.rank_memory(rank)); bytes > peak.bytes)
+            peak = {bytes, rank};
+    return peak;
+}
+
 std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& costs)
 {
     const double recompute = plan.stage.recompute == Recompute::full   ? costs.recompute.full

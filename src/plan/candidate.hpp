@@ -38,6 +38,13 @@ const AssumedRates& assumed_rates(const RunConfig& config);
 /// Bytes of one rank, the program's own included: on a GPU its stream's workspace, as much.
 std::size_t total_bytes(const StageMemory& memory);
 
+/// The rank that needs most, and how much.
+struct RankPeak {
+    std::size_t bytes = 0;
+    int rank = 0;
+};
+RankPeak peak_of(const RunPlan& plan);
+
 /// What each chunk of the plan takes.
 std::vector<ChunkCosts> costs_of_chunks(const RunPlan& plan, const CostModel& costs);
 

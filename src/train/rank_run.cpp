@@ -7,6 +7,7 @@
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "src/plan/candidate.hpp"
+#include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/memory_budget.hpp"
