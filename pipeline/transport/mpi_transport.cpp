@@ -1,14 +1,15 @@
 // CPU memory between ranks over MPI, and GPUs' memory where MPI takes it.
 //
 // Messages and collectives each have a communicator of their own, so that neither can match the
-// other's traffic. A message's tag is its label; two labels that share a tag (micro-batches a
-// multiple of 2^k apart, k at least 7) match in the order they were started, as MPI promises.
+// other's traffic. A message's tag is its label (message_tags.hpp).
 // Errors come back as codes and become PeerError: a rank that can still speak says whom it was
 // talking to and about what.
 
 #include "core/error.hpp"
 #include "pipeline/transport/message_table.hpp"
+#include "pipeline/transport/message_tags.hpp"
 #include "pipeline/transport/mpi_message_type.hpp"
+#include "pipeline/transport/mpi_session.hpp"
 #include "pipeline/transport/mpi_yield.hpp"
 #include "pipeline/transport/transport.hpp"
 
@@ -22,14 +23,6 @@ namespace sluice {
 
 namespace {
 
-std::string error_text(int code)
-{
-    char text[MPI_MAX_ERROR_STRING] = {};
-    int length = 0;
-    MPI_Error_string(code, text, &length);
-    return std::string(text, static_cast<std::size_t>(length));
-}
-
 /// A started send or receive.
 struct Pending {
     MPI_Request request = MPI_REQUEST_NULL;
@@ -37,43 +30,6 @@ struct Pending {
     MessageLabel label;
     int peer = -1;
     bool receiving = false;
-};
-
-void check_mpi(int code, const char* call)
-{
-    if (code != MPI_SUCCESS)
-        throw PeerError(std::string(call) + ": " + error_text(code));
-}
-
-/// From before the first communicator to behind the last.
-class MpiSession {
-public:
-    MpiSession()
-    {
-        int initialized = 0;
-        MPI_Initialized(&initialized);
-        SLUICE_CHECK(!initialized, "MPI was already initialised in this process");
-        yield_when_cores_are_few();
-        int provided = 0;
-        check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
-                  "MPI_Init_thread");
-        MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-        if (provided < MPI_THREAD_FUNNELED)
-            throw PeerError("this MPI does not support threads (MPI_THREAD_FUNNELED)");
-    }
-    ~MpiSession()
-    {
-        if (!abandoned_)
-            MPI_Finalize();
-    }
-    MpiSession(const MpiSession&) = delete;
-    MpiSession& operator=(const MpiSession&) = delete;
-
-    /// Finalising would wait for peers that wait for us: the caller aborts.
-    void abandon() { abandoned_ = true; }
-
-private:
-    bool abandoned_ = false;
 };
 
 class MpiTransport final : public Transport {
@@ -98,7 +54,7 @@ public:
                        .stride = num_ranks_ > 1 ? world_ranks_[1] - world_ranks_[0] : 1,
                        .count = num_ranks_,
                        .communicator = number_};
-        divide_tags();
+        tags_ = MessageTags(num_tags());
         pending_.reserve(expected_messages);
     }
 
@@ -136,7 +92,7 @@ public:
 
     MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
     {
-        const int tag = tag_of(label);
+        const int tag = tags_.tag_of(label);
         const std::size_t index = begin(tensor, to_rank, label, false);
         Pending& one = pending_[index];
         MpiMessageType bytes = mpi_message_type(one.num_bytes);
@@ -147,7 +103,7 @@ public:
 
     MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) override
     {
-        const int tag = tag_of(label);
+        const int tag = tags_.tag_of(label);
         const std::size_t index = begin(tensor, from_rank, label, true);
         Pending& one = pending_[index];
         MpiMessageType bytes = mpi_message_type(one.num_bytes);
@@ -172,7 +128,7 @@ public:
             activity()->go_on();
         pending_.remove(index);
         if (code != MPI_SUCCESS)
-            fail(one, error_text(code));
+            fail(one, mpi_error_text(code));
         if (!one.receiving)
             return;
         MPI_Count received = 0;
@@ -190,7 +146,7 @@ public:
         int complete = 0;
         const int code = MPI_Request_get_status(one.request, &complete, MPI_STATUS_IGNORE);
         if (code != MPI_SUCCESS)
-            fail(one, error_text(code));
+            fail(one, mpi_error_text(code));
         return complete != 0;
     }
 
@@ -205,7 +161,7 @@ public:
             int complete = 0;
             const int code = MPI_Request_get_status(one.request, &complete, MPI_STATUS_IGNORE);
             if (code != MPI_SUCCESS)
-                fail(one, error_text(code));
+                fail(one, mpi_error_text(code));
             return;
         }
     }
@@ -273,37 +229,13 @@ private:
     static constexpr std::size_t expected_messages = 1024;
     static constexpr std::size_t largest_piece = std::size_t{1} << 30; ///< counts are ints
 
-    static std::string name_of(const MessageLabel& label)
-    {
-        if (label.called != nullptr)
-            return std::string(label.called) + " " + std::to_string(label.microbatch);
-        return std::string(label.gradient ? "gradient" : "activation") + " of micro-batch " +
-               std::to_string(label.microbatch) + " for chunk " + std::to_string(label.chunk);
-    }
-
-    /// The largest tag that MPI allows, cut into one bit for the direction, and the rest for chunk
-    /// and micro-batch.
-    void divide_tags()
+    /// As many as MPI allows; 32768 is what every one must.
+    std::int64_t num_tags() const
     {
         int* largest_tag = nullptr;
         int found = 0;
         MPI_Comm_get_attr(messages_, MPI_TAG_UB, &largest_tag, &found);
-        int bits = 0;
-        const std::int64_t tags = found ? std::int64_t{*largest_tag} + 1 : 32768;
-        while ((std::int64_t{2} << bits) <= tags)
-            ++bits;
-        chunk_bits_ = std::min(14, (bits - 1) / 2);
-        microbatch_bits_ = bits - 1 - chunk_bits_;
-    }
-
-    int tag_of(const MessageLabel& label) const
-    {
-        SLUICE_CHECK(label.chunk >= 0 && label.microbatch >= 0 &&
-                         label.chunk < (std::int32_t{1} << chunk_bits_),
-                     name_of(label)
-                         << "; this MPI has tags for " << (1 << chunk_bits_) << " chunks");
-        const int microbatch = label.microbatch & ((1 << microbatch_bits_) - 1);
-        return (microbatch << (chunk_bits_ + 1)) | (label.chunk << 1) | (label.gradient ? 1 : 0);
+        return found ? std::int64_t{*largest_tag} + 1 : 32768;
     }
 
     std::size_t begin(const TensorView& tensor, int peer, MessageLabel label, bool receiving)
@@ -327,7 +259,7 @@ private:
             MPI_Type_free(&bytes.type);
         if (code != MPI_SUCCESS) {
             pending_.remove(index);
-            fail(one, error_text(code));
+            fail(one, mpi_error_text(code));
         }
         return pending_.id_of(index);
     }
@@ -348,7 +280,7 @@ private:
         const int code = call();
         if (code != MPI_SUCCESS)
             throw PeerError("rank " + std::to_string(world_rank()) + " in " + what + ": " +
-                            error_text(code));
+                            mpi_error_text(code));
     }
 
     void reduce(std::span<double> values, MPI_Op operation, const char* what)
@@ -371,7 +303,7 @@ private:
     std::vector<int> world_ranks_; ///< [rank]: in MPI_COMM_WORLD
     std::uint32_t number_, num_splits_ = 0;
     CollectiveCall collective_; ///< the last
-    int chunk_bits_ = 0, microbatch_bits_ = 0;
+    MessageTags tags_;
     bool takes_gpu_memory_ = mpi_takes_gpu_memory();
     bool patient_ = ranks_outnumber_cores();
     MessageTable<Pending> pending_;
