@@ -2,6 +2,7 @@
 
 #include "core/shared_library.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cuda_runtime_api.h>
 #include <cudnn_version.h>
@@ -47,6 +48,20 @@ std::string cudnn_version_text(std::size_t version)
 {
     return std::to_string(version / 10000) + '.' + std::to_string(version / 100 % 100) + '.' +
            std::to_string(version % 100);
+}
+
+std::string cudnn_line(std::string text)
+{
+    constexpr std::size_t longest = 600;
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    return text.size() <= longest ? text : text.substr(0, longest) + "...";
+}
+
+UserError cudnn_refuses(const std::string& what, const std::string& why)
+{
+    return usage_error("cuDNN " + cudnn_version_text(CudnnLibrary::loaded().version()) +
+                           " cannot do " + what + ": " + cudnn_line(why),
+                       "precision.attention", "write attention = \"own\"");
 }
 
 } // namespace sluice::kernels

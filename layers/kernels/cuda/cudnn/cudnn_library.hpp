@@ -1,6 +1,8 @@
 // cuDNN, loaded when attention first asks for it: programs that do not ask start without it.
 #pragma once
 
+#include "core/error.hpp"
+
 #include <cstddef>
 #include <string>
 
@@ -26,5 +28,11 @@ private:
 
 /// "9.19.0"
 std::string cudnn_version_text(std::size_t version);
+
+/// A message of cuDNN's as one line, if need be shortened.
+std::string cudnn_line(std::string text);
+
+/// UserError (usage): the library that is loaded cannot do `what`.
+UserError cudnn_refuses(const std::string& what, const std::string& why);
 
 } // namespace sluice::kernels
