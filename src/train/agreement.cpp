@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 
 #include <nlohmann/json.hpp>
+#include <span>
 
 namespace sluice {
 
@@ -44,6 +45,15 @@ void on_rank_zero(Transport& transport, const std::function<void()>& work)
         if (transport.rank() == 0)
             work();
     });
+}
+
+std::string text_of_rank_zero(Transport& transport, std::string text)
+{
+    double length = transport.rank() == 0 ? static_cast<double>(text.size()) : 0.0;
+    transport.sum({&length, 1});
+    text.resize(static_cast<std::size_t>(length));
+    transport.broadcast(std::as_writable_bytes(std::span(text)), 0);
+    return text;
 }
 
 } // namespace sluice

@@ -1,11 +1,12 @@
-// Errors that all ranks learn of together, so that one message is printed and every rank leaves in
-// order.
+// What all ranks learn of together: errors, so that one message is printed and every rank leaves in
+// order, and what rank 0 found out.
 #pragma once
 
 #include "core/error.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <functional>
+#include <string>
 
 namespace sluice {
 
@@ -22,5 +23,8 @@ void agree(Transport& transport, const std::function<void()>& work);
 
 /// Collective. Runs `work` on rank 0 only; its UserError is thrown on every rank as AgreedError.
 void on_rank_zero(Transport& transport, const std::function<void()>& work);
+
+/// Collective. Rank 0's text, on every rank.
+std::string text_of_rank_zero(Transport& transport, std::string text);
 
 } // namespace sluice

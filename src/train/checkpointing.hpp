@@ -8,7 +8,6 @@
 #include "src/config/run_config.hpp"
 
 #include <filesystem>
-#include <optional>
 #include <string>
 
 namespace sluice {
@@ -22,31 +21,11 @@ std::string save_checkpoint(const std::filesystem::path& checkpoints, Stage& sta
                             const Replicas& replicas, const CheckpointProgress& progress,
                             const RunConfig& config);
 
-enum class ResumeMode : std::uint8_t { automatic, never, path };
-
-struct ResumeRequest {
-    ResumeMode mode = ResumeMode::automatic;
-    std::filesystem::path path; ///< of a checkpoint, for ResumeMode::path
-};
-
-/// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
-/// (damaged ones are named in the log and skipped), the one asked for, or none. Throws UserError:
-/// usage when `never` meets a folder that has checkpoints, data when the one asked for, or every
-/// one there is, is damaged.
-std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::path& checkpoints,
-                                                       const ResumeRequest& request,
-                                                       Transport& transport);
-
 /// Fills parameters, the part of master weights and moments that lives here, and gate counters of
 /// this rank's chunks from a checkpoint saved at any number of stages and replicas. OVERWRITES
 /// gradients where there are master weights, or moments are shared out. Not collective. Throws
 /// UserError (data) naming file and tensor.
 void restore_stage(const CheckpointReader& checkpoint, Stage& stage);
-
-/// Throws UserError (usage) that lists every difference when the run file would change the result
-/// of the run that wrote `checkpoint`. Returns the differences that only change its rounding.
-std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
-                                               const RunConfig& config);
 
 /// Checksum over the sorted list of all parameters' names and checksums, as in a checkpoint's
 /// manifest; the same for any layout. Collective over the world, between two updates; the result is

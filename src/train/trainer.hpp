@@ -12,6 +12,7 @@
 #include "src/train/checkpointing.hpp"
 #include "src/train/fault_injection.hpp"
 #include "src/train/repeat_check.hpp"
+#include "src/train/resume.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/run_journal.hpp"
 #include "src/train/run_plan.hpp"

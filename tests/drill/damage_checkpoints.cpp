@@ -12,7 +12,7 @@
 #include "core/random.hpp"
 #include "io/checkpoint_manifest.hpp"
 #include "pipeline/transport/transport.hpp"
-#include "src/train/checkpointing.hpp"
+#include "src/train/resume.hpp"
 
 #include <cstdio>
 #include <fstream>

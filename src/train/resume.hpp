@@ -1,0 +1,36 @@
+// What a run goes on from: which checkpoint, and whether the run file still fits it.
+#pragma once
+
+#include "io/checkpoint.hpp"
+#include "pipeline/transport/transport.hpp"
+#include "src/config/run_config.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+enum class ResumeMode : std::uint8_t { automatic, never, path };
+
+struct ResumeRequest {
+    ResumeMode mode = ResumeMode::automatic;
+    std::filesystem::path path; ///< of a checkpoint, for ResumeMode::path
+};
+
+/// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
+/// (damaged ones are named in the log and skipped), the one asked for, or none. Throws UserError:
+/// usage when `never` meets a folder that has checkpoints, data when the one asked for, or every
+/// one there is, is damaged.
+std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::path& checkpoints,
+                                                       const ResumeRequest& request,
+                                                       Transport& transport);
+
+/// Throws UserError (usage) that lists every difference when the run file would change the result
+/// of the run that wrote `checkpoint`. Returns the differences that only change its rounding.
+std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
+                                               const RunConfig& config);
+
+} // namespace sluice

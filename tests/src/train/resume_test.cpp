@@ -1,0 +1,121 @@
+#include "src/train/resume.hpp"
+
+#include "core/error.hpp"
+#include "tests/src/config/run_text_fixture.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <fstream>
+#include <unistd.h>
+
+using namespace sluice;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A run's checkpoints, with one array each, deleted in the end.
+struct Checkpoints {
+    fs::path folder = fs::temp_directory_path() / ("sluice-resume-" + std::to_string(getpid()));
+    std::unique_ptr<Transport> alone = make_in_process_transport();
+
+    ~Checkpoints() { fs::remove_all(folder); }
+
+    fs::path add(std::int64_t update, const RunConfig& config = small())
+    {
+        float weights[4] = {1, 2, 3, static_cast<float>(update)};
+        StageContents contents;
+        contents.warmup = {{.first_layer = 0, .counters = {1}, .alphas = {1.0}}};
+        contents.progress.update = update;
+        contents.config_toml = resolved_toml(config);
+        const TensorView view{weights, DType::f32, {4}, {}};
+        for (const char* group :
+             {"parameters", "optimizer/first_moment", "optimizer/second_moment"})
+            contents.arrays.push_back({dataset_path(group, "model.norm.weight"), view});
+        const fs::path partial = folder / partial_folder_name(update);
+        const fs::path whole = folder / checkpoint_folder_name(update);
+        const ManifestEntry entry = write_stage_file(partial, 0, 1, contents);
+        finish_checkpoint(partial, whole, {entry});
+        return whole;
+    }
+    static void damage(const fs::path& checkpoint)
+    {
+        for (const auto& file : fs::directory_iterator(checkpoint))
+            if (file.path().filename().string().starts_with("stage"))
+                fs::resize_file(file.path(), fs::file_size(file.path()) - 1);
+    }
+    std::optional<fs::path> choose(ResumeMode mode = ResumeMode::automatic, fs::path path = {})
+    {
+        return choose_checkpoint(folder, {mode, std::move(path)}, *alone);
+    }
+};
+
+bool is(const UserError& error, ExitCode code, const char* part)
+{
+    return error.code() == code && error.problem().find(part) != std::string::npos;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(resume)
+
+BOOST_AUTO_TEST_CASE(a_run_begins_afresh_where_nothing_is)
+{
+    Checkpoints checkpoints;
+    BOOST_TEST(!checkpoints.choose());
+    BOOST_TEST(!checkpoints.choose(ResumeMode::never));
+}
+
+BOOST_AUTO_TEST_CASE(the_newest_whole_checkpoint_is_chosen)
+{
+    Checkpoints checkpoints;
+    const fs::path first = checkpoints.add(3), second = checkpoints.add(12);
+    BOOST_TEST((checkpoints.choose() == second));
+    Checkpoints::damage(second);
+    BOOST_TEST((checkpoints.choose() == first));
+    Checkpoints::damage(first);
+    BOOST_CHECK_EXCEPTION(checkpoints.choose(), UserError, [](const UserError& error) {
+        return is(error, ExitCode::data, "every checkpoint of this run is damaged");
+    });
+}
+
+BOOST_AUTO_TEST_CASE(never_refuses_a_folder_with_checkpoints)
+{
+    Checkpoints checkpoints;
+    checkpoints.add(3);
+    BOOST_CHECK_EXCEPTION(checkpoints.choose(ResumeMode::never), UserError,
+                          [](const UserError& error) {
+                              return is(error, ExitCode::usage, "already has checkpoints");
+                          });
+}
+
+BOOST_AUTO_TEST_CASE(the_one_asked_for_must_be_whole_and_the_last)
+{
+    Checkpoints checkpoints;
+    const fs::path first = checkpoints.add(3);
+    BOOST_TEST((checkpoints.choose(ResumeMode::path, first) == first));
+    const fs::path second = checkpoints.add(12);
+    BOOST_CHECK_EXCEPTION(
+        checkpoints.choose(ResumeMode::path, first), UserError,
+        [](const UserError& error) { return is(error, ExitCode::usage, "mix two histories"); });
+    Checkpoints::damage(second);
+    BOOST_CHECK_EXCEPTION(checkpoints.choose(ResumeMode::path, second), UserError,
+                          [](const UserError& error) {
+                              return is(error, ExitCode::data, "this checkpoint cannot be used");
+                          });
+}
+
+BOOST_AUTO_TEST_CASE(a_run_file_that_changes_the_result_is_refused)
+{
+    Checkpoints checkpoints;
+    const CheckpointReader reader(checkpoints.add(3));
+    BOOST_TEST(refuse_changed_result(reader, small()).empty());
+    BOOST_TEST(refuse_changed_result(reader, small({"checkpoint.keep_last=9"})).empty());
+    BOOST_TEST(refuse_changed_result(reader, small({"pipeline.replicas=2"})).size() == 1u);
+    BOOST_CHECK_EXCEPTION(refuse_changed_result(reader, small({"optimizer.lr=0.5", "run.seed=9"})),
+                          UserError, [](const UserError& error) {
+                              return is(error, ExitCode::usage, "optimizer.lr") &&
+                                     is(error, ExitCode::usage, "run.seed");
+                          });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
