@@ -6,7 +6,7 @@ Gates change in every update here, and with "stagewise-L" layers open one after 
 import re
 import unittest
 
-from training_test import OnEmulatedGpus, emulated
+from on_emulated_gpus import OnEmulatedGpus, emulated
 
 ON, OFF = ("pipeline.graphs=true",), ("pipeline.graphs=false",)
 

@@ -3,7 +3,7 @@
 import unittest
 
 import traces_test
-from training_test import OnEmulatedGpus
+from on_emulated_gpus import OnEmulatedGpus
 
 
 class Timelines(OnEmulatedGpus, traces_test.Traces):
