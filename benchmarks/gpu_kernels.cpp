@@ -5,6 +5,7 @@
 #include "core/random.hpp"
 #include "layers/kernels/adamw.hpp"
 #include "layers/kernels/attention.hpp"
+#include "layers/kernels/checksum.hpp"
 #include "layers/kernels/cross_entropy.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "layers/kernels/elementwise.hpp"
@@ -216,6 +217,12 @@ void add_optimizer(std::vector<KernelBenchmark>& all, const KernelShapes& s, DTy
     all.push_back({"sum_of_squares", dtype, [=](KernelUnderTest& test) {
                        const kernels::SumOfSquares op{.x = test.random(shape, dtype),
                                                       .result = test.random({1}, DType::f64)};
+                       measure(test, bytes_of({op.x}), WorkUnit::bytes, op);
+                   }});
+    const Shape message{s.num_tokens(), s.hidden};
+    all.push_back({"checksum", dtype, [=](KernelUnderTest& test) {
+                       const kernels::Checksum op{.x = test.random(message, dtype),
+                                                  .result = test.random({1}, DType::f64)};
                        measure(test, bytes_of({op.x}), WorkUnit::bytes, op);
                    }});
 }

@@ -6,10 +6,12 @@
 // implementation touches once for the others. best_sgemm is oneDNN left alone with a big product:
 // the rate that the products are held against.
 #include "core/arena.hpp"
+#include "core/checksum.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/kernels/adamw.hpp"
 #include "layers/kernels/attention.hpp"
+#include "layers/kernels/checksum.hpp"
 #include "layers/kernels/cross_entropy.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/embedding.hpp"
@@ -275,6 +277,25 @@ void sum_of_squares(benchmark::State& state)
     report_floats(state, vocabulary * hidden);
 }
 
+void checksum(benchmark::State& state)
+{
+    Array x({num_tokens, hidden});
+    double result = 0.0;
+    for (auto _ : state)
+        launch(stream, sluice::kernels::Checksum{.x = x.view(), .result = view_of(&result, {1})});
+    report_floats(state, num_tokens * hidden);
+}
+
+/// What checkpoints and files are compared by.
+void checksum_xxh3(benchmark::State& state)
+{
+    Array x({num_tokens, hidden});
+    const std::span bytes(static_cast<const std::byte*>(x.view().data), x.view().num_bytes());
+    for (auto _ : state)
+        benchmark::DoNotOptimize(sluice::checksum_of(bytes));
+    report_floats(state, num_tokens * hidden);
+}
+
 void fill(benchmark::State& state)
 {
     Array to({vocabulary, hidden});
@@ -342,6 +363,8 @@ int main(int argc, char** argv)
     add("embedding/backward", embedding_backward);
     add("adamw", adamw);
     add("sum_of_squares", sum_of_squares);
+    add("checksum", checksum);
+    add("checksum_xxh3", checksum_xxh3);
     add("fill", fill);
     add("copy", copy);
     add("scale", scale);

@@ -3,6 +3,7 @@
 
 #include "layers/kernels/adamw.hpp"
 #include "layers/kernels/attention.hpp"
+#include "layers/kernels/checksum.hpp"
 #include "layers/kernels/cross_entropy.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/embedding.hpp"

@@ -4,6 +4,7 @@
 #include "layers/kernels/cuda/adamw_kernel.cuh"
 #include "layers/kernels/cuda/attention_backward_kernel.cuh"
 #include "layers/kernels/cuda/attention_kernel.cuh"
+#include "layers/kernels/cuda/checksum_kernel.cuh"
 #include "layers/kernels/cuda/cross_entropy_kernel.cuh"
 #include "layers/kernels/cuda/elementwise_kernel.cuh"
 #include "layers/kernels/cuda/embedding_kernel.cuh"
@@ -32,6 +33,10 @@ void run(Cuda cuda, const AttentionBackward& op)
     if (cuda.stream.cudnn_attention)
         return run_cudnn(cuda.stream, op);
     launch_attention(Launcher(cuda.stream, "AttentionBackward", op), op);
+}
+void run(Cuda cuda, const Checksum& op)
+{
+    launch_checksum(Launcher(cuda.stream, "Checksum", op), op);
 }
 void run(Cuda cuda, const CrossEntropy& op)
 {

@@ -32,6 +32,11 @@ inline Operands operands_of(const kernels::AttentionBackward& op)
     return {{"dout", dout},           {"qkv", qkv},         {"out", out},
             {"logsumexp", logsumexp}, {"row_dot", row_dot}, {"qkv_gradient", qkv_gradient}};
 }
+inline Operands operands_of(const kernels::Checksum& op)
+{
+    const auto& [x, result] = op;
+    return {{"x", x}, {"result", result}};
+}
 inline Operands operands_of(const kernels::CrossEntropy& op)
 {
     const auto& [logits, targets, losses, scale] = op;

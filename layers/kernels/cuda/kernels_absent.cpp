@@ -1,6 +1,7 @@
 // Stands in for the CUDA kernels in builds without CUDA.
 #include "layers/kernels/adamw.hpp"
 #include "layers/kernels/attention.hpp"
+#include "layers/kernels/checksum.hpp"
 #include "layers/kernels/cross_entropy.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/embedding.hpp"
@@ -25,6 +26,7 @@ namespace {
 void run(Cuda, const AdamW&) { refuse(); }
 void run(Cuda, const AttentionForward&) { refuse(); }
 void run(Cuda, const AttentionBackward&) { refuse(); }
+void run(Cuda, const Checksum&) { refuse(); }
 void run(Cuda, const CrossEntropy&) { refuse(); }
 void run(Cuda, const Copy&) { refuse(); }
 void run(Cuda, const Fill&) { refuse(); }

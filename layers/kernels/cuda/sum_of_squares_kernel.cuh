@@ -2,6 +2,7 @@
 // How elements are cut follows from their number alone, so the bits are the same on any GPU.
 #pragma once
 
+#include "layers/kernels/cuda/block_sum.cuh"
 #include "layers/kernels/cuda/element_types.cuh"
 #include "layers/kernels/extents.hpp"
 
@@ -9,27 +10,7 @@
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
-inline constexpr int sum_threads = 256;
 inline constexpr int sum_loads = 4; // of a thread, at once
-inline constexpr std::int64_t max_sum_parts = 1024;
-
-/// The sum over the block's threads, on thread 0.
-SLUICE_DEVICE double block_sum(double value)
-{
-    struct Shared {
-        double of_warp[sum_threads / warp_size];
-    };
-    Shared& shared = shared_memory<Shared>();
-    const double sum = warp_sum(value);
-    if (lane() == 0)
-        shared.of_warp[warp()] = sum;
-    barrier();
-    double total = 0.0;
-    if (thread() == 0)
-        for (int i = 0; i < sum_threads / warp_size; ++i)
-            total += shared.of_warp[i];
-    return total;
-}
 
 template <class T>
 struct SquaresKernel {
@@ -80,12 +61,9 @@ struct SumOfPartsKernel {
 
     SLUICE_DEVICE void operator()() const
     {
-        double sum = 0.0;
-        for (std::int64_t i = thread(); i < num_parts; i += num_threads)
-            sum += parts[i];
-        const double total = block_sum(sum);
+        const double sum = sum_of_parts(parts, num_parts);
         if (thread() == 0)
-            result[0] = total;
+            result[0] = sum;
     }
 };
 
@@ -98,7 +76,7 @@ void launch_sum_of_squares(const Launcher& launcher, const SumOfSquares& op)
         std::max<std::int64_t>(1, blocks_for(blocks_for(n, max_sum_parts), pass)) * pass;
     const std::int64_t num_parts = blocks_for(n, run_length);
     double* parts = launcher.template workspace<double>(max_sum_parts);
-    constexpr std::size_t shared_bytes = sum_threads / warp_size * sizeof(double);
+    constexpr std::size_t shared_bytes = sizeof(SumsOfWarps<double>);
     with_type_of(op.x, [&]<class T>(Type<T>) {
         launcher(SquaresKernel<T>{.x = op.x.as<T>(),
                                   .parts = parts,

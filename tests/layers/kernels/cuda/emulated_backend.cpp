@@ -29,6 +29,7 @@ const testing::EmulatedGpu gpu;
 void run(Cuda, const AdamW& op) { run(gpu, op); }
 void run(Cuda, const AttentionForward& op) { run(gpu, op); }
 void run(Cuda, const AttentionBackward& op) { run(gpu, op); }
+void run(Cuda, const Checksum& op) { run(gpu, op); }
 void run(Cuda, const CrossEntropy& op) { run(gpu, op); }
 void run(Cuda, const Copy& op) { run(gpu, op); }
 void run(Cuda, const Fill& op) { run(gpu, op); }

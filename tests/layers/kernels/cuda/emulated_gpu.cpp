@@ -1,6 +1,7 @@
 #include "tests/layers/kernels/cuda/emulated_launcher.hpp"
 
 #include "layers/kernels/cuda/adamw_kernel.cuh"
+#include "layers/kernels/cuda/checksum_kernel.cuh"
 #include "layers/kernels/cuda/cross_entropy_kernel.cuh"
 #include "layers/kernels/cuda/elementwise_kernel.cuh"
 #include "layers/kernels/cuda/embedding_kernel.cuh"
@@ -17,6 +18,7 @@ using namespace kernels::emulated;
 using Gpu = EmulatedGpu;
 
 void run(const Gpu& gpu, const AdamW& op) { launch_adamw(EmulatedLauncher(gpu), op); }
+void run(const Gpu& gpu, const Checksum& op) { launch_checksum(EmulatedLauncher(gpu), op); }
 void run(const Gpu& gpu, const Copy& op) { launch_elementwise(EmulatedLauncher(gpu), op); }
 void run(const Gpu& gpu, const Fill& op) { launch_elementwise(EmulatedLauncher(gpu), op); }
 void run(const Gpu& gpu, const Scale& op) { launch_elementwise(EmulatedLauncher(gpu), op); }

@@ -16,6 +16,7 @@ struct EmulatedGpu {
 };
 
 void run(const EmulatedGpu&, const kernels::AdamW&);
+void run(const EmulatedGpu&, const kernels::Checksum&);
 void run(const EmulatedGpu&, const kernels::Copy&);
 void run(const EmulatedGpu&, const kernels::Fill&);
 void run(const EmulatedGpu&, const kernels::Scale&);
