@@ -38,7 +38,8 @@ public:
           stage_(on_this_rank(), plan_.program, plan_.slots, plan_.partition),
           executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), VerifyTransfers::yes),
           exchange_(stage_, replicas_.peers(), VerifyTransfers::yes),
-          reduction_(config.model, plan_.program, plan_.partition, replicas_, VerifyTransfers::yes),
+          reduction_(config.model, plan_.program, plan_.partition, replicas_, stage_,
+                     VerifyTransfers::yes),
           tokens_(config.model.vocab_size)
     {
         if (exchange_.active())

@@ -58,11 +58,6 @@ std::string checksum_of(std::span<const std::byte> bytes)
     return hex_of(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-std::uint64_t checksum64_of(std::span<const std::byte> bytes)
-{
-    return XXH3_64bits(bytes.data(), bytes.size());
-}
-
 std::string checksum_of_file(const std::filesystem::path& path)
 {
     const int file = retried([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -27,7 +26,6 @@ private:
 };
 
 std::string checksum_of(std::span<const std::byte> bytes);
-std::uint64_t checksum64_of(std::span<const std::byte> bytes);
 /// Reads the file in pieces. Throws UserError (data) when it cannot be read.
 std::string checksum_of_file(const std::filesystem::path& path);
 

@@ -1,6 +1,5 @@
 #include "pipeline/executor.hpp"
 
-#include "core/checksum.hpp"
 #include "core/compute_stream.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "pipeline/gradient_exchange.hpp"
@@ -13,13 +12,21 @@ namespace sluice {
 
 namespace {
 
-constexpr std::uint64_t mask52 = (1ull << 52) - 1;
+std::size_t num_messages(const std::vector<Action>& actions)
+{
+    return static_cast<std::size_t>(std::ranges::count_if(actions, [](const Action& action) {
+        return action.kind == ActionKind::receive_activation ||
+               action.kind == ActionKind::send_activation ||
+               action.kind == ActionKind::receive_gradient ||
+               action.kind == ActionKind::send_gradient;
+    }));
+}
 
 } // namespace
 
 Executor::Executor(const Schedule& program, const SlotTable& slots, Stage& stage,
                    Transport& transport, VerifyTransfers verify)
-    : program_(program), slots_(slots), stage_(stage), transport_(transport), verify_(verify),
+    : program_(program), slots_(slots), stage_(stage), transport_(transport),
       stream_(stage.stream()),
       clock_(stream_, program.actions[static_cast<std::size_t>(transport.rank())].size()),
       upload_(stream_, stage.num_tokens()), download_(stream_, stage.num_tokens())
@@ -35,6 +42,8 @@ Executor::Executor(const Schedule& program, const SlotTable& slots, Stage& stage
     losses_.assign(static_cast<std::size_t>(program_.num_microbatches), 0.0);
     checksums_.sent.assign(num_edges, 0.0);
     checksums_.received.assign(num_edges, 0.0);
+    if (verify == VerifyTransfers::yes)
+        messages_.emplace(stream_, 2 * num_edges, num_messages(program_.actions[rank]));
 }
 
 std::string Executor::where() const
@@ -49,8 +58,8 @@ void Executor::run_update(TokenSource& tokens, double loss_scale)
     loss_scale_ = loss_scale;
     clock_.reset();
     evaluating_ = false;
-    std::fill(checksums_.sent.begin(), checksums_.sent.end(), 0.0);
-    std::fill(checksums_.received.begin(), checksums_.received.end(), 0.0);
+    if (messages_)
+        messages_->clear();
     for (const Action& action : program_.actions[transport_.rank()]) {
         if (action.kind == ActionKind::optimizer_step)
             break;
@@ -72,6 +81,8 @@ double Executor::run_evaluation(TokenSource& tokens)
 
 void Executor::finish()
 {
+    if (messages_)
+        messages_->send();
     wait_for_sends();
     download_.finish();
     loss_sum_ = std::accumulate(losses_.begin(), losses_.end(), 0.0);
@@ -199,9 +210,9 @@ void Executor::post(StageChunk& chunk, const Action& action)
     }
     case ActionKind::send_activation: {
         const std::int32_t slot = slots_.activation(c, m);
-        record(checksums_.sent, c, false, m, model.output(slot));
         sent_activation_[slot] =
             transport_.send(model.output(slot), rank_of(c + 1), {c + 1, m, false});
+        record(End::sender, c, false, m, model.output(slot));
         break;
     }
     case ActionKind::receive_gradient: {
@@ -214,9 +225,9 @@ void Executor::post(StageChunk& chunk, const Action& action)
     }
     case ActionKind::send_gradient: {
         const std::int32_t gradient = slots_.gradient(c, m);
-        record(checksums_.sent, c - 1, true, m, model.input_gradient(gradient));
         sent_gradient_[gradient] =
             transport_.send(model.input_gradient(gradient), rank_of(c - 1), {c - 1, m, true});
+        record(End::sender, c - 1, true, m, model.input_gradient(gradient));
         break;
     }
     default: SLUICE_CHECK(false, text_of(action));
@@ -235,20 +246,33 @@ void Executor::take(MessageId& message, const TensorView& tensor, std::int32_t c
         damaged.write_back();
         fault_.chunk = -1;
     }
-    record(checksums_.received, gradient ? chunk : chunk - 1, gradient, microbatch, tensor);
+    record(End::receiver, gradient ? chunk : chunk - 1, gradient, microbatch, tensor);
 }
 
-void Executor::record(std::vector<double>& side, std::int32_t edge, bool gradient,
-                      std::int32_t microbatch, const TensorView& tensor)
+/// In the order of the stream: a sent message stays as it is until its buffer is used again, so it
+/// need not wait for this on its way; a received one is there when the stream comes here.
+void Executor::record(End end, std::int32_t edge, bool gradient, std::int32_t microbatch,
+                      const TensorView& tensor)
 {
-    if (verify_ == VerifyTransfers::no)
+    if (!messages_)
         return;
+    const std::size_t first = end == End::sender ? 0 : checksums_.sent.size();
     // Weighted by an odd number of the micro-batch, so that exchanged messages do not cancel out.
-    const std::uint64_t weight = 2 * static_cast<std::uint64_t>(microbatch) + 1;
-    double& sum = side[2 * edge + (gradient ? 1 : 0)];
-    const auto old = static_cast<std::uint64_t>(sum);
-    sum = static_cast<double>((old + weight * checksum64_of(HostCopy(stream_, tensor).bytes())) &
-                              mask52);
+    messages_->add(first + static_cast<std::size_t>(2 * edge + (gradient ? 1 : 0)), tensor,
+                   2 * static_cast<std::uint64_t>(microbatch) + 1);
+}
+
+const TransferChecksums& Executor::checksums()
+{
+    if (!messages_)
+        return checksums_;
+    const std::span<const std::uint64_t> sums = messages_->sums();
+    const std::size_t num_edges = checksums_.sent.size();
+    for (std::size_t i = 0; i < num_edges; ++i) {
+        checksums_.sent[i] = folded(sums[i], 52);
+        checksums_.received[i] = folded(sums[num_edges + i], 52);
+    }
+    return checksums_;
 }
 
 void Executor::wait_for_buffer(MessageId& message)

@@ -8,9 +8,11 @@
 #include "pipeline/host_exchange.hpp"
 #include "pipeline/schedule/schedule.hpp"
 #include "pipeline/stage.hpp"
+#include "pipeline/tensor_checksums.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace sluice {
@@ -63,7 +65,8 @@ public:
     /// The terms of that sum, or of the last evaluation: [num_microbatches of the program]; zeros
     /// on ranks without the head.
     std::span<const double> losses() const { return losses_; }
-    const TransferChecksums& checksums() const { return checksums_; }
+    /// Of the last update. Blocks until the device has come to its end.
+    const TransferChecksums& checksums();
     /// The action now running (or last run), in words, for error messages.
     std::string where() const;
 
@@ -90,8 +93,9 @@ private:
     void post(StageChunk& chunk, const Action& action);
     void take(MessageId& message, const TensorView& tensor, std::int32_t chunk,
               std::int32_t microbatch, bool gradient);
-    void record(std::vector<double>& side, std::int32_t edge, bool gradient,
-                std::int32_t microbatch, const TensorView& tensor);
+    enum class End : std::uint8_t { sender, receiver };
+    void record(End end, std::int32_t edge, bool gradient, std::int32_t microbatch,
+                const TensorView& tensor);
     void wait_for_buffer(MessageId& message);
     void wait_for_sends();
 
@@ -99,7 +103,6 @@ private:
     const SlotTable& slots_;
     Stage& stage_;
     Transport& transport_;
-    VerifyTransfers verify_;
     Stream stream_;
     ComputeClock clock_;
     TokenUpload upload_;
@@ -111,6 +114,8 @@ private:
     std::vector<MessageId> received_gradient_;   ///< [gradient slot]
     std::vector<MessageId> sent_gradient_;       ///< [gradient slot]
     TransferChecksums checksums_;
+    /// One sum per entry of checksums_, sent before received; none where nothing is verified.
+    std::optional<TensorChecksums> messages_;
     TransferFault fault_;
     ActionRecorder* recorder_ = nullptr;
     Action current_{};

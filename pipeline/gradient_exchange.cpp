@@ -1,6 +1,5 @@
 #include "pipeline/gradient_exchange.hpp"
 
-#include "core/checksum.hpp"
 #include "core/compute_stream.hpp"
 #include "layers/chunk_layout.hpp"
 #include "layers/kernels/elementwise.hpp"
@@ -14,7 +13,6 @@ namespace {
 
 /// Two: one piece arrives while the next is being asked for.
 constexpr std::size_t num_buffers = 2;
-constexpr std::uint64_t mask40 = (1ull << 40) - 1;
 
 /// Elements of one decoder layer's parameters: what a piece holds at most.
 std::int64_t largest_piece(const ModelSpec& model, const Precision& precision)
@@ -45,13 +43,6 @@ std::vector<TensorView> allocate_buffer(Arena& arena, const ModelSpec& model,
     return gradients;
 }
 
-std::uint64_t folded_checksum(const Stream& stream, const TensorView& tensor, std::size_t piece)
-{
-    // Weighted by an odd number, so that exchanged pieces do not cancel out.
-    return (2 * static_cast<std::uint64_t>(piece) + 1) *
-           checksum64_of(HostCopy(stream, tensor).bytes());
-}
-
 } // namespace
 
 std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas)
@@ -65,7 +56,7 @@ std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, i
 }
 
 GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfers verify)
-    : peers_(peers), verify_(verify)
+    : peers_(peers)
 {
     if (!active())
         return;
@@ -91,9 +82,10 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
              std::vector<MessageId>(static_cast<std::size_t>(num_replicas - 1), 0)});
     order_.reserve(pieces_.size());
     under_way_.reserve(2 * pieces_.size() * static_cast<std::size_t>(num_replicas));
-    sent_.resize(static_cast<std::size_t>(num_replicas));
-    received_.resize(sent_.size());
-    checksums_.sent.resize(sent_.size());
+    const auto replicas = static_cast<std::size_t>(num_replicas);
+    checksums_.sent.resize(replicas);
+    if (verify == VerifyTransfers::yes)
+        sums_.emplace(stream_, 2 * replicas, 2 * pieces_.size() * (replicas - 1));
 }
 
 void GradientExchange::cut_into_pieces(Group& group, std::size_t index, std::int64_t largest)
@@ -156,6 +148,8 @@ TensorView GradientExchange::part_of_gradient(const Piece& piece, int owner) con
 
 void GradientExchange::start(std::size_t index)
 {
+    if (sums_ && num_started_ == 0)
+        sums_->clear();
     const Piece& piece = pieces_[index];
     const MessageLabel label{.chunk = 0,
                              .microbatch = static_cast<std::int32_t>(index),
@@ -163,12 +157,6 @@ void GradientExchange::start(std::size_t index)
                              .called = "gradients of piece"};
     Buffer& buffer = buffer_of(num_started_);
     const ElementRange mine = piece.parts[static_cast<std::size_t>(peers_.rank())];
-    if (verify_ == VerifyTransfers::yes)
-        for (std::size_t other = 0; other < buffer.received.size(); ++other)
-            if (const TensorView theirs = part_of_gradient(piece, replica_of(other));
-                theirs.num_elements() > 0)
-                sent_[static_cast<std::size_t>(replica_of(other))] +=
-                    folded_checksum(stream_, theirs, index);
     peers_.begin_group();
     for (std::size_t other = 0; other < buffer.received.size(); ++other) {
         const int replica = replica_of(other);
@@ -180,6 +168,17 @@ void GradientExchange::start(std::size_t index)
             under_way_.push_back(peers_.send(theirs, replica, label));
     }
     peers_.end_group();
+    for (std::size_t other = 0; other < buffer.received.size(); ++other)
+        record(static_cast<std::size_t>(replica_of(other)),
+               part_of_gradient(piece, replica_of(other)), index);
+}
+
+/// As Executor::record().
+void GradientExchange::record(std::size_t sum, const TensorView& part, std::size_t piece)
+{
+    // Weighted by an odd number, so that exchanged pieces do not cancel out.
+    if (sums_ && part.num_elements() > 0)
+        sums_->add(sum, part, 2 * static_cast<std::uint64_t>(piece) + 1);
 }
 
 void GradientExchange::add_up(std::size_t index)
@@ -197,10 +196,9 @@ void GradientExchange::add_up(std::size_t index)
         static_cast<unsigned char*>(damaged.view().data)[received(0).num_bytes() / 2] ^= 0x10;
         damaged.write_back();
     }
-    if (verify_ == VerifyTransfers::yes)
-        for (std::size_t other = 0; other < buffer.gradients.size(); ++other)
-            received_[static_cast<std::size_t>(replica_of(other))] +=
-                folded_checksum(stream_, received(other), index);
+    for (std::size_t other = 0; other < buffer.gradients.size(); ++other)
+        record(checksums_.sent.size() + static_cast<std::size_t>(replica_of(other)),
+               received(other), index);
     // In the order of the replicas: what comes before this one is added up in the first buffer.
     const auto num_before = static_cast<std::size_t>(peers_.rank());
     for (std::size_t other = 1; other < num_before; ++other)
@@ -253,18 +251,26 @@ void GradientExchange::finish()
     }
     for (const MessageId message : under_way_)
         peers_.wait(message);
-    for (std::size_t replica = 0; replica < sent_.size(); ++replica)
-        checksums_.sent[replica] = static_cast<double>(sent_[replica] & mask40);
-    checksums_.received = 0.0;
-    for (const std::uint64_t sum : received_)
-        checksums_.received += static_cast<double>(sum & mask40);
-    std::fill(sent_.begin(), sent_.end(), 0);
-    std::fill(received_.begin(), received_.end(), 0);
+    if (sums_)
+        sums_->send();
     under_way_.clear();
     order_.clear();
     num_started_ = num_added_ = 0;
     for (Group& group : groups_)
         group.num_done = 0;
+}
+
+const ExchangeChecksums& GradientExchange::checksums()
+{
+    if (!sums_)
+        return checksums_;
+    const std::span<const std::uint64_t> sums = sums_->sums();
+    checksums_.received = 0.0;
+    for (std::size_t replica = 0; replica < checksums_.sent.size(); ++replica) {
+        checksums_.sent[replica] = folded(sums[replica], 40);
+        checksums_.received += folded(sums[checksums_.sent.size() + replica], 40);
+    }
+    return checksums_;
 }
 
 void GradientExchange::gather_weights()
@@ -284,7 +290,7 @@ void GradientExchange::gather_weights()
                     part_of(value.num_elements(), value.dtype, {replica, peers_.num_ranks()});
                 return value.slice(range.begin, {range.size()});
             };
-            for (std::size_t other = 0; other + 1 < sent_.size(); ++other) {
+            for (std::size_t other = 0; other + 1 < checksums_.sent.size(); ++other) {
                 const int replica = replica_of(other);
                 if (part(replica).num_elements() > 0)
                     under_way_.push_back(peers_.receive(part(replica), replica, label));

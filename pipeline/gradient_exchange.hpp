@@ -21,9 +21,11 @@
 #include "layers/gradient_observer.hpp"
 #include "pipeline/executor.hpp"
 #include "pipeline/stage.hpp"
+#include "pipeline/tensor_checksums.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -60,8 +62,8 @@ public:
     /// For fault drills: flips one bit of the next piece that arrives.
     void inject_flip() { flip_next_ = true; }
 
-    /// Of the exchange that finish() ended last.
-    const ExchangeChecksums& checksums() const { return checksums_; }
+    /// Of the exchange that finish() ended last. Blocks until the device has come to its end.
+    const ExchangeChecksums& checksums();
 
 private:
     struct Group {
@@ -86,11 +88,11 @@ private:
     void add_up(std::size_t piece);
     int replica_of(std::size_t other) const; ///< of buffer entry `other`
     TensorView part_of_gradient(const Piece& piece, int owner) const;
+    void record(std::size_t sum, const TensorView& part, std::size_t piece);
     Buffer& buffer_of(std::size_t started) { return buffers_[started % buffers_.size()]; }
 
     Transport& peers_;
     Stream stream_;
-    VerifyTransfers verify_;
     bool flip_next_ = false;
     Arena memory_;
     std::vector<Group> groups_;
@@ -99,8 +101,9 @@ private:
     std::vector<std::size_t> order_; ///< pieces in the order in which they became ready
     std::size_t num_started_ = 0, num_added_ = 0; ///< of order_
     std::vector<MessageId> under_way_; ///< sends of gradients; all messages of gather_weights()
-    std::vector<std::uint64_t> sent_, received_; ///< [R], checksums folded
     ExchangeChecksums checksums_;
+    /// Sums [2 R]: sent to each replica, then received from each; none where nothing is verified.
+    std::optional<TensorChecksums> sums_;
 };
 
 /// Bytes of a rank's buffers for gradients of `num_replicas` replicas.

@@ -84,13 +84,6 @@ Precision element_types(const RunConfig& config)
     return {};
 }
 
-bool checks_transfers(const RunConfig& config)
-{
-    if (config.pipeline.verify_transfers == Switch::automatic)
-        return config.run.device != "cuda";
-    return config.pipeline.verify_transfers == Switch::on;
-}
-
 bool captures_graphs(const RunConfig& config)
 {
     if (config.run.device != "cuda" || config.pipeline.graphs == Switch::off)

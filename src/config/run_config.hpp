@@ -91,9 +91,8 @@ struct PipelineConfig {
     Recompute recompute = Recompute::none;
     std::string partition = "auto"; ///< or layers per chunk, "7,5"
     GpuTransport transport = GpuTransport::automatic;
-    /// Checksums of all activations and gradients on their way. `automatic`: on CPUs; on GPUs the
-    /// host would wait for each message (checks_transfers).
-    Switch verify_transfers = Switch::automatic;
+    /// Checksums of all activations and gradients on their way.
+    bool verify_transfers = true;
     /// CUDA graphs of whole forward and backward passes. `automatic`: where launching kernels would
     /// take longer than running them (captures_graphs).
     Switch graphs = Switch::automatic;
@@ -199,8 +198,6 @@ void settle_precision(RunConfig& config);
 /// What settle_precision() makes or would make of it.
 Precision element_types(const RunConfig& config);
 
-/// Whether messages are checked, now that run.device is concrete: `automatic` means on CPUs.
-bool checks_transfers(const RunConfig& config);
 /// Whether forward and backward passes become CUDA graphs, now that run.device is concrete: on CPUs
 /// never; `automatic` means where a layer's kernels would each take less than 20 us on a GPU that
 /// does 4e14 FLOPs a second. No GPU has measured that bound yet.

@@ -219,9 +219,9 @@ std::vector<RunKey> running_keys()
         choice_key(
             "pipeline", "transport", layout, [](auto& c) -> auto& { return c.pipeline.transport; },
             transport_names),
-        switch_key(
+        boolean_key(
             "pipeline", "verify_transfers", layout,
-            [](auto& c) -> auto& { return c.pipeline.verify_transfers; }, "true on CPUs"),
+            [](auto& c) -> auto& { return c.pipeline.verify_transfers; }),
         switch_key(
             "pipeline", "graphs", layout, [](auto& c) -> auto& { return c.pipeline.graphs; },
             "true on GPUs where layers are small"),

@@ -1,9 +1,9 @@
 #include "src/plan/measure_costs.hpp"
 
 #include "core/bfloat16.hpp"
-#include "core/checksum.hpp"
 #include "core/compute_stream.hpp"
 #include "core/parallel.hpp"
+#include "layers/kernels/checksum.hpp"
 #include "layers/model_chunk.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "src/plan/candidate.hpp"
@@ -147,22 +147,26 @@ double measure_optimizer_per_parameter(const RunConfig& config, const Stream& st
     return median(seconds) / parameters;
 }
 
-double measure_bytes_per_second(const RunConfig& config)
+double measure_bytes_per_second(const RunConfig& config, const Stream& stream)
 {
-    const auto bytes = static_cast<std::size_t>(config.batch.micro_batch_size *
-                                                config.batch.seq_len * config.model.hidden_size) *
-                       sizeof(float);
-    std::vector<std::byte> from(bytes, std::byte{1}), between(bytes), to(bytes);
+    const std::int64_t count =
+        config.batch.micro_batch_size * config.batch.seq_len * config.model.hidden_size;
+    std::vector<float> from(static_cast<std::size_t>(count), 1.0F), between(from), to(from);
+    const std::size_t bytes = from.size() * sizeof(float);
+    // On GPUs they are taken where the rest is computed, at many times the rate of a message.
+    const bool checksums =
+        config.pipeline.verify_transfers && stream.device.kind == DeviceKind::cpu;
+    double sum = 0.0;
     std::vector<double> seconds;
     for (int repeat = 0; repeat <= num_repeats; ++repeat)
         seconds.push_back(seconds_of(Stream{}, [&] {
             std::memcpy(between.data(), from.data(), bytes);
             std::memcpy(to.data(), between.data(), bytes);
-            from[0] = to[bytes - 1]; // keeps both copies alive
-            if (checks_transfers(config)) {
-                from[1] ^= static_cast<std::byte>(checksum64_of(from) & 1);
-                from[2] ^= static_cast<std::byte>(checksum64_of(to) & 1);
-            }
+            from[0] = to[to.size() - 1]; // keeps both copies alive
+            if (checksums)
+                for (std::vector<float>* message : {&from, &to})
+                    run(kernels::Cpu{}, kernels::Checksum{.x = view_of(message->data(), {count}),
+                                                          .result = view_of(&sum, {1})});
         }));
     seconds.erase(seconds.begin());
     return static_cast<double>(bytes) / std::max(median(seconds), 1e-9);
@@ -199,7 +203,7 @@ CostModel measure_costs(const RunConfig& config)
     costs.recompute = {.lean = more(Recompute::lean), .full = more(Recompute::full)};
     costs.optimizer_per_parameter = measure_optimizer_per_parameter(config, stream, layers);
     costs.transfer_latency = assumed.transfer_latency;
-    costs.transfer_bytes_per_second = measure_bytes_per_second(config);
+    costs.transfer_bytes_per_second = measure_bytes_per_second(config, stream);
     return costs;
 }
 

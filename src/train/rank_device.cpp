@@ -160,7 +160,6 @@ void ask_for_queues_on_gpus() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0); 
 RankDevice settle_device(RunConfig& config, Transport& world)
 {
     RankDevice device = choose_device(config, world);
-    config.pipeline.verify_transfers = checks_transfers(config) ? Switch::on : Switch::off;
     config.pipeline.graphs = captures_graphs(config) ? Switch::on : Switch::off;
     return device;
 }

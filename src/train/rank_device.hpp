@@ -55,8 +55,7 @@ void ask_for_queues_on_gpus();
 
 /// Collective. Makes config.run.device concrete: "auto" is a GPU where every rank has one that fits
 /// and the run computes in a type GPUs have, the CPU otherwise; "cuda" without is refused, with
-/// AgreedError. Makes the GPU this process' current one, and pipeline.verify_transfers and
-/// pipeline.graphs concrete.
+/// AgreedError. Makes the GPU this process' current one, and pipeline.graphs concrete.
 RankDevice settle_device(RunConfig& config, Transport& world);
 
 } // namespace sluice

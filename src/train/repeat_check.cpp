@@ -1,7 +1,6 @@
 #include "src/train/repeat_check.hpp"
 
-#include "core/checksum.hpp"
-#include "core/compute_stream.hpp"
+#include <algorithm>
 
 namespace sluice {
 
@@ -12,25 +11,45 @@ void each_parameter(Stage& stage, Visit visit)
 {
     for (StageChunk& chunk : stage.chunks())
         for (const Parameter& parameter : chunk.model->parameters())
-            visit(parameter.spec.index,
-                  checksum64_of(HostCopy(stage.stream(), parameter.gradient).bytes()));
+            visit(parameter);
+}
+
+std::size_t num_parameters(Stage& stage)
+{
+    std::size_t count = 0;
+    each_parameter(stage, [&](const Parameter&) { ++count; });
+    return count;
 }
 
 } // namespace
 
-void RepeatCheck::remember(Stage& stage)
+RepeatCheck::RepeatCheck(Stage& stage)
+    : stage_(stage), gradients_(stage.stream(), num_parameters(stage), num_parameters(stage)),
+      remembered_(num_parameters(stage))
 {
-    checksums_.clear();
-    each_parameter(stage, [&](std::int64_t, std::uint64_t sum) { checksums_.push_back(sum); });
 }
 
-std::int64_t RepeatCheck::first_difference(Stage& stage) const
+std::span<const std::uint64_t> RepeatCheck::checksums()
 {
+    gradients_.clear();
+    std::size_t place = 0;
+    each_parameter(stage_, [&](const Parameter& parameter) {
+        gradients_.add(place++, parameter.gradient, 1);
+    });
+    gradients_.send();
+    return gradients_.sums();
+}
+
+void RepeatCheck::remember() { std::ranges::copy(checksums(), remembered_.begin()); }
+
+std::int64_t RepeatCheck::first_difference()
+{
+    const std::span<const std::uint64_t> now = checksums();
     std::int64_t first = -1;
     std::size_t place = 0;
-    each_parameter(stage, [&](std::int64_t index, std::uint64_t sum) {
-        if (first < 0 && sum != checksums_[place])
-            first = index;
+    each_parameter(stage_, [&](const Parameter& parameter) {
+        if (first < 0 && now[place] != remembered_[place])
+            first = parameter.spec.index;
         ++place;
     });
     return first;

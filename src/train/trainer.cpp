@@ -24,7 +24,7 @@ StageOptions on_rank(StageOptions options, const Replicas& replicas)
 
 VerifyTransfers verified(const RunConfig& config)
 {
-    return checks_transfers(config) ? VerifyTransfers::yes : VerifyTransfers::no;
+    return config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no;
 }
 
 bool due(std::int64_t every, std::int64_t update) { return every > 0 && update % every == 0; }
@@ -38,7 +38,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
       stage_(on_rank(plan_.stage, replicas_), plan_.program, plan_.slots, plan_.partition),
       executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
       exchange_(stage_, replicas_.peers(), verified(config)),
-      reduction_(config.model, plan_.program, plan_.partition, replicas_, verified(config)),
+      reduction_(config.model, plan_.program, plan_.partition, replicas_, stage_, verified(config)),
       slow_ranks_(plan_.program, plan_.partition, replicas_),
       anomalies_(config.anomaly, config.batch.global_batch_size),
       all_alphas_(static_cast<std::size_t>(config.model.num_layers)),
@@ -46,6 +46,8 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Trans
 {
     if (exchange_.active())
         executor_.exchange_through(exchange_);
+    if (config_.anomaly.repeat_every > 0)
+        repeat_check_.emplace(stage_);
     if (config_.checkpoint.asynchronous == Switch::on)
         saver_ = std::make_unique<AsynchronousSave>(folder_.checkpoints(), stage_, replicas_,
                                                     config_, [this] { journal_->sync(); });
@@ -254,9 +256,9 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     std::int64_t unrepeated_parameter = -1;
     // A traced update shows each action once.
     if (recorder_ == nullptr && due(config_.anomaly.repeat_every, update)) {
-        repeat_check_.remember(stage_);
+        repeat_check_->remember();
         compute_gradients(batch, {});
-        unrepeated_parameter = repeat_check_.first_difference(stage_);
+        unrepeated_parameter = repeat_check_->first_difference();
     }
     enter(Activity::optimizer);
     const UpdateSummary summary = reduction_.reduce({.stage = stage_,

@@ -89,7 +89,7 @@ private:
     UpdateReduction reduction_;
     SlowRanks slow_ranks_;
     AnomalyGuard anomalies_;
-    RepeatCheck repeat_check_;
+    std::optional<RepeatCheck> repeat_check_; ///< where the run file asks for it
     StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
     std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces

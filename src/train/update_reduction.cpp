@@ -1,8 +1,5 @@
 #include "src/train/update_reduction.hpp"
 
-#include "core/checksum.hpp"
-#include "core/compute_stream.hpp"
-
 #include <algorithm>
 #include <cmath>
 
@@ -10,33 +7,29 @@ namespace sluice {
 
 namespace {
 
-constexpr std::uint64_t mask52 = (1ull << 52) - 1;
-
-/// Of all weights of a chunk, folded so that it travels exactly in a float64.
-double checksum_of_weights(ModelChunk& chunk)
+std::size_t num_parameters(const Stage& stage)
 {
-    std::uint64_t sum = 0, weight = 1;
-    for (const Parameter& parameter : chunk.parameters()) {
-        sum += weight * checksum64_of(HostCopy(chunk.options().stream, parameter.value).bytes());
-        weight += 2;
-    }
-    return static_cast<double>(sum & mask52);
+    std::size_t count = 0;
+    for (const StageChunk& chunk : stage.chunks())
+        count += chunk.model->parameters().size();
+    return count;
 }
 
 } // namespace
 
 UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program,
                                  std::vector<LayerRange> partition, const Replicas& replicas,
-                                 VerifyTransfers verify)
+                                 const Stage& stage, VerifyTransfers verify)
     : replicas_(replicas), parameters_(parameters_of(model)), partition_(std::move(partition)),
       rank_of_chunk_(program.rank_of_chunk),
       num_replicas_(static_cast<std::size_t>(replicas.count())),
       num_layers_(static_cast<std::size_t>(model.num_layers)),
       num_ranks_(static_cast<std::size_t>(replicas.ranks_per_replica())),
       num_edges_(2 * (partition_.size() - 1)),
-      num_microbatches_(static_cast<std::size_t>(program.num_microbatches)),
-      compare_weights_(replicas.count() > 1 && verify == VerifyTransfers::yes)
+      num_microbatches_(static_cast<std::size_t>(program.num_microbatches))
 {
+    if (replicas.count() > 1 && verify == VerifyTransfers::yes)
+        weights_.emplace(stage.stream(), partition_.size(), num_parameters(stage));
     std::size_t end = parameters_.size() * num_replicas_;
     const auto take = [&](std::size_t count) {
         end += count;
@@ -71,25 +64,44 @@ void UpdateReduction::fill_chunk(StageChunk& chunk)
         at_.counters + replica * num_layers_ + static_cast<std::size_t>(chunk.warmup.first_layer());
     std::copy(counters.begin(), counters.end(),
               values_.begin() + static_cast<std::ptrdiff_t>(first));
-    if (compare_weights_)
-        values_[at_.weights + replica * partition_.size() + static_cast<std::size_t>(chunk.index)] =
-            checksum_of_weights(*chunk.model);
+}
+
+/// Queues the checksums of all weights; they are there by the time that the gradients' norms are.
+void UpdateReduction::add_up_weights(Stage& stage)
+{
+    weights_->clear();
+    for (StageChunk& chunk : stage.chunks()) {
+        std::uint64_t weight = 1;
+        for (const Parameter& parameter : chunk.model->parameters()) {
+            weights_->add(static_cast<std::size_t>(chunk.index), parameter.value, weight);
+            weight += 2;
+        }
+    }
+    weights_->send();
 }
 
 void UpdateReduction::fill(const UpdateOutcome& outcome)
 {
     std::fill(values_.begin(), values_.end(), 0.0);
+    const auto replica = static_cast<std::size_t>(replicas_.index());
+    if (weights_)
+        add_up_weights(outcome.stage);
     for (StageChunk& chunk : outcome.stage.chunks())
         fill_chunk(chunk);
-    const auto replica = static_cast<std::size_t>(replicas_.index());
+    if (weights_)
+        std::ranges::transform(weights_->sums(),
+                               values_.begin() + static_cast<std::ptrdiff_t>(
+                                                     at_.weights + replica * partition_.size()),
+                               [](std::uint64_t sum) { return folded(sum, 52); });
     const auto rank = static_cast<std::size_t>(replicas_.pipeline().rank());
     const auto put = [&](std::size_t place, const auto& entries) {
         std::copy(entries.begin(), entries.end(),
                   values_.begin() + static_cast<std::ptrdiff_t>(place));
     };
     put(at_.losses + replica * num_microbatches_, outcome.executor.losses());
-    put(at_.sent + replica * num_edges_, outcome.executor.checksums().sent);
-    put(at_.received + replica * num_edges_, outcome.executor.checksums().received);
+    const TransferChecksums& crossed = outcome.executor.checksums();
+    put(at_.sent + replica * num_edges_, crossed.sent);
+    put(at_.received + replica * num_edges_, crossed.received);
     const ExchangeChecksums& exchanged = outcome.exchange.checksums();
     for (std::size_t owner = 0; owner < exchanged.sent.size(); ++owner)
         values_[at_.shared + owner * num_ranks_ + rank] = exchanged.sent[owner];

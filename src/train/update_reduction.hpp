@@ -15,9 +15,11 @@
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
 #include "pipeline/stage.hpp"
+#include "pipeline/tensor_checksums.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,8 +68,8 @@ struct UpdateSummary {
 /// What one rank brings to the reduction.
 struct UpdateOutcome {
     Stage& stage;
-    const Executor& executor;
-    const GradientExchange& exchange;   ///< finished
+    Executor& executor;
+    GradientExchange& exchange;         ///< finished
     std::int64_t completed_updates = 0; ///< what every gate counter must stand at
     bool stop_here = false;             ///< asked of this rank
     /// Where the update was computed twice: the first parameter of this rank, by its number in the
@@ -79,9 +81,10 @@ struct UpdateOutcome {
 
 class UpdateReduction {
 public:
-    /// `program`: of one replica. `verify`: whether to compare the replicas' weights.
+    /// `program`: of one replica. `stage`: this rank's. `verify`: whether to compare the replicas'
+    /// weights.
     UpdateReduction(const ModelSpec& model, const Schedule& program,
-                    std::vector<LayerRange> partition, const Replicas& replicas,
+                    std::vector<LayerRange> partition, const Replicas& replicas, const Stage& stage,
                     VerifyTransfers verify);
 
     /// Collective over all ranks. Throws UpdateRefused, the same on every rank and before any
@@ -100,6 +103,7 @@ private:
 
     void fill(const UpdateOutcome& outcome);
     void fill_chunk(StageChunk& chunk);
+    void add_up_weights(Stage& stage);
     void check_gates(std::int64_t completed_updates) const;
     void check_transfers() const;
     void check_exchange() const;
@@ -117,8 +121,8 @@ private:
     std::vector<LayerRange> partition_;
     std::vector<std::int32_t> rank_of_chunk_;
     std::size_t num_replicas_, num_layers_, num_ranks_, num_edges_, num_microbatches_;
-    bool compare_weights_;
     Blocks at_{};
+    std::optional<TensorChecksums> weights_; ///< by chunk; none where they are not compared
     std::vector<double> values_, flags_, squares_;
 };
 

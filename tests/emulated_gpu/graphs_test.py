@@ -38,7 +38,7 @@ class Graphs(OnEmulatedGpus):
 
     def test_what_else_a_run_does(self):
         others = {
-            "watched": ("trace.updates=2-4", "anomaly.repeat_every=2", "pipeline.verify_transfers=true",
+            "watched": ("trace.updates=2-4", "anomaly.repeat_every=2",
                         "metrics.activation_norm_every=2", "metrics.digest_every_update=true"),
             "saved": ("checkpoint.every_updates=2", "checkpoint.keep_last=9", "checkpoint.asynchronous=true"),
             "chunks": ("pipeline.schedule=interleaved-1f1b", "pipeline.chunks_per_rank=2"),

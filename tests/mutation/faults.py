@@ -168,6 +168,18 @@ FAULTS = [
      "end->connection.check_state();", "(void)end;"),
     ("GPU: NCCL's errors between replicas not looked for", "pipeline/transport/nccl_group_transport.cpp",
      "connection_->check_state();", ""),
+    # Checksums of messages.
+    ("a checksum that knows no places", KERNELS + "cpu/checksum.cpp",
+     "steps += words_at_once * checksum_step;", ""),
+    ("GPU: the last bytes of a message not in its checksum", KERNELS + "cuda/checksum_kernel.cuh",
+     "for (; i < end; i += stride)", "for (; i < whole; i += stride)"),
+    ("GPU: checksums read before they are there", "pipeline/tensor_checksums.cpp",
+     "ring_.wait(row_);", ""),
+    ("GPU: a message's checksum taken before the message is there", "pipeline/executor.cpp",
+     "    turn_to(Activity::waiting_for_input);\n    transport_.wait(std::exchange(message, 0));\n"
+     "    turn_to(Activity::messages);\n",
+     "    record(End::receiver, gradient ? chunk : chunk - 1, gradient, microbatch, tensor);\n"
+     "    transport_.wait(std::exchange(message, 0));\n    if (fault_.chunk < 0)\n        return;\n"),
     ("an exchange of replicas outside a group", "pipeline/gradient_exchange.cpp",
      "    peers_.begin_group();\n    for", "    for"),
 ]

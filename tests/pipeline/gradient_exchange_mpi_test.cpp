@@ -157,7 +157,7 @@ private:
 };
 
 /// Whether what was sent to each replica is what it received.
-bool checksums_agree(const GradientExchange& exchange)
+bool checksums_agree(GradientExchange& exchange)
 {
     std::vector<double> sent(exchange.checksums().sent), received(sent.size(), 0.0);
     received[static_cast<std::size_t>(shared_transport().rank())] = exchange.checksums().received;

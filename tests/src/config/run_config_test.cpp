@@ -157,18 +157,6 @@ BOOST_AUTO_TEST_CASE(windows_line_ends_and_a_byte_order_mark_are_fine)
                    {"run.toml:1", "not valid TOML"});
 }
 
-BOOST_AUTO_TEST_CASE(transfers_are_checked_on_cpus_unless_the_run_says_otherwise)
-{
-    const auto checked = [](const char* device, const char* value) {
-        return checks_transfers(small({std::string("run.device=") + device,
-                                       std::string("pipeline.verify_transfers=") + value}));
-    };
-    BOOST_TEST(checked("cpu", "auto"));
-    BOOST_TEST(!checked("cuda", "auto"));
-    BOOST_TEST(checked("cuda", "true"));
-    BOOST_TEST(!checked("cpu", "false"));
-}
-
 BOOST_AUTO_TEST_CASE(passes_are_graphs_on_gpus_where_layers_are_small_unless_the_run_says_otherwise)
 {
     const auto captured = [](const char* device, const char* value, const char* preset = "",

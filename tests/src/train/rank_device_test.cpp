@@ -113,10 +113,6 @@ BOOST_AUTO_TEST_CASE(the_cpu_is_taken_when_asked_for_and_by_the_reference)
     RunConfig cpu = asking_for("cpu");
     BOOST_CHECK(!settle_device(cpu, *world).is_gpu());
     BOOST_CHECK_EQUAL(cpu.run.device, "cpu");
-    BOOST_CHECK(cpu.pipeline.verify_transfers == Switch::on);
-    cpu.pipeline.verify_transfers = Switch::off;
-    settle_device(cpu, *world);
-    BOOST_CHECK(cpu.pipeline.verify_transfers == Switch::off);
     RunConfig reference = asking_for("auto");
     reference.precision = ComputePrecision::fp64;
     BOOST_CHECK(!settle_device(reference, *world).is_gpu());
