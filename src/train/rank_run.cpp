@@ -4,8 +4,6 @@
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
-#include "pipeline/edge_channels.hpp"
-#include "pipeline/schedule/schedule_checker.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
@@ -48,7 +46,7 @@ RankRun::~RankRun()
     if (watch_)
         watch_->let_leave();
     trainer_.reset();
-    over_mpi_.reset();
+    links_.reset();
     compute_.reset();
     transport_->publish_into(nullptr);
     transport_.reset();
@@ -105,11 +103,12 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         if (compute_)
             plan.stage.stream = compute_->stream();
     });
-    choose_carriers(settled, plan);
+    links_ = std::make_unique<GpuLinks>(*transport_, compute_.get(), gpus_alone_, num_replicas_);
+    links_->choose(settled.pipeline.transport, plan);
     Transport* connected = nullptr;
-    agree(*transport_, [&] { connected = &connect(plan); });
+    agree(*transport_, [&] { connected = &links_->connect(plan); });
     // Apart, for the trainer is made by all ranks together: nobody may be missing.
-    const Replicas::Links by_nccl = links(plan);
+    const Replicas::Links by_nccl = links_->by_nccl(plan);
     agree(*transport_, [&] {
         trainer_ =
             std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected, by_nccl);
@@ -168,66 +167,6 @@ std::size_t RankRun::prepare_attention(const RunConfig& config, std::size_t byte
                  " of scratch memory");
     return least_of_all(*transport_,
                         bytes_per_rank - std::min(bytes_per_rank, found.workspace_bytes));
-}
-
-void RankRun::choose_carriers(const RunConfig& config, const RunPlan& plan)
-{
-    if (!compute_ || transport_->num_ranks() == 1)
-        return;
-    double some_mpi_does_not = mpi_takes_gpu_memory() ? 0.0 : 1.0;
-    transport_->max({&some_mpi_does_not, 1});
-    CarrierFacts facts{.gpus_alone = gpus_alone_,
-                       .keeps_order = check_schedule(plan.program, MatchingRule::in_order).good(),
-                       .has_nccl = nccl_is_compiled_in(),
-                       .mpi_takes_gpus = some_mpi_does_not == 0.0};
-    ChosenCarrier chunks, replicas;
-    agree(*transport_, [&] {
-        chunks = choose_carrier(config.pipeline.transport, facts);
-        facts.keeps_order = true; // as exchanges of replicas do by themselves
-        replicas = choose_carrier(config.pipeline.transport, facts);
-    });
-    between_chunks_ = chunks.carrier;
-    between_replicas_ = replicas.carrier;
-    if (transport_->rank() != 0)
-        return;
-    log_info("messages between GPUs go " + chunks.in_words);
-    if (num_replicas_ > 1 && replicas.carrier != chunks.carrier)
-        log_info("but those between replicas " + replicas.in_words);
-}
-
-Transport& RankRun::connect(const RunPlan& plan)
-{
-    if (!compute_ || transport_->num_ranks() == 1)
-        return *transport_;
-    if (between_chunks_ == GpuCarrier::direct) {
-        over_mpi_ = make_direct_transport(*transport_, compute_->stream());
-        return *over_mpi_;
-    }
-    const auto rank = static_cast<std::size_t>(transport_->rank()) %
-                      static_cast<std::size_t>(plan.program.num_ranks());
-    const auto num_messages = static_cast<std::size_t>(plan.slots.num_inbox_slots[rank] +
-                                                       plan.slots.num_activation_slots[rank] +
-                                                       2 * plan.slots.num_gradient_slots[rank]);
-    over_mpi_ = make_staged_transport(*transport_, compute_->stream(),
-                                      {.count = num_messages, .num_bytes = plan.message_bytes()});
-    return *over_mpi_;
-}
-
-Replicas::Links RankRun::links(const RunPlan& plan) const
-{
-    Replicas::Links links;
-    if (!compute_)
-        return links;
-    if (plan.program.num_ranks() > 1 && between_chunks_ == GpuCarrier::nccl)
-        links.pipeline = [stream = compute_->stream(),
-                          channels = edge_channels(plan.program)](Transport& ranks) {
-            return make_nccl_transport(ranks, stream, channels);
-        };
-    if (between_replicas_ == GpuCarrier::nccl)
-        links.peers = [stream = compute_->stream()](Transport& ranks) {
-            return make_nccl_group_transport(ranks, stream);
-        };
-    return links;
 }
 
 void RankRun::watch(const RunConfig& config)

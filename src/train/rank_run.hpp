@@ -4,7 +4,7 @@
 
 #include "core/compute_stream.hpp"
 #include "pipeline/rank_activity.hpp"
-#include "src/train/gpu_carrier.hpp"
+#include "src/train/gpu_links.hpp"
 #include "src/train/trainer.hpp"
 #include "src/watch/watchdog.hpp"
 
@@ -35,11 +35,6 @@ private:
     std::size_t settle_processor(RunConfig& config);
     /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.
     std::size_t prepare_attention(const RunConfig& config, std::size_t bytes_per_rank);
-    /// Collective. What carries messages between GPUs, said by rank 0.
-    void choose_carriers(const RunConfig& config, const RunPlan& plan);
-    /// Where the trainer's messages go, and those that NCCL carries.
-    Transport& connect(const RunPlan& plan);
-    Replicas::Links links(const RunPlan& plan) const;
     /// Collective. Cores and GPUs of every rank, said by rank 0.
     void announce_binding();
     /// Failures known to all: rank 0 keeps the reason.
@@ -62,9 +57,7 @@ private:
     int num_replicas_ = 1;
     bool gpus_alone_ = false;                ///< each rank has one of its own
     std::unique_ptr<ComputeStream> compute_; ///< of a GPU
-    /// Where ranks compute on GPUs.
-    GpuCarrier between_chunks_ = GpuCarrier::staged, between_replicas_ = GpuCarrier::staged;
-    std::unique_ptr<Transport> over_mpi_; ///< where messages come from GPUs
+    std::unique_ptr<GpuLinks> links_;
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
     std::string status_before_;        ///< of an earlier run in the folder
