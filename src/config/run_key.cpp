@@ -219,9 +219,13 @@ std::vector<RunKey> running_keys()
         choice_key(
             "pipeline", "transport", layout, [](auto& c) -> auto& { return c.pipeline.transport; },
             transport_names),
-        boolean_key(
-            "pipeline", "verify_transfers", layout,
-            [](auto& c) -> auto& { return c.pipeline.verify_transfers; }),
+        {"pipeline", "verify_transfers", layout,
+         [](RunConfig& c, const ConfigValue& v) {
+             // "auto" was the default while it depended on the device.
+             const auto* const word = std::get_if<std::string>(&v.payload);
+             c.pipeline.verify_transfers = (word != nullptr && *word == "auto") || boolean_of(v);
+         },
+         [](const RunConfig& c) -> ConfigPayload { return c.pipeline.verify_transfers; }},
         switch_key(
             "pipeline", "graphs", layout, [](auto& c) -> auto& { return c.pipeline.graphs; },
             "true on GPUs where layers are small"),

@@ -157,6 +157,17 @@ BOOST_AUTO_TEST_CASE(windows_line_ends_and_a_byte_order_mark_are_fine)
                    {"run.toml:1", "not valid TOML"});
 }
 
+BOOST_AUTO_TEST_CASE(transfers_are_checked_unless_the_run_says_otherwise)
+{
+    const auto checked = [](const std::string& value) {
+        return small({"pipeline.verify_transfers=" + value}).pipeline.verify_transfers;
+    };
+    BOOST_TEST(checked("true"));
+    BOOST_TEST(checked("auto")); // in run files from when it meant something
+    BOOST_TEST(!checked("false"));
+    BOOST_CHECK_THROW(checked("maybe"), UserError);
+}
+
 BOOST_AUTO_TEST_CASE(passes_are_graphs_on_gpus_where_layers_are_small_unless_the_run_says_otherwise)
 {
     const auto captured = [](const char* device, const char* value, const char* preset = "",
