@@ -26,6 +26,8 @@ class Timelines(OnEmulatedGpus, traces_test.Traces):
         parts = ledger["mean"][0]["nanoseconds"]
         self.assertGreater(parts["compute"], parts["update"] / 2)
 
+    several_chunks = (("zb-v", 2),)
+    test_the_evaluation_inside_a_stretch_is_a_phase = None
     test_a_resume_inside_the_range_goes_on_tracing = None
     test_mistakes_are_said_before_anything_runs = None
     test_no_folder_without_a_trace = None

@@ -11,6 +11,7 @@ class Traces(RunTest):
     """Updates 3 to 5 (with the evaluation behind update 4) and update 7 of a run of 8."""
 
     ranges = "3-5,7"
+    several_chunks = (("zb-h1", 1), ("interleaved-1f1b", 2), ("zb-v", 2))  # schedule, chunks per rank
 
     def trace(self, run_dir, first, last):
         path = self.folder / run_dir / "trace" / f"update-{first:06}-{last:06}.json"
@@ -152,7 +153,7 @@ class Traces(RunTest):
                         self.assertLessEqual(len(line), 80, line)
 
     def test_split_backwards_and_several_chunks_per_rank(self):
-        for schedule, chunks in (("zb-h1", 1), ("interleaved-1f1b", 2), ("zb-v", 2)):
+        for schedule, chunks in self.several_chunks:
             with self.subTest(schedule=schedule):
                 layout = (f"pipeline.schedule={schedule}", f"pipeline.chunks_per_rank={chunks}")
                 self.train(2, schedule, overrides=(*layout, "trace.updates=3-4"))
