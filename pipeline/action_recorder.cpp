@@ -62,11 +62,11 @@ void ActionRecorder::push(std::int32_t action, Activity activity)
 {
     last_ = {stream_clock_ ? 0 : now_(), action, activity};
     spans_.push_back(last_);
-    if (!stream_clock_)
-        return;
-    stream_clock_->mark();
-    if (stream_clock_->full())
-        read_marks();
+    if (stream_clock_) {
+        stream_clock_->mark();
+        if (stream_clock_->full())
+            read_marks();
+    }
 }
 
 void ActionRecorder::read_marks()

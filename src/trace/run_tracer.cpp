@@ -23,6 +23,12 @@ std::int64_t longest_stretch(const std::vector<UpdateRange>& ranges)
     return longest;
 }
 
+/// With what lies between it and the next one.
+std::size_t spans_of_update(const TracedRun& run)
+{
+    return static_cast<std::size_t>(trace_size(run).spans_per_update + 16);
+}
+
 /// Spans to reserve; refuses what no viewer could open.
 std::size_t spans_for(const TracedRun& run, const std::vector<UpdateRange>& ranges)
 {
@@ -42,13 +48,7 @@ std::size_t spans_for(const TracedRun& run, const std::vector<UpdateRange>& rang
                     ? "this layout has too many actions per update to be traced"
                     : fmt::format("trace at most {} updates in a row, like \"{}-{}\"", most_updates,
                                   range.first, range.first + most_updates - 1));
-    return static_cast<std::size_t>(longest_stretch(ranges) * (size.spans_per_update + 16) + 16);
-}
-
-/// With what lies between it and the next one.
-std::size_t spans_of_update(const TracedRun& run)
-{
-    return static_cast<std::size_t>(trace_size(run).spans_per_update + 16);
+    return static_cast<std::size_t>(longest_stretch(ranges)) * spans_of_update(run) + 16;
 }
 
 /// `of`: what keeps the times.

@@ -46,11 +46,12 @@ std::uint32_t lookup3(std::string_view key)
     return c;
 }
 
-std::uint32_t word_at(std::string_view bytes, std::size_t at)
+template <class T>
+T number_at(std::string_view file, std::size_t at)
 {
-    std::uint32_t word = 0;
-    std::memcpy(&word, bytes.data() + at, sizeof word);
-    return word;
+    T value = 0;
+    std::memcpy(&value, file.data() + at, sizeof value);
+    return value;
 }
 
 constexpr std::array<std::string_view, 8> signatures{"\x89HDF", "OHDR", "OCHK", "FRHP",
@@ -95,26 +96,13 @@ void change(std::string& file, Choices& choices)
     }
 }
 
-template <class T>
-T number_at(std::string_view file, std::size_t at)
-{
-    T value = 0;
-    std::memcpy(&value, file.data() + at, sizeof value);
-    return value;
-}
-
-std::uint64_t address_at(std::string_view file, std::size_t at)
-{
-    return number_at<std::uint64_t>(file, at);
-}
-
 /// Where one of two addresses leads somewhere, so does the other.
 void make_both_defined(std::string& file, std::size_t one, std::size_t other)
 {
-    if (address_at(file, one) == nowhere)
-        put(file, one, address_at(file, other));
-    else if (address_at(file, other) == nowhere)
-        put(file, other, address_at(file, one));
+    if (number_at<std::uint64_t>(file, one) == nowhere)
+        put(file, one, number_at<std::uint64_t>(file, other));
+    else if (number_at<std::uint64_t>(file, other) == nowhere)
+        put(file, other, number_at<std::uint64_t>(file, one));
 }
 
 /// Calls `visit(type, begin, end)` for the messages of a block that is an object header of version
@@ -186,7 +174,7 @@ Hdf5Forgery::Hdf5Forgery(std::string base) : base_(std::move(base))
             const std::size_t most = std::min(longest_block, base_.size() - begin);
             for (std::size_t length = 8; length + 4 <= most; ++length)
                 if (lookup3(std::string_view(base_).substr(begin, length)) ==
-                    word_at(base_, begin + length)) {
+                    number_at<std::uint32_t>(base_, begin + length)) {
                     blocks_.emplace_back(begin, length);
                     break;
                 }
@@ -237,7 +225,7 @@ void Hdf5Forgery::keep_addresses_possible(std::string& file) const
     for (const std::size_t at : undefined_) {
         if (at + address_bytes > file.size())
             return;
-        const std::uint64_t address = address_at(file, at);
+        const std::uint64_t address = number_at<std::uint64_t>(file, at);
         if (address != nowhere && address > most_possible)
             put(file, at, address % file.size());
         if (before == at - address_bytes)
