@@ -144,6 +144,14 @@ StageChunk& Stage::chunk(std::int32_t index)
     return chunks_[position_of_chunk_[index]];
 }
 
+std::size_t Stage::num_parameters() const
+{
+    std::size_t count = 0;
+    for (const StageChunk& chunk : chunks_)
+        count += chunk.model->parameters().size();
+    return count;
+}
+
 void Stage::zero_gradients()
 {
     for (StageChunk& chunk : chunks_)

@@ -68,6 +68,7 @@ public:
 
     /// That its chunks compute on.
     const Stream& stream() const { return stream_; }
+    std::size_t num_parameters() const; ///< tensors, of all its chunks
     /// N, of a micro-batch.
     std::int64_t num_tokens() const { return num_tokens_; }
     /// Where an activation from another rank arrives, [N,C].

@@ -14,18 +14,11 @@ void each_parameter(Stage& stage, Visit visit)
             visit(parameter);
 }
 
-std::size_t num_parameters(Stage& stage)
-{
-    std::size_t count = 0;
-    each_parameter(stage, [&](const Parameter&) { ++count; });
-    return count;
-}
-
 } // namespace
 
 RepeatCheck::RepeatCheck(Stage& stage)
-    : stage_(stage), gradients_(stage.stream(), num_parameters(stage), num_parameters(stage)),
-      remembered_(num_parameters(stage))
+    : stage_(stage), gradients_(stage.stream(), stage.num_parameters(), stage.num_parameters()),
+      remembered_(stage.num_parameters())
 {
 }
 

@@ -5,18 +5,6 @@
 
 namespace sluice {
 
-namespace {
-
-std::size_t num_parameters(const Stage& stage)
-{
-    std::size_t count = 0;
-    for (const StageChunk& chunk : stage.chunks())
-        count += chunk.model->parameters().size();
-    return count;
-}
-
-} // namespace
-
 UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program,
                                  std::vector<LayerRange> partition, const Replicas& replicas,
                                  const Stage& stage, VerifyTransfers verify)
@@ -29,7 +17,7 @@ UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program
       num_microbatches_(static_cast<std::size_t>(program.num_microbatches))
 {
     if (replicas.count() > 1 && verify == VerifyTransfers::yes)
-        weights_.emplace(stage.stream(), partition_.size(), num_parameters(stage));
+        weights_.emplace(stage.stream(), partition_.size(), stage.num_parameters());
     std::size_t end = parameters_.size() * num_replicas_;
     const auto take = [&](std::size_t count) {
         end += count;
