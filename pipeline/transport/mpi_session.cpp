@@ -24,7 +24,7 @@ MpiSession::MpiSession()
     int initialized = 0;
     MPI_Initialized(&initialized);
     SLUICE_CHECK(!initialized, "MPI was already initialised in this process");
-    yield_when_cores_are_few();
+    yield_when_cores_are_shared();
     int provided = 0;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);

@@ -277,10 +277,20 @@ private:
     {
         collective_.number += 1;
         const InCollective waiting(activity(), collective_);
-        const int code = call();
+        const int all_are_here = patient_ ? wait_for_all() : MPI_SUCCESS;
+        const int code = all_are_here == MPI_SUCCESS ? call() : all_are_here;
         if (code != MPI_SUCCESS)
             throw PeerError("rank " + std::to_string(world_rank()) + " in " + what + ": " +
                             mpi_error_text(code));
+    }
+
+    /// So that nobody spins in a collective for a rank that comes late: it may be writing a save.
+    int wait_for_all()
+    {
+        MPI_Request arrival = MPI_REQUEST_NULL;
+        MPI_Status status;
+        const int code = MPI_Ibarrier(collectives_, &arrival);
+        return code == MPI_SUCCESS ? wait_patiently(arrival, status) : code;
     }
 
     void reduce(std::span<double> values, MPI_Op operation, const char* what)
@@ -305,7 +315,7 @@ private:
     CollectiveCall collective_; ///< the last
     MessageTags tags_;
     bool takes_gpu_memory_ = mpi_takes_gpu_memory();
-    bool patient_ = ranks_outnumber_cores();
+    bool patient_ = ranks_share_cores();
     MessageTable<Pending> pending_;
     std::size_t next_asked_ = 0;
 };

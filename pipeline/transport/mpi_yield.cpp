@@ -4,11 +4,14 @@
 #include <cstdlib>
 #include <ctime>
 #include <sched.h>
+#include <string_view>
 #include <unistd.h>
 
 namespace sluice {
 
 namespace {
+
+constexpr const char* yield_setting = "OMPI_MCA_mpi_yield_when_idle";
 
 int cores_of(pid_t process)
 {
@@ -24,10 +27,6 @@ int cores_of(pid_t process)
     return cores;
 }
 
-} // namespace
-
-int cores_of_this_machine() { return std::max(cores_of(0), cores_of(getppid())); }
-
 bool ranks_outnumber_cores()
 {
     const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
@@ -36,10 +35,23 @@ bool ranks_outnumber_cores()
     return local_ranks != nullptr && std::atoi(local_ranks) > cores_of_this_machine();
 }
 
-void yield_when_cores_are_few()
+} // namespace
+
+int cores_of_this_machine() { return std::max(cores_of(0), cores_of(getppid())); }
+
+bool ranks_share_cores()
 {
-    if (ranks_outnumber_cores())
-        setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    const char* asked = std::getenv(yield_setting);
+    if (asked == nullptr)
+        return ranks_outnumber_cores();
+    // Open MPI takes 0, false and no, whole or shortened.
+    return std::string_view("0fFnN").find(asked[0]) == std::string_view::npos;
+}
+
+void yield_when_cores_are_shared()
+{
+    if (ranks_share_cores())
+        setenv(yield_setting, "1", 0);
 }
 
 int wait_patiently(MPI_Request& request, MPI_Status& status)

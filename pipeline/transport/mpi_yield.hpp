@@ -9,13 +9,13 @@
 
 namespace sluice {
 
-/// Whether this machine runs more ranks of the job than they have cores, as far as the launcher
-/// tells.
-bool ranks_outnumber_cores();
+/// Whether others want the cores that ranks would wait on: this machine runs more ranks of the job
+/// than they have cores, as far as the launcher tells. Whoever knows better says so by Open MPI's
+/// setting mpi_yield_when_idle, as when several jobs run on one workstation.
+bool ranks_share_cores();
 
-/// Before MPI starts: where ranks_outnumber_cores(), asks Open MPI to yield while waiting. A
-/// setting that is already there is left alone.
-void yield_when_cores_are_few();
+/// Before MPI starts: where ranks_share_cores(), asks Open MPI to yield while waiting.
+void yield_when_cores_are_shared();
 
 /// Waits like MPI_Wait, but sleeps between looks: a rank that only yields takes its turn from those
 /// that compute again and again. Costs up to about 0.1 ms of latency.

@@ -125,6 +125,8 @@ void* EmulatedMemory::allocate(int gpu, std::size_t num_bytes, FreshMemory fresh
     block.begin = block.mapping + page + inside - taken;
     if (emulated_mpi_takes_gpu_memory())
         map_twice(block, inside);
+    // Opening and closing a GPU's memory then goes by 2 MiB at a time instead of by 4 KiB.
+    madvise(block.mapping + page, inside, MADV_HUGEPAGE);
     mprotect(block.mapping + page, inside, PROT_READ | PROT_WRITE);
     if (fresh == FreshMemory::poisoned)
         std::memset(block.begin, 0xff, num_bytes);
@@ -142,6 +144,7 @@ void* EmulatedMemory::allocate_pinned(std::size_t num_bytes)
         mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED)
         return nullptr;
+    madvise(mapping, bytes, MADV_HUGEPAGE);
     std::memset(mapping, 0xff, num_bytes);
     auto* begin = static_cast<std::byte*>(mapping);
     blocks_.push_back({.begin = begin,

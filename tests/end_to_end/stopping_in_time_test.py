@@ -38,13 +38,13 @@ class StoppingInTime(Processes):
 
     def test_a_time_limit(self):
         start = time.monotonic()
-        self.train(2, "limit", expect=75, overrides=("run.time_limit_seconds=8",))
+        self.train(2, "limit", expect=75, overrides=("run.time_limit_seconds=7",))
         self.assertLess(time.monotonic() - start, 30.0)
         self.assertIn("time limit", self.status("limit")["reason"])
         self.continues("limit")
 
     def test_the_end_that_slurm_names(self):
-        command = ["env", f"SLURM_JOB_END_TIME={int(time.time()) + 9}", *self.command(1, "slurm")]
+        command = ["env", f"SLURM_JOB_END_TIME={int(time.time()) + 7}", *self.command(1, "slurm")]
         result = call(*command, cwd=self.folder)
         self.assertEqual(result.returncode, 75, result.stderr)
         self.assertIn("time limit", self.status("slurm")["reason"])

@@ -133,7 +133,7 @@ void BlockExecutor::together(const char* name, void* own, void (*work)(void* con
     Fiber& fiber = running_fiber();
     const int first = thread_ / warp_size * warp_size;
     Warp& warp = warps_[static_cast<std::size_t>(thread_ / warp_size)];
-    if (warp.num_waiting > 0 && std::strcmp(warp.name, name) != 0)
+    if (warp.num_waiting > 0 && warp.name != name && std::strcmp(warp.name, name) != 0)
         throw EmulationError("thread " + std::to_string(thread_) + " is at " + name +
                              ", others of its warp at " + warp.name);
     warp.name = name;
