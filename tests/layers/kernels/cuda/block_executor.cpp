@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t stack_bytes = std::size_t{128} << 10;
 constexpr std::size_t shared_alignment = 128;
 constexpr int warp_size = 32;
+constexpr std::size_t cache_line = 64, page = 4096;
 
 /// Ends a body early, after another one failed.
 struct Unwound {};
@@ -60,9 +61,13 @@ void BlockExecutor::make_fiber(int thread)
     Fiber& fiber = *fibers_.back();
     boost::context::fixedsize_stack allocator(stack_bytes);
     fiber.stack = allocator.allocate();
+    // Stacks that all begin at the same place in their pages would share a few sets of the cache.
+    const std::size_t skipped = static_cast<std::size_t>(thread) * 5 * cache_line % page;
     fiber.context = boost::context::fiber(
         std::allocator_arg,
-        boost::context::preallocated(fiber.stack.sp, fiber.stack.size, fiber.stack), allocator,
+        boost::context::preallocated(static_cast<std::byte*>(fiber.stack.sp) - skipped,
+                                     fiber.stack.size - skipped, fiber.stack),
+        allocator,
         [this, thread](boost::context::fiber&& scheduler) {
             Fiber& own = *fibers_[static_cast<std::size_t>(thread)];
             enter_stack(nullptr, &scheduler_stack_, &scheduler_stack_bytes_);
