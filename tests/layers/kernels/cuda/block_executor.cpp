@@ -67,8 +67,7 @@ void BlockExecutor::make_fiber(int thread)
         std::allocator_arg,
         boost::context::preallocated(static_cast<std::byte*>(fiber.stack.sp) - skipped,
                                      fiber.stack.size - skipped, fiber.stack),
-        allocator,
-        [this, thread](boost::context::fiber&& scheduler) {
+        allocator, [this, thread](boost::context::fiber&& scheduler) {
             Fiber& own = *fibers_[static_cast<std::size_t>(thread)];
             enter_stack(nullptr, &scheduler_stack_, &scheduler_stack_bytes_);
             scheduler_ = std::move(scheduler);
