@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Applies one deliberate fault at a time to a copy of the tree and shows that the tests catch it.
 
-usage: tests/mutation/mutate.py [--only WORDS] [--markdown FILE] [--in-place]
+usage: tests/mutation/mutate.py [--only WORDS] [--new] [--markdown FILE] [--in-place]
 
 The copy is built in build/mutation, tests run until the first that fails. Exit 1 when a fault survives.
+With --new only faults run that FILE has no row of; the other rows stay as they are.
 With --in-place the faults go into this very tree (built in build/release): for a clone made for it.
 """
 
@@ -71,12 +72,32 @@ def check(name, file, text, replacement):
         path.write_text(original)
 
 
+def rows_of(document):
+    """By fault that was caught: what a table made before says of it."""
+    rows = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \|$", document.read_text(), re.MULTILINE) \
+        if document.is_file() else []
+    return {row[0]: row for row in rows if row[2] != "**survived**"}
+
+
+def write_table(document, rows):
+    document.write_text(
+        "# Faults put in on purpose, and what catches them\n\n"
+        "Made by `tests/mutation/mutate.py --markdown docs/mutations.md`; a fault that is new, with "
+        "`--new`.\n\n| fault | where | caught by |\n| --- | --- | --- |\n" +
+        "".join(f"| {name} | `{file}` | {caught} |\n" for name, file, caught in rows))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="faults whose name contains these words")
-    parser.add_argument("--markdown", help="also write the table to this file")
+    parser.add_argument("--new", action="store_true", help="only faults that FILE has no row of")
+    parser.add_argument("--markdown", metavar="FILE", type=pathlib.Path,
+                        help="also write the table to this file")
     parser.add_argument("--in-place", action="store_true", help="mutate this tree, not a copy of it")
     arguments = parser.parse_args()
+    if arguments.new and not arguments.markdown:
+        parser.error("--new needs --markdown FILE: the table that is to be completed")
+    known = rows_of(arguments.markdown) if arguments.new else {}
     if arguments.in_place:
         global COPY, BUILD
         COPY, BUILD = ROOT, ROOT / "build" / "release"
@@ -88,24 +109,23 @@ def main():
         sys.exit("the tree without any fault does not build: " + configured.stdout[-2000:])
     if (failed := first_failing_test()) is not None:
         sys.exit(f"the tree without any fault fails {failed}")
-    rows, survivors = [], 0
+    rows, survivors, tried = [], 0, 0
     for name, file, text, replacement in FAULTS:
-        if arguments.only not in name:
+        if name in known:
+            rows.append(known[name])
+        if name in known or arguments.only not in name:
             continue
         start = time.monotonic()
         caught = check(name, file, text, replacement)
         survived = caught is None or caught.startswith("cannot apply")
         survivors += survived
+        tried += 1
         rows.append((name, file, ("**survived**" if caught is None else caught)))
         print(f"{'SURVIVED' if survived else 'caught':9} {name}: {caught} "
               f"({time.monotonic() - start:.0f} s)", flush=True)
-    table = "| fault | where | caught by |\n| --- | --- | --- |\n"
-    table += "".join(f"| {name} | `{file}` | {caught} |\n" for name, file, caught in rows)
     if arguments.markdown:
-        pathlib.Path(arguments.markdown).write_text(
-            "# Faults put in on purpose, and what catches them\n\n"
-            "Made by `tests/mutation/mutate.py --markdown docs/mutations.md`.\n\n" + table)
-    print(f"{len(rows) - survivors} of {len(rows)} faults caught")
+        write_table(arguments.markdown, rows)
+    print(f"{tried - survivors} of {tried} faults caught")
     return 1 if survivors else 0
 
 
