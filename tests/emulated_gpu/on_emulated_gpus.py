@@ -7,6 +7,7 @@ random generator says (other seeds), within what streams and events allow.
 import contextlib
 import os
 import unittest
+import unittest.mock
 
 from harness import SLUICE, RunTest, call
 
@@ -43,6 +44,10 @@ class OnEmulatedGpus(RunTest):
         if ON_A_REAL_GPU and " GPU 0 " not in call(SLUICE, "doctor").stdout:
             raise unittest.SkipTest("skipped: no GPU is visible")
         super().setUpClass()
+        # What emulated NCCL keeps there goes with the folder, also where ranks end early.
+        elsewhere = unittest.mock.patch.dict(os.environ, TMPDIR=str(cls.folder))
+        elsewhere.start()
+        cls.addClassCleanup(elsewhere.stop)
 
     def run_on(self, device, ranks, run_dir, *options, overrides=(), expect=0):
         return self.train(ranks, run_dir, *options, expect=expect,
