@@ -1,5 +1,6 @@
 """Traces of emulated GPUs: the same promises as on CPUs, by the GPUs' clocks."""
 
+import re
 import unittest
 
 import traces_test
@@ -10,6 +11,14 @@ class Timelines(OnEmulatedGpus, traces_test.Traces):
     """Its tests on one GPU that all ranks share; what computes from a message begins after it came."""
 
     updates = traces_test.Traces.updates
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        text = cls.run_file.read_text()
+        for key, value in (("hidden_size", 16), ("intermediate_size", 24), ("max_seq_len", 16), ("seq_len", 16)):
+            text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        cls.run_file.write_text(text)
 
     def train(self, ranks, run_dir, *options, overrides=(), **others):
         return super().train(ranks, run_dir, *options, overrides=("run.device=cuda", *overrides), **others)
