@@ -18,6 +18,12 @@ std::string words_of(const CLI::App& command)
                : words_of(*command.get_parent()) + " " + command.get_name();
 }
 
+/// "sluice data"
+std::string words_before(const CLI::App& command)
+{
+    return command.get_parent() == nullptr ? "" : words_of(*command.get_parent());
+}
+
 /// The subcommand that was being parsed when it failed: errors are about its words.
 const CLI::App& innermost(const CLI::App& app)
 {
@@ -78,7 +84,8 @@ int run_command_line(int argc, char** argv)
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
-        std::cout << innermost(app).help();
+        const CLI::App& command = innermost(app);
+        std::cout << command.help(words_before(command));
         return 0;
     } catch (const CLI::Success& success) {
         return app.exit(success);

@@ -91,6 +91,7 @@ class RunFiles(RunTest):
             result = call(SLUICE, *words, "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("--help", result.stdout)
+            self.assertIn(" ".join(("Usage: sluice", *words, "[OPTIONS]")), result.stdout)
 
 
 class Texts(RunTest):

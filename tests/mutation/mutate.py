@@ -84,7 +84,8 @@ def write_table(document, rows):
         "# Faults put in on purpose, and what catches them\n\n"
         "Made by `tests/mutation/mutate.py --markdown docs/mutations.md`; a fault that is new, with "
         "`--new`.\n\n| fault | where | caught by |\n| --- | --- | --- |\n" +
-        "".join(f"| {name} | `{file}` | {caught} |\n" for name, file, caught in rows))
+        "".join(f"| {name} | `{file}` | {caught} |\n"
+                for name, file, caught in (rows[fault[0]] for fault in FAULTS if fault[0] in rows)))
 
 
 def main():
@@ -109,10 +110,8 @@ def main():
         sys.exit("the tree without any fault does not build: " + configured.stdout[-2000:])
     if (failed := first_failing_test()) is not None:
         sys.exit(f"the tree without any fault fails {failed}")
-    rows, survivors, tried = [], 0, 0
+    survivors, tried = 0, 0
     for name, file, text, replacement in FAULTS:
-        if name in known:
-            rows.append(known[name])
         if name in known or arguments.only not in name:
             continue
         start = time.monotonic()
@@ -120,11 +119,11 @@ def main():
         survived = caught is None or caught.startswith("cannot apply")
         survivors += survived
         tried += 1
-        rows.append((name, file, ("**survived**" if caught is None else caught)))
+        known[name] = (name, file, "**survived**" if caught is None else caught)
         print(f"{'SURVIVED' if survived else 'caught':9} {name}: {caught} "
               f"({time.monotonic() - start:.0f} s)", flush=True)
-    if arguments.markdown:
-        write_table(arguments.markdown, rows)
+        if arguments.markdown:
+            write_table(arguments.markdown, known)
     print(f"{tried - survivors} of {tried} faults caught")
     return 1 if survivors else 0
 
