@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <limits>
 #include <string>
+#include <thread>
 
 using namespace sluice;
 using sluice::testing::shared_transport;
@@ -315,6 +318,34 @@ BOOST_AUTO_TEST_CASE(asking_whether_a_message_is_done)
     transport.wait(received);
     transport.wait(sent);
     BOOST_CHECK_THROW(transport.is_done(received), InvariantError);
+}
+
+// These tests are told that cores are shared (yield_when_idle). A rank that spun would have used
+// the half second up: whatever else runs here, one that sleeps has not.
+BOOST_AUTO_TEST_CASE(who_waits_for_a_late_rank_leaves_its_core_to_others)
+{
+    Transport& transport = shared_transport();
+    std::vector<float> in(10), out(10);
+    const auto used = [] {
+        timespec time{};
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+    };
+    for (const bool collective : {true, false}) {
+        transport.barrier();
+        const double before = used();
+        if (transport.rank() == 0)
+            std::this_thread::sleep_for(std::chrono::milliseconds(500));
+        if (collective) {
+            transport.barrier();
+        } else { // down the line of ranks
+            if (transport.rank() > 0)
+                transport.wait(transport.receive(view(in), previous_rank(), {0, 0, false}));
+            if (transport.rank() < transport.num_ranks() - 1)
+                transport.wait(transport.send(view(out), next_rank(), {0, 0, false}));
+        }
+        BOOST_TEST(used() - before < 0.15);
+    }
 }
 
 // The type for more bytes than an int counts, tried at a limit of 1000 bytes.
