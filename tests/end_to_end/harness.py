@@ -56,7 +56,7 @@ ENVIRONMENT = {
     "OMPI_MCA_mpi_yield_when_idle": "1",
     # Ranks on one machine; without it Open MPI may complain about missing network hardware.
     "OMPI_MCA_btl": "self,vader",
-    "OMPI_MCA_pml": "ob1", # what it chooses here anyway, after 0.2 s of looking for such hardware
+    "OMPI_MCA_pml": "ob1",  # what it chooses here anyway, after 0.2 s of looking for such hardware
     # More threads than cores: a waiting thread must sleep, not spin.
     "OMP_WAIT_POLICY": "passive",
     "ASAN_OPTIONS": "detect_leaks=0",

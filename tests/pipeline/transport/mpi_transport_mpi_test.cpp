@@ -9,6 +9,7 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <ctime>
 #include <limits>
 #include <string>
@@ -345,6 +346,25 @@ BOOST_AUTO_TEST_CASE(who_waits_for_a_late_rank_leaves_its_core_to_others)
                 transport.wait(transport.send(view(out), next_rank(), {0, 0, false}));
         }
         BOOST_TEST(used() - before < 0.15);
+    }
+}
+
+// A node with more ranks than cores among others that have enough.
+BOOST_AUTO_TEST_CASE(ranks_that_share_cores_and_ranks_that_do_not_meet_in_collective_calls)
+{
+    constexpr const char* yield = "OMPI_MCA_mpi_yield_when_idle";
+    Transport& all = shared_transport();
+    const std::string before = std::getenv(yield);
+    setenv(yield, all.rank() == 0 ? "0" : "1", 1);
+    const auto group = all.split(0, all.rank());
+    setenv(yield, before.c_str(), 1);
+    for (int i = 0; i < 20; ++i) {
+        std::vector<double> values = {1.0, 10.0 * group->rank()};
+        group->sum(values);
+        BOOST_TEST(values[0] == group->num_ranks());
+        group->barrier();
+        BOOST_TEST(group->gather_text(std::to_string(group->rank())).back() ==
+                   std::to_string(group->num_ranks() - 1));
     }
 }
 
