@@ -54,10 +54,11 @@ public:
                        .stride = num_ranks_ > 1 ? world_ranks_[1] - world_ranks_[0] : 1,
                        .count = num_ranks_,
                        .communicator = number_};
-        int patient = patient_ ? 1 : 0; // nodes may differ; what all call together must not
+        int patient =
+            ranks_share_cores() ? 1 : 0; // nodes may differ; what all call together must not
         check_mpi(MPI_Allreduce(MPI_IN_PLACE, &patient, 1, MPI_INT, MPI_MAX, collectives_),
                   "MPI_Allreduce");
-        patient_together_ = patient != 0;
+        patient_ = patient != 0;
         tags_ = MessageTags(num_tags());
         pending_.reserve(expected_messages);
     }
@@ -281,7 +282,7 @@ private:
     {
         collective_.number += 1;
         const InCollective waiting(activity(), collective_);
-        const int all_are_here = patient_together_ ? wait_for_all() : MPI_SUCCESS;
+        const int all_are_here = patient_ ? wait_for_all() : MPI_SUCCESS;
         const int code = all_are_here == MPI_SUCCESS ? call() : all_are_here;
         if (code != MPI_SUCCESS)
             throw PeerError("rank " + std::to_string(world_rank()) + " in " + what + ": " +
@@ -319,7 +320,7 @@ private:
     CollectiveCall collective_; ///< the last
     MessageTags tags_;
     bool takes_gpu_memory_ = mpi_takes_gpu_memory();
-    bool patient_ = ranks_share_cores(), patient_together_ = false;
+    bool patient_ = false; ///< some rank shares its core: waits sleep
     MessageTable<Pending> pending_;
     std::size_t next_asked_ = 0;
 };

@@ -76,7 +76,7 @@ def rows_of(document):
     """By fault that was caught: what a table made before says of it."""
     rows = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \|$", document.read_text(), re.MULTILINE) \
         if document.is_file() else []
-    return {row[0]: row for row in rows if row[2] != "**survived**"}
+    return {row[0]: row for row in rows if not row[2].startswith(("**survived**", "cannot apply"))}
 
 
 def write_table(document, rows):
@@ -98,7 +98,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.new and not arguments.markdown:
         parser.error("--new needs --markdown FILE: the table that is to be completed")
-    known = rows_of(arguments.markdown) if arguments.new else {}
+    rows = rows_of(arguments.markdown) if arguments.new else {}
     if arguments.in_place:
         global COPY, BUILD
         COPY, BUILD = ROOT, ROOT / "build" / "release"
@@ -112,18 +112,18 @@ def main():
         sys.exit(f"the tree without any fault fails {failed}")
     survivors, tried = 0, 0
     for name, file, text, replacement in FAULTS:
-        if name in known or arguments.only not in name:
+        if name in rows or arguments.only not in name:
             continue
         start = time.monotonic()
         caught = check(name, file, text, replacement)
         survived = caught is None or caught.startswith("cannot apply")
         survivors += survived
         tried += 1
-        known[name] = (name, file, "**survived**" if caught is None else caught)
+        rows[name] = (name, file, "**survived**" if caught is None else caught)
         print(f"{'SURVIVED' if survived else 'caught':9} {name}: {caught} "
               f"({time.monotonic() - start:.0f} s)", flush=True)
         if arguments.markdown:
-            write_table(arguments.markdown, known)
+            write_table(arguments.markdown, rows)
     print(f"{tried - survivors} of {tried} faults caught")
     return 1 if survivors else 0
 

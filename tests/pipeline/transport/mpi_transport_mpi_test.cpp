@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <limits>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -41,6 +42,21 @@ int previous_rank()
 {
     return (shared_transport().rank() + shared_transport().num_ranks() - 1) %
            shared_transport().num_ranks();
+}
+
+/// All ranks anew, each told whether it shares its core.
+std::unique_ptr<Transport> group_where_cores_are_shared(bool shared)
+{
+    constexpr const char* yield = "OMPI_MCA_mpi_yield_when_idle";
+    const char* const found = std::getenv(yield);
+    const std::string before = found != nullptr ? found : "";
+    setenv(yield, shared ? "1" : "0", 1);
+    auto group = shared_transport().split(0, shared_transport().rank());
+    if (found != nullptr)
+        setenv(yield, before.c_str(), 1);
+    else
+        unsetenv(yield);
+    return group;
 }
 
 } // namespace
@@ -321,11 +337,12 @@ BOOST_AUTO_TEST_CASE(asking_whether_a_message_is_done)
     BOOST_CHECK_THROW(transport.is_done(received), InvariantError);
 }
 
-// These tests are told that cores are shared (yield_when_idle). A rank that spun would have used
-// the half second up: whatever else runs here, one that sleeps has not.
+// A rank that spun would have used the half second up: whatever else runs here, one that sleeps has
+// not.
 BOOST_AUTO_TEST_CASE(who_waits_for_a_late_rank_leaves_its_core_to_others)
 {
-    Transport& transport = shared_transport();
+    const auto group = group_where_cores_are_shared(true);
+    Transport& transport = *group;
     std::vector<float> in(10), out(10);
     const auto used = [] {
         timespec time{};
@@ -352,12 +369,7 @@ BOOST_AUTO_TEST_CASE(who_waits_for_a_late_rank_leaves_its_core_to_others)
 // A node with more ranks than cores among others that have enough.
 BOOST_AUTO_TEST_CASE(ranks_that_share_cores_and_ranks_that_do_not_meet_in_collective_calls)
 {
-    constexpr const char* yield = "OMPI_MCA_mpi_yield_when_idle";
-    Transport& all = shared_transport();
-    const std::string before = std::getenv(yield);
-    setenv(yield, all.rank() == 0 ? "0" : "1", 1);
-    const auto group = all.split(0, all.rank());
-    setenv(yield, before.c_str(), 1);
+    const auto group = group_where_cores_are_shared(shared_transport().rank() != 0);
     for (int i = 0; i < 20; ++i) {
         std::vector<double> values = {1.0, 10.0 * group->rank()};
         group->sum(values);
