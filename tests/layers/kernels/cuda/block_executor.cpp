@@ -48,6 +48,8 @@ void BlockExecutor::Release::operator()(std::byte* memory) const
 
 BlockExecutor& BlockExecutor::current() { return *running_executor; }
 
+BlockExecutor* BlockExecutor::running() { return running_executor; }
+
 BlockExecutor::~BlockExecutor()
 {
     closing_ = true;
@@ -132,6 +134,12 @@ void BlockExecutor::barrier()
     }
 }
 
+void BlockExecutor::warp_barrier()
+{
+    together("warp_barrier", nullptr, [](void* const*) {});
+    ++running_fiber().num_warp_barriers;
+}
+
 void BlockExecutor::together(const char* name, void* own, void (*work)(void* const*))
 {
     Fiber& fiber = running_fiber();
@@ -147,7 +155,9 @@ void BlockExecutor::together(const char* name, void* own, void (*work)(void* con
         void* all[warp_size];
         for (int lane = 0; lane < warp_size; ++lane)
             all[lane] = fibers_[static_cast<std::size_t>(first + lane)]->own;
+        works_together_ = true;
         work(all);
+        works_together_ = false;
         warp.num_waiting = 0;
         ++warp.num_done;
     } else {
@@ -158,21 +168,27 @@ void BlockExecutor::together(const char* name, void* own, void (*work)(void* con
     }
 }
 
-void BlockExecutor::Copy::arrive() const
+void BlockExecutor::Copy::arrive()
 {
     if (wanted)
         std::memcpy(to, from, num_bytes);
     else
         std::memset(to, 0, num_bytes);
+    arrived = true;
 }
 
 void BlockExecutor::copy_later(void* to, const void* from, std::size_t num_bytes, bool wanted)
 {
-    const Copy copy{to, from, num_bytes, wanted};
+    Copy copy{.to = to, .from = from, .num_bytes = num_bytes, .wanted = wanted, .arrived = false};
     if (arrival_ == CopyArrival::early)
         copy.arrive();
-    else
-        running_fiber().copies.back().push_back(copy);
+    if (races_) {
+        const Moment moment = now(__builtin_return_address(0));
+        if (wanted)
+            races_->read(from, num_bytes, moment);
+        races_->begin_copy(to, num_bytes, moment);
+    }
+    running_fiber().copies.back().push_back(copy);
 }
 
 void BlockExecutor::commit_copies() { running_fiber().copies.emplace_back(); }
@@ -181,10 +197,51 @@ void BlockExecutor::wait_for_copies(int groups_left)
 {
     auto& copies = running_fiber().copies;
     while (copies.size() > static_cast<std::size_t>(groups_left) + 1) {
-        for (const Copy& copy : copies.front())
-            copy.arrive();
+        for (Copy& copy : copies.front()) {
+            if (!copy.arrived)
+                copy.arrive();
+            if (races_)
+                races_->end_copy(copy.to, copy.num_bytes, now(__builtin_return_address(0)));
+        }
         copies.erase(copies.begin());
     }
+}
+
+Moment BlockExecutor::now(const void* place)
+{
+    const Fiber& fiber = running_fiber();
+    return {.block = block_number_,
+            .barriers = static_cast<std::uint32_t>(fiber.num_barriers),
+            .warp_barriers = static_cast<std::uint32_t>(fiber.num_warp_barriers),
+            .thread = static_cast<std::uint16_t>(thread_),
+            .copy_under_way = false,
+            .place = place};
+}
+
+void BlockExecutor::note_access(const void* memory, std::size_t num_bytes, bool write,
+                                const void* place)
+{
+    if (races_ == nullptr || works_together_)
+        return;
+    const boost::context::stack_context& stack = running_fiber().stack;
+    const auto below_top =
+        static_cast<const std::byte*>(stack.sp) - static_cast<const std::byte*>(memory);
+    if (below_top > 0 && static_cast<std::size_t>(below_top) <= stack.size)
+        return; // a thread's own
+    if (write)
+        races_->write(memory, num_bytes, now(place));
+    else
+        races_->read(memory, num_bytes, now(place));
+}
+
+void BlockExecutor::note_warp_read(const void* memory, std::size_t num_bytes, const void* place)
+{
+    if (races_ == nullptr)
+        return;
+    Moment moment = now(place);
+    races_->read(memory, num_bytes, moment);
+    moment.thread ^= 1; // any other lane: what this one wrote itself may not have come to it
+    races_->read(memory, num_bytes, moment);
 }
 
 bool BlockExecutor::may_run(int thread) const
@@ -244,6 +301,12 @@ void BlockExecutor::unwind()
     unwinding_ = false;
 }
 
+void BlockExecutor::begin_launch()
+{
+    if (races_)
+        races_->begin_launch();
+}
+
 void BlockExecutor::run(const Block& block, const std::function<void()>& body)
 {
     if (block.num_threads <= 0 || block.num_threads > 1024 || block.num_threads % warp_size != 0)
@@ -263,9 +326,12 @@ void BlockExecutor::run(const Block& block, const std::function<void()>& body)
         Fiber& fiber = *fibers_[static_cast<std::size_t>(thread)];
         fiber.running = true;
         fiber.waits_for = nullptr;
-        fiber.num_barriers = fiber.num_together = 0;
+        fiber.num_barriers = fiber.num_warp_barriers = fiber.num_together = 0;
         fiber.copies.assign(1, {});
     }
+
+    if (races_)
+        block_number_ = races_->begin_block(shared_.get(), block.shared_bytes);
 
     BlockExecutor* before = running_executor;
     running_executor = this;
@@ -273,8 +339,11 @@ void BlockExecutor::run(const Block& block, const std::function<void()>& body)
     if (failure_)
         unwind();
     running_executor = before;
+    const std::string race = races_ ? races_->take_race() : "";
     if (failure_)
         std::rethrow_exception(failure_);
+    if (!race.empty())
+        throw EmulationError(race);
 }
 
 } // namespace sluice::testing

@@ -5,8 +5,11 @@
 // not all of its threads reach, or reach in different places; a misaligned vector; shared memory
 // beyond what was asked for (under the address sanitizer). Shared memory starts as NaNs. The order
 // in which threads take turns can be turned round, and copies to shared memory can arrive early or
-// late: results that then differ miss a barrier or a wait.
+// late: results that then differ miss a barrier or a wait. With a RaceChecker, which is told of every
+// access by code that is compiled for it (memory_accesses.cpp), a missing one is found as such.
 #pragma once
+
+#include "tests/layers/kernels/cuda/race_checker.hpp"
 
 #include <boost/context/fiber.hpp>
 #include <boost/context/fixedsize_stack.hpp>
@@ -39,16 +42,20 @@ public:
     };
 
     explicit BlockExecutor(ThreadOrder order = ThreadOrder::ascending,
-                           CopyArrival arrival = CopyArrival::late)
-        : order_(order), arrival_(arrival)
+                           CopyArrival arrival = CopyArrival::late, RaceChecker* races = nullptr)
+        : order_(order), arrival_(arrival), races_(races)
     {
     }
     ~BlockExecutor();
 
+    /// Blocks that are run from here on come after those before: a kernel's end lies between.
+    void begin_launch();
     void run(const Block& block, const std::function<void()>& body);
 
     // For the vocabulary, called by the thread that is running; it belongs to this executor:
     static BlockExecutor& current();
+    /// The same, or nothing where no block runs.
+    static BlockExecutor* running();
     int thread() const { return thread_; }
     const Block& block() const { return block_; }
     void* shared_memory() { return shared_.get(); }
@@ -56,6 +63,8 @@ public:
 
     /// Waits for all threads of the block.
     void barrier();
+    /// Waits for all threads of the warp, and orders their memory.
+    void warp_barrier();
     /// Waits for all 32 threads of the warp, each with `own` (alive until everyone has left); the
     /// last to come calls `work` with all 32 pointers, in the order of lanes. `name` must agree.
     void together(const char* name, void* own, void (*work)(void* const*));
@@ -64,13 +73,18 @@ public:
     void commit_copies();
     void wait_for_copies(int groups_left);
 
+    /// For the race checker; `place` lies in the code behind the access.
+    void note_access(const void* memory, std::size_t num_bytes, bool write, const void* place);
+    /// What this thread gives the address of and its whole warp reads.
+    void note_warp_read(const void* memory, std::size_t num_bytes, const void* place);
+
 private:
     struct Copy {
         void* to;
         const void* from;
         std::size_t num_bytes;
-        bool wanted;
-        void arrive() const;
+        bool wanted, arrived;
+        void arrive();
     };
     struct Fiber {
         boost::context::fiber context;
@@ -78,7 +92,7 @@ private:
         void* sanitizer_state = nullptr;
         bool running = false; ///< has a body to run or is in the middle of it
         const char* waits_for = nullptr;
-        std::int64_t num_barriers = 0, num_together = 0;
+        std::int64_t num_barriers = 0, num_warp_barriers = 0, num_together = 0;
         void* own = nullptr;
         std::vector<std::vector<Copy>> copies; ///< the last group is still open
     };
@@ -88,6 +102,7 @@ private:
         const char* name = nullptr;
     };
 
+    Moment now(const void* place);
     Fiber& running_fiber() { return *fibers_[static_cast<std::size_t>(thread_)]; }
     void make_fiber(int thread);
     void run_body(Fiber& fiber);
@@ -102,6 +117,9 @@ private:
 
     ThreadOrder order_;
     CopyArrival arrival_;
+    RaceChecker* races_;
+    std::uint32_t block_number_ = 0; ///< to the race checker
+    bool works_together_ = false;    ///< what runs is a warp's work, not a thread's
     std::vector<std::unique_ptr<Fiber>> fibers_;
     std::vector<Warp> warps_;
     boost::context::fiber scheduler_;

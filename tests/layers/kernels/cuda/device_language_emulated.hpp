@@ -93,10 +93,7 @@ inline unsigned lanes_with_same(int value)
     });
     return own.lanes;
 }
-inline void warp_barrier()
-{
-    BlockExecutor::current().together("warp_barrier", nullptr, [](void* const*) {});
-}
+inline void warp_barrier() { BlockExecutor::current().warp_barrier(); }
 
 inline int count_bits(unsigned bits) { return std::popcount(bits); }
 inline int lowest_bit(unsigned bits) { return std::countr_zero(bits); }
@@ -152,15 +149,13 @@ template <int N, class T>
 Vector<T, N> load_vector(const T* from)
 {
     check_alignment<T, N>(from);
-    Vector<T, N> vector;
-    std::memcpy(&vector, from, sizeof vector);
-    return vector;
+    return *reinterpret_cast<const Vector<T, N>*>(from);
 }
 template <int N, class T>
 void store_vector(T* to, const Vector<T, N>& vector)
 {
     check_alignment<T, N>(to);
-    std::memcpy(to, &vector, sizeof vector);
+    *reinterpret_cast<Vector<T, N>*>(to) = vector;
 }
 
 template <int N>

@@ -10,6 +10,9 @@
 
 namespace sluice::testing {
 
+/// One for every kind of run, kept: making hundreds of fibers takes longer than most kernels.
+BlockExecutor& executor_of(const EmulatedGpu& gpu);
+
 class EmulatedLauncher {
 public:
     explicit EmulatedLauncher(const EmulatedGpu& gpu)
@@ -21,6 +24,7 @@ public:
     void operator()(const Kernel& kernel, kernels::emulated::Grid grid,
                     std::size_t shared_bytes = 0) const
     {
+        executor_.begin_launch();
         for (std::int64_t y = 0; y < grid.y; ++y)
             for (std::int64_t x = 0; x < grid.x; ++x)
                 executor_.run({.x = x,
@@ -47,17 +51,6 @@ public:
     }
 
 private:
-    /// One for every kind of run, kept: making hundreds of fibers takes longer than most kernels.
-    static BlockExecutor& executor_of(const EmulatedGpu& gpu)
-    {
-        static BlockExecutor executors[2][2] = {
-            {BlockExecutor{ThreadOrder::ascending, CopyArrival::late},
-             BlockExecutor{ThreadOrder::ascending, CopyArrival::early}},
-            {BlockExecutor{ThreadOrder::descending, CopyArrival::late},
-             BlockExecutor{ThreadOrder::descending, CopyArrival::early}}};
-        return executors[gpu.order == ThreadOrder::descending][gpu.arrival == CopyArrival::early];
-    }
-
     BlockExecutor& executor_;
     std::size_t workspace_bytes_;
     mutable std::unique_ptr<double[]> workspace_;

@@ -34,6 +34,7 @@ template <bool transposed>
 void load_matrix(const char* name, std::uint32_t (&fragment)[4], const void* row)
 {
     check_alignment<std::byte, 16>(static_cast<const std::byte*>(row));
+    BlockExecutor::current().note_warp_read(row, 16, __builtin_return_address(0));
     MatrixLoad own{row, {}};
     BlockExecutor::current().together(name, &own, load_matrices<transposed>);
     std::memcpy(fragment, own.fragment, sizeof own.fragment);
