@@ -90,6 +90,8 @@ void check_agreement(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_
             const std::string what =
                 "B " + std::to_string(B) + " T " + std::to_string(T) + " D " + std::to_string(D);
             const bool bf16 = c.compute() == DType::bf16;
+            if (backend_under_test() == BackendUnderTest::races && !bf16 && T * D > 33 * 64)
+                return; // without tensor cores: the loops of shorter ones, seconds each
             Tensors t(c, B, T, H, D, seed);
             c.launch(t.forward());
             c.check(t.out, bf16 ? 2 * 0x1p-8 : 24 * epsilon, what + " out");
@@ -166,7 +168,8 @@ BOOST_AUTO_TEST_CASE(never_looks_ahead)
 BOOST_AUTO_TEST_CASE(the_same_bits_in_a_graph)
 {
     if (backend_under_test() == BackendUnderTest::cpu ||
-        backend_under_test() == BackendUnderTest::emulated)
+        backend_under_test() == BackendUnderTest::emulated ||
+        backend_under_test() == BackendUnderTest::races)
         return; // of a GPU
     check_attention(64, [](Case& c) {
         Tensors launched(c, 2, 256, 3, 64, 21), captured(c, 2, 256, 3, 64, 21);

@@ -4,7 +4,8 @@
 // A body builds operands from a Case, launches and checks. check_conformance runs it for every
 // element type of the backend, each time twice: on aligned memory, then on misaligned memory (and
 // emulated threads in the opposite order); emulated once more in that order on aligned memory,
-// where copies to shared memory then arrive early. What all leave must be the same bits.
+// where copies to shared memory then arrive early (not when watched for races, which are found in
+// any order). What all leave must be the same bits.
 #pragma once
 
 #include "core/bfloat16.hpp"
@@ -24,8 +25,9 @@
 
 namespace sluice::testing {
 
-/// `cudnn`: on the GPU, with cuDNN's attention in place of our own.
-enum class BackendUnderTest { cpu, emulated, gpu, cudnn };
+/// `races`: emulated, and watched for races. `cudnn`: on the GPU, with cuDNN's attention in place
+/// of our own.
+enum class BackendUnderTest { cpu, emulated, races, gpu, cudnn };
 
 /// From the command line (`-- emulated`).
 BackendUnderTest backend_under_test();
@@ -111,6 +113,7 @@ public:
                 run(kernels::Cpu{}, op);
             return;
         case BackendUnderTest::emulated:
+        case BackendUnderTest::races:
             if constexpr (requires { testing::run(EmulatedGpu{}, op); })
                 testing::run(emulated_, op);
             else

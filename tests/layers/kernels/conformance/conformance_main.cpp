@@ -1,4 +1,4 @@
-// sluice_conformance [BOOST OPTIONS] -- cpu|emulated|gpu|cudnn
+// sluice_conformance [BOOST OPTIONS] -- cpu|emulated|races|gpu|cudnn
 #define BOOST_TEST_NO_MAIN
 #define BOOST_TEST_ALTERNATIVE_INIT_API
 #include <boost/test/unit_test.hpp>
@@ -31,9 +31,14 @@ int main(int argc, char** argv)
                                                          : BackendUnderTest::cudnn);
     } else if (backend == "emulated") {
         testing::set_backend_under_test(BackendUnderTest::emulated);
+    } else if (backend == "races") {
+        if (!testing::races_are_found()) {
+            std::fprintf(stderr, "races are found by sluice_race_checked_conformance alone\n");
+            return 2;
+        }
+        testing::set_backend_under_test(BackendUnderTest::races);
     } else if (backend != "cpu") {
-        std::fprintf(stderr,
-                     "name a backend at the end: -- cpu, -- emulated, -- gpu or -- cudnn\n");
+        std::fprintf(stderr, "name a backend at the end: -- cpu, emulated, races, gpu or cudnn\n");
         return 2;
     }
     return boost::unit_test::unit_test_main([] { return true; }, argc, argv);

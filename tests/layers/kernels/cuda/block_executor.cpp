@@ -1,5 +1,7 @@
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
+#include "tests/layers/kernels/cuda/source_place.hpp"
+
 #include <boost/context/preallocated.hpp>
 #include <cstring>
 #include <new>
@@ -21,7 +23,11 @@ constexpr std::size_t cache_line = 64, page = 4096;
 /// Ends a body early, after another one failed.
 struct Unwound {};
 
-BlockExecutor* running_executor = nullptr;
+void count(std::uint16_t& barriers)
+{
+    if (++barriers == 0)
+        throw EmulationError("a thread passes more barriers than are counted");
+}
 
 // The address sanitizer is told of every change of stacks.
 void leave_stack([[maybe_unused]] void** state, [[maybe_unused]] const void* bottom,
@@ -45,10 +51,6 @@ void BlockExecutor::Release::operator()(std::byte* memory) const
 {
     ::operator delete[](memory, std::align_val_t{shared_alignment});
 }
-
-BlockExecutor& BlockExecutor::current() { return *running_executor; }
-
-BlockExecutor* BlockExecutor::running() { return running_executor; }
 
 BlockExecutor::~BlockExecutor()
 {
@@ -132,12 +134,13 @@ void BlockExecutor::barrier()
             give_way(fiber);
         fiber.waits_for = nullptr;
     }
+    count(fiber.moment.barriers);
 }
 
 void BlockExecutor::warp_barrier()
 {
     together("warp_barrier", nullptr, [](void* const*) {});
-    ++running_fiber().num_warp_barriers;
+    count(running_fiber().moment.warp_barriers);
 }
 
 void BlockExecutor::together(const char* name, void* own, void (*work)(void* const*))
@@ -207,15 +210,11 @@ void BlockExecutor::wait_for_copies(int groups_left)
     }
 }
 
-Moment BlockExecutor::now(const void* place)
+const Moment& BlockExecutor::now(const void* place)
 {
-    const Fiber& fiber = running_fiber();
-    return {.block = block_number_,
-            .barriers = static_cast<std::uint32_t>(fiber.num_barriers),
-            .warp_barriers = static_cast<std::uint32_t>(fiber.num_warp_barriers),
-            .thread = static_cast<std::uint16_t>(thread_),
-            .copy_under_way = false,
-            .place = place};
+    Moment& moment = running_fiber().moment;
+    moment.place = code_offset(place);
+    return moment;
 }
 
 void BlockExecutor::note_access(const void* memory, std::size_t num_bytes, bool write,
@@ -320,25 +319,27 @@ void BlockExecutor::run(const Block& block, const std::function<void()>& body)
     shared_.reset(static_cast<std::byte*>(
         ::operator new[](block.shared_bytes, std::align_val_t{shared_alignment})));
     std::memset(shared_.get(), 0xff, block.shared_bytes);
+    const std::uint32_t block_number =
+        races_ ? races_->begin_block(shared_.get(), block.shared_bytes) : 0;
     while (fibers_.size() < static_cast<std::size_t>(block.num_threads))
         make_fiber(static_cast<int>(fibers_.size()));
     for (int thread = 0; thread < block.num_threads; ++thread) {
         Fiber& fiber = *fibers_[static_cast<std::size_t>(thread)];
         fiber.running = true;
         fiber.waits_for = nullptr;
-        fiber.num_barriers = fiber.num_warp_barriers = fiber.num_together = 0;
+        fiber.num_barriers = fiber.num_together = 0;
+        fiber.moment = Moment{};
+        fiber.moment.block = block_number;
+        fiber.moment.thread = static_cast<std::uint16_t>(thread);
         fiber.copies.assign(1, {});
     }
 
-    if (races_)
-        block_number_ = races_->begin_block(shared_.get(), block.shared_bytes);
-
-    BlockExecutor* before = running_executor;
-    running_executor = this;
+    BlockExecutor* before = running_;
+    running_ = this;
     run_all();
     if (failure_)
         unwind();
-    running_executor = before;
+    running_ = before;
     const std::string race = races_ ? races_->take_race() : "";
     if (failure_)
         std::rethrow_exception(failure_);

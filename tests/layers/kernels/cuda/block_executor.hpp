@@ -5,8 +5,9 @@
 // not all of its threads reach, or reach in different places; a misaligned vector; shared memory
 // beyond what was asked for (under the address sanitizer). Shared memory starts as NaNs. The order
 // in which threads take turns can be turned round, and copies to shared memory can arrive early or
-// late: results that then differ miss a barrier or a wait. With a RaceChecker, which is told of every
-// access by code that is compiled for it (memory_accesses.cpp), a missing one is found as such.
+// late: results that then differ miss a barrier or a wait. With a RaceChecker, which is told of
+// every access by code that is compiled for it (memory_accesses.cpp), a missing one is found as
+// such.
 #pragma once
 
 #include "tests/layers/kernels/cuda/race_checker.hpp"
@@ -53,9 +54,9 @@ public:
     void run(const Block& block, const std::function<void()>& body);
 
     // For the vocabulary, called by the thread that is running; it belongs to this executor:
-    static BlockExecutor& current();
+    static BlockExecutor& current() { return *running_; }
     /// The same, or nothing where no block runs.
-    static BlockExecutor* running();
+    static BlockExecutor* running() { return running_; }
     int thread() const { return thread_; }
     const Block& block() const { return block_; }
     void* shared_memory() { return shared_.get(); }
@@ -92,7 +93,8 @@ private:
         void* sanitizer_state = nullptr;
         bool running = false; ///< has a body to run or is in the middle of it
         const char* waits_for = nullptr;
-        std::int64_t num_barriers = 0, num_warp_barriers = 0, num_together = 0;
+        std::int64_t num_barriers = 0, num_together = 0;
+        Moment moment; ///< now, for the race checker
         void* own = nullptr;
         std::vector<std::vector<Copy>> copies; ///< the last group is still open
     };
@@ -102,7 +104,7 @@ private:
         const char* name = nullptr;
     };
 
-    Moment now(const void* place);
+    const Moment& now(const void* place);
     Fiber& running_fiber() { return *fibers_[static_cast<std::size_t>(thread_)]; }
     void make_fiber(int thread);
     void run_body(Fiber& fiber);
@@ -115,11 +117,12 @@ private:
     void unwind();
     std::string who_waits() const;
 
+    static inline BlockExecutor* running_ = nullptr;
+
     ThreadOrder order_;
     CopyArrival arrival_;
     RaceChecker* races_;
-    std::uint32_t block_number_ = 0; ///< to the race checker
-    bool works_together_ = false;    ///< what runs is a warp's work, not a thread's
+    bool works_together_ = false; ///< what runs is a warp's work, not a thread's
     std::vector<std::unique_ptr<Fiber>> fibers_;
     std::vector<Warp> warps_;
     boost::context::fiber scheduler_;

@@ -15,6 +15,9 @@ struct EmulatedGpu {
     std::size_t workspace_bytes = std::size_t{4} << 20;
 };
 
+/// Whether kernels are compiled so that races between their threads are found (race_checker.hpp).
+bool races_are_found();
+
 void run(const EmulatedGpu&, const kernels::AdamW&);
 void run(const EmulatedGpu&, const kernels::Checksum&);
 void run(const EmulatedGpu&, const kernels::Copy&);

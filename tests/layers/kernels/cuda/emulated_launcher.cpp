@@ -5,11 +5,13 @@ namespace sluice::testing {
 namespace {
 
 #ifdef SLUICE_CHECK_RACES
-RaceChecker checker;
-RaceChecker* const races = &checker;
+constexpr bool checks_races = true;
 #else
-RaceChecker* const races = nullptr;
+constexpr bool checks_races = false;
 #endif
+
+RaceChecker checker;
+RaceChecker* const races = checks_races ? &checker : nullptr;
 
 BlockExecutor executors[2][2] = {
     {BlockExecutor{ThreadOrder::ascending, CopyArrival::late, races},
@@ -18,6 +20,8 @@ BlockExecutor executors[2][2] = {
      BlockExecutor{ThreadOrder::descending, CopyArrival::early, races}}};
 
 } // namespace
+
+bool races_are_found() { return checks_races; }
 
 BlockExecutor& executor_of(const EmulatedGpu& gpu)
 {

@@ -2,6 +2,7 @@
 
 #include "tests/layers/kernels/cuda/source_place.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <sstream>
 
@@ -14,6 +15,12 @@ constexpr int warp_size = 32;
 bool same_warp(const Moment& a, const Moment& b)
 {
     return a.thread / warp_size == b.thread / warp_size;
+}
+
+bool same(const Moment& a, const Moment& b)
+{
+    return a.block == b.block && a.thread == b.thread && a.barriers == b.barriers &&
+           a.warp_barriers == b.warp_barriers;
 }
 
 /// Of one block.
@@ -32,80 +39,83 @@ std::uint32_t RaceChecker::begin_block(const void* shared, std::size_t shared_by
     return ++num_blocks_;
 }
 
-RaceChecker::Cell& RaceChecker::cell_at(std::uintptr_t address)
+RaceChecker::Page& RaceChecker::page_of(std::uintptr_t address)
 {
-    const std::uintptr_t page = address / page_bytes;
-    if (last_ == nullptr || page != last_page_) {
-        std::unique_ptr<Page>& found = pages_[page];
-        if (!found)
-            found = std::make_unique<Page>();
-        last_ = found.get();
-        last_page_ = page;
+    const std::uintptr_t number = address / page_bytes;
+    Known& known = known_[number % known_.size()];
+    if (known.page == nullptr || known.number != number) {
+        std::unique_ptr<Page>& page = pages_[number];
+        if (!page)
+            page = std::make_unique<Page>();
+        known = {number, page.get()};
     }
-    return (*last_)[address % page_bytes / cell_bytes];
+    return *known.page;
 }
 
 template <class Visit>
 void RaceChecker::for_each_cell(const void* from, std::size_t num_bytes, const Visit& visit)
 {
     const auto begin = std::bit_cast<std::uintptr_t>(from), end = begin + num_bytes;
-    for (std::uintptr_t at = begin - begin % cell_bytes; at < end; at += cell_bytes)
-        visit(cell_at(at), at);
+    for (std::uintptr_t at = begin - begin % cell_bytes; at < end;) {
+        Page& page = page_of(at);
+        const std::uintptr_t page_end = std::min(end, at - at % page_bytes + page_bytes);
+        for (; at < page_end; at += cell_bytes)
+            visit(page[at % page_bytes / cell_bytes], at);
+    }
 }
 
-/// Whether an access is one that another may race with: of this launch, and of this block where
-/// memory is the block's own.
-bool RaceChecker::counts(const Moment& before, const Moment& now, bool shared) const
+/// The first block whose accesses one of `now` may race with: of its launch; its own where memory
+/// is the block's.
+std::uint32_t RaceChecker::first_that_counts(const void* memory, const Moment& now) const
 {
-    return before.block >= (shared ? now.block : first_of_launch_);
+    return is_shared(std::bit_cast<std::uintptr_t>(memory)) ? now.block : first_of_launch_;
 }
 
-void RaceChecker::check_after_write(const Cell& cell, std::uintptr_t address, const Moment& now,
+void RaceChecker::check_after_write(const Moment& write, std::uintptr_t address, const Moment& now,
                                     const char* what)
 {
-    const bool shared = is_shared(address);
-    if (!counts(cell.write, now, shared))
-        return;
-    if (cell.write.copy_under_way)
-        report(address, "touches what is being copied", now, cell.write);
-    else if (cell.write.block != now.block || !ordered(cell.write, now))
-        report(address, what, now, cell.write);
+    if (write.copy_under_way)
+        report(address, "touches what is being copied", now, write);
+    else if (write.block != now.block || !ordered(write, now))
+        report(address, what, now, write);
 }
 
-void RaceChecker::check_after_reads(const Cell& cell, std::uintptr_t address, const Moment& now)
+void RaceChecker::check_after_reads(const Moment& read, std::uintptr_t address, const Moment& now)
 {
-    const Moment& read = cell.read;
-    if (!counts(read, now, is_shared(address)))
-        return;
-    const bool of_others = cell.other_blocks || read.block != now.block;
+    const bool of_others = read.other_blocks || read.block != now.block;
     const bool unordered =
-        read.barriers == now.barriers &&
-        (cell.other_warps || !same_warp(read, now) ||
-         (read.warp_barriers == now.warp_barriers &&
-          (cell.other_lanes || read.thread != now.thread)));
+        read.barriers == now.barriers && (read.other_warps || !same_warp(read, now) ||
+                                          (read.warp_barriers == now.warp_barriers &&
+                                           (read.other_lanes || read.thread != now.thread)));
     if (of_others || unordered)
         report(address, "writes what others read", now, read);
 }
 
 void RaceChecker::read(const void* from, std::size_t num_bytes, const Moment& now)
 {
+    const std::uint32_t first = first_that_counts(from, now);
+    const bool shared = is_shared(std::bit_cast<std::uintptr_t>(from));
     for_each_cell(from, num_bytes, [&](Cell& cell, std::uintptr_t address) {
-        const bool shared = is_shared(address);
-        if (shared && cell.write.block != now.block)
+        Moment& last = cell.read;
+        if (same(last, now))
+            return; // nothing has been written since: reads end with a write
+        if (cell.write.block >= first)
+            check_after_write(cell.write, address, now, "reads what another wrote");
+        else if (shared)
             report(address, "reads what its block has not written", now, {});
-        check_after_write(cell, address, now, "reads what another wrote");
-        const bool first = !counts(cell.read, now, shared);
-        if (first || cell.read.block != now.block || cell.read.barriers < now.barriers) {
-            cell.other_blocks = !first && (cell.other_blocks || cell.read.block != now.block);
-            cell.other_warps = cell.other_lanes = false;
-            cell.read = now;
-        } else if (!same_warp(cell.read, now)) {
-            cell.other_warps = true;
-        } else if (cell.read.warp_barriers < now.warp_barriers) {
-            cell.other_lanes = false;
-            cell.read = now;
-        } else if (cell.read.thread != now.thread) {
-            cell.other_lanes = true;
+        if (last.block != now.block || last.barriers < now.barriers) {
+            const bool other_blocks =
+                last.block >= first && (last.other_blocks || last.block != now.block);
+            last = now;
+            last.other_blocks = other_blocks;
+        } else if (!same_warp(last, now)) {
+            last.other_warps = true;
+        } else if (last.warp_barriers < now.warp_barriers) {
+            last.warp_barriers = now.warp_barriers;
+            last.thread = now.thread;
+            last.other_lanes = false;
+        } else if (last.thread != now.thread) {
+            last.other_lanes = true;
         }
     });
 }
@@ -115,14 +125,13 @@ void RaceChecker::note_write(const void* to, std::size_t num_bytes, const Moment
     if (num_bytes % cell_bytes != 0)
         report(std::bit_cast<std::uintptr_t>(to),
                "writes single bytes, which are not told apart here", now, {});
+    const std::uint32_t first = first_that_counts(to, now);
     for_each_cell(to, num_bytes, [&](Cell& cell, std::uintptr_t address) {
-        check_after_write(cell, address, now, "writes what another wrote");
-        check_after_reads(cell, address, now);
-        cell = {.write = now,
-                .read = {},
-                .other_lanes = false,
-                .other_warps = false,
-                .other_blocks = false};
+        if (cell.write.block >= first)
+            check_after_write(cell.write, address, now, "writes what another wrote");
+        if (cell.read.block >= first)
+            check_after_reads(cell.read, address, now);
+        cell = {.write = now, .read = {}};
     });
 }
 

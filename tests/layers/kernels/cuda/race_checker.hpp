@@ -24,10 +24,13 @@ namespace sluice::testing {
 /// Who accesses memory, and when: the barriers that the thread has passed so far.
 struct Moment {
     std::uint32_t block = 0; ///< counted over all launches, from 1; 0: never
-    std::uint32_t barriers = 0, warp_barriers = 0;
+    std::uint16_t barriers = 0, warp_barriers = 0;
     std::uint16_t thread = 0;
     bool copy_under_way = false;
-    const void* place = nullptr; ///< in the code, behind the access
+    /// Read since the last barrier, or warp barrier, by others too; or by its launch's other
+    /// blocks.
+    bool other_lanes : 1 = false, other_warps : 1 = false, other_blocks : 1 = false;
+    std::uint32_t place = 0; ///< code_offset() of an address behind the access
 };
 
 class RaceChecker {
@@ -48,9 +51,7 @@ public:
 private:
     /// Of two bytes of memory: the smallest elements have as many.
     struct Cell {
-        Moment write, read;
-        /// Besides `read`, since its last barrier or warp barrier, or by its launch's other blocks.
-        bool other_lanes, other_warps, other_blocks;
+        Moment write, read; ///< the last ones; no read since the write: `read` is empty
     };
     static constexpr std::size_t cell_bytes = 2, page_bytes = 4096;
     using Page = std::array<Cell, page_bytes / cell_bytes>;
@@ -60,21 +61,24 @@ private:
         Moment now, before;
     };
 
-    Cell& cell_at(std::uintptr_t address);
+    Page& page_of(std::uintptr_t address);
     template <class Visit>
     void for_each_cell(const void* from, std::size_t num_bytes, const Visit& visit);
     bool is_shared(std::uintptr_t address) const { return address - shared_ < shared_bytes_; }
-    bool counts(const Moment& before, const Moment& now, bool shared) const;
-    void check_after_write(const Cell& cell, std::uintptr_t address, const Moment& now,
+    std::uint32_t first_that_counts(const void* memory, const Moment& now) const;
+    void check_after_write(const Moment& write, std::uintptr_t address, const Moment& now,
                            const char* what);
-    void check_after_reads(const Cell& cell, std::uintptr_t address, const Moment& now);
+    void check_after_reads(const Moment& read, std::uintptr_t address, const Moment& now);
     void note_write(const void* to, std::size_t num_bytes, const Moment& moment);
     void report(std::uintptr_t address, const char* what, const Moment& now, const Moment& before);
     std::string who(const Moment& moment) const;
 
     std::unordered_map<std::uintptr_t, std::unique_ptr<Page>> pages_;
-    std::uintptr_t last_page_ = 0;
-    Page* last_ = nullptr;
+    struct Known {
+        std::uintptr_t number = 0;
+        Page* page = nullptr;
+    };
+    std::array<Known, 256> known_; ///< some of the pages, each at its number modulo 256
     std::uint32_t num_blocks_ = 0, first_of_launch_ = 1;
     std::uintptr_t shared_ = 0;
     std::size_t shared_bytes_ = 0;

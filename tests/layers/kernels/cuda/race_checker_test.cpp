@@ -1,5 +1,5 @@
-// The race checker: what is a race on a GPU is found, whatever the order of the threads, and what is
-// none is not. This file is compiled as kernels are for it (memory_accesses.cpp).
+// The race checker: what is a race on a GPU is found, whatever the order of the threads, and what
+// is none is not. This file is compiled as kernels are for it (memory_accesses.cpp).
 #include "tests/layers/kernels/cuda/device_language_emulated.hpp"
 
 #include "layers/kernels/cuda/device_language.cuh"
@@ -47,8 +47,8 @@ std::string race_of(const std::function<void()>& body, int num_blocks = 1)
             }
             if (order == ThreadOrder::ascending && arrival == CopyArrival::late)
                 all = found;
-            BOOST_TEST(found.empty() == all.empty(), "found in one order of threads only: "
-                                                         << all << found);
+            BOOST_TEST(found.empty() == all.empty(),
+                       "found in one order of threads only: " << all << found);
         }
     return all;
 }
@@ -100,14 +100,13 @@ BOOST_AUTO_TEST_CASE(a_warp_barrier_orders_a_warp)
 
 BOOST_AUTO_TEST_CASE(shuffles_votes_and_products_order_nothing)
 {
-    const std::function<void()> syncs[] = {
-        [] { shuffle(1, 0); }, [] { shuffle_xor(1, 1); }, [] { ballot(true); },
-        [] { lanes_with_same(1); },
-        [] {
-            float c[4] = {};
-            const std::uint32_t a[4] = {};
-            mma_16x8x16(c, a, 0, 0);
-        }};
+    const std::function<void()> syncs[] = {[] { shuffle(1, 0); }, [] { shuffle_xor(1, 1); },
+                                           [] { ballot(true); }, [] { lanes_with_same(1); },
+                                           [] {
+                                               float c[4] = {};
+                                               const std::uint32_t a[4] = {};
+                                               mma_16x8x16(c, a, 0, 0);
+                                           }};
     for (const auto& sync : syncs)
         BOOST_TEST(race_of([&] {
                        shared().at[thread()] = mine();

@@ -1,28 +1,20 @@
 #include "tests/layers/kernels/cuda/source_place.hpp"
 
 #include <array>
-#include <bit>
-#include <cstdint>
 #include <cstdio>
-#include <dlfcn.h>
 #include <filesystem>
 #include <memory>
 #include <sstream>
 
 namespace sluice::testing {
 
-std::string source_place(const void* return_address)
+std::string source_place(std::uint32_t code_offset)
 {
-    Dl_info module{};
-    if (dladdr(return_address, &module) == 0)
-        return "an unknown place";
     std::ostringstream offset;
-    offset << "0x" << std::hex
-           << std::bit_cast<std::uintptr_t>(return_address) -
-                  std::bit_cast<std::uintptr_t>(module.dli_fbase) - 1;
+    offset << "0x" << std::hex << code_offset - 1;
     const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
-    const std::string command = "addr2line --inlines --basenames --exe='" + program + "' " +
-                                offset.str() + " 2>/dev/null";
+    const std::string command =
+        "addr2line --inlines --basenames --exe='" + program + "' " + offset.str() + " 2>/dev/null";
     const std::unique_ptr<FILE, int (*)(FILE*)> lines(popen(command.c_str(), "r"), pclose);
     std::string places;
     std::array<char, 4096> line;
