@@ -109,6 +109,8 @@ FAULTS = [
      " &&\n                                 at(place - 1).token != own", ""),
     ("GPU: a digit's count changes while it is read", KERNELS + "cuda/token_sort_kernel.cuh",
      "warp_barrier(); // before the count changes", ""),
+    ("GPU: a digit's count read before the round before has changed it", KERNELS + "cuda/token_sort_kernel.cuh",
+     "warp_barrier(); // before the next round reads it", ""),
     ("GPU: a row's tail one element too long", KERNELS + "cuda/device_language.cuh",
      "if (i < count)\n                to[i]", "if (i <= count)\n                to[i]"),
     # The order between a GPU's streams and the host, which emulated GPUs keep no better than real ones.
