@@ -82,7 +82,7 @@ private:
             mine.append(id.internal, sizeof id.internal);
         }
         const std::vector<std::string> of_rank = gather_text(mine); // any bytes will do
-        const DeviceMemory byte(1);
+        const DeviceMemory bytes(channels.size()); // one each: their streams are in no order
         for (std::size_t i = 0; i < channels.size(); ++i) {
             const EdgeChannel& channel = channels[i];
             if (channel.from_rank != rank() && channel.to_rank != rank())
@@ -93,10 +93,11 @@ private:
             const int place = channel.from_rank == rank() ? 0 : 1;
             auto& end = ends_[{channel.to_chunk, channel.gradient}];
             end.reset(new ChannelEnd{{compute_.device, id, 2, place, name_of(channel)}, 1 - place});
+            void* const byte = static_cast<std::byte*>(bytes.data()) + i;
             if (place == 0)
-                end->connection.send(byte.data(), 1, end->peer);
+                end->connection.send(byte, 1, end->peer);
             else
-                end->connection.receive(byte.data(), 1, end->peer);
+                end->connection.receive(byte, 1, end->peer);
         }
         for (const auto& [key, end] : ends_)
             end->connection.synchronize();

@@ -171,13 +171,22 @@ void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
     if (queues.captures(queue) && !(on_gpu(target) && on_gpu(source)))
         throw EmulationError("a copy from or to the host on a stream that is captured: the address "
                              "would stay the same for ever");
+    testing::MemoryAccesses accesses;
+    if (target)
+        accesses.push_back({to, num_bytes, true, "target"});
+    if (source)
+        accesses.push_back({from, num_bytes, false, "source"});
     if (source) {
-        queues.add(queue, "copy", [=] { std::memcpy(to, from, num_bytes); });
+        queues.add(
+            queue, "copy", [=] { std::memcpy(to, from, num_bytes); }, {}, accesses);
     } else {
         const auto* bytes = static_cast<const std::byte*>(from);
-        queues.add(queue, "copy", [to, taken = std::vector(bytes, bytes + num_bytes)] {
-            std::memcpy(to, taken.data(), taken.size());
-        });
+        queues.add(
+            queue, "copy",
+            [to, taken = std::vector(bytes, bytes + num_bytes)] {
+                std::memcpy(to, taken.data(), taken.size());
+            },
+            {}, accesses);
     }
     if (!target)
         queues.wait_for(queue);

@@ -77,7 +77,7 @@ void WorkQueues::keep(CapturedWork& capture, Work work)
 void WorkQueues::add_again(WorkQueue& queue, const std::vector<Work>& work)
 {
     for (const Work& piece : work)
-        add(queue, piece.name, piece.body);
+        add(queue, piece.name, piece.body, {}, piece.accesses);
 }
 
 } // namespace testing

@@ -160,7 +160,8 @@ ncclResult_t queue(std::vector<Asked> messages)
             if (one.receiving == receiving)
                 queues.add(
                     *one.queue, name, [one, body] { body(one); },
-                    [one, ready] { return ready(one); });
+                    [one, ready] { return ready(one); },
+                    {{one.data, one.num_bytes, receiving, "message"}});
     };
     // Others may wait for a send: it is always ready.
     add(

@@ -46,6 +46,16 @@ void check_operands(const Stream& stream, const char* operation, const Operands&
     }
 }
 
+MemoryAccesses accesses_of(const Operands& operands)
+{
+    MemoryAccesses accesses;
+    for (const NamedOperand& operand : operands)
+        if (!operand.view.empty())
+            accesses.push_back(
+                {operand.view.data, operand.view.num_bytes(), operand.written, operand.name});
+    return accesses;
+}
+
 BlockExecutor& executor_of_process()
 {
     static BlockExecutor executor(WorkQueues::of_process().seed() % 2 == 0
@@ -57,7 +67,7 @@ BlockExecutor& executor_of_process()
 void QueuedLauncher::queue(std::function<void()> body) const
 {
     WorkQueues::of_process().add(*static_cast<WorkQueue*>(stream_.native()), operation_,
-                                 std::move(body));
+                                 std::move(body), {}, accesses_);
 }
 
 void QueuedLauncher::copy(void* to, const void* from, std::size_t num_bytes) const

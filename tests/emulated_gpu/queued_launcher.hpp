@@ -9,6 +9,7 @@
 
 #include "core/cuda/gpu_stream.hpp"
 #include "tests/emulated_gpu/operands.hpp"
+#include "tests/emulated_gpu/stream_order.hpp"
 
 #include <functional>
 
@@ -19,6 +20,8 @@ namespace sluice::testing {
 /// another GPU is the thread's current one.
 void check_operands(const Stream& stream, const char* operation, const Operands& operands);
 
+MemoryAccesses accesses_of(const Operands& operands);
+
 /// What kernels run on. Only while work of a stream runs.
 BlockExecutor& executor_of_process();
 
@@ -28,7 +31,9 @@ public:
     QueuedLauncher(const Stream& stream, const char* operation, const Op& op)
         : stream_(GpuStream::of(stream)), operation_(operation)
     {
-        check_operands(stream, operation, operands_of(op));
+        const Operands operands = operands_of(op);
+        check_operands(stream, operation, operands);
+        accesses_ = accesses_of(operands);
     }
 
     template <class Kernel>
@@ -64,6 +69,7 @@ private:
 
     const GpuStream& stream_;
     const char* operation_;
+    MemoryAccesses accesses_; ///< each of its kernels may do all of them
 };
 
 } // namespace sluice::testing

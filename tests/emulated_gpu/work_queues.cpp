@@ -61,7 +61,7 @@ void WorkQueues::set_seed(std::uint64_t seed)
 WorkQueue* WorkQueues::make(int gpu)
 {
     const std::scoped_lock lock(mutex_);
-    return queues_.emplace_back(std::make_unique<WorkQueue>(gpu)).get();
+    return queues_.emplace_back(std::make_unique<WorkQueue>(gpu, order_.add_stream())).get();
 }
 
 void WorkQueues::remove(WorkQueue* queue) noexcept
@@ -77,17 +77,20 @@ void WorkQueues::push(WorkQueue& queue, Work work)
         keep(*queue.capture_, std::move(work));
         return;
     }
+    if (refuses_missing_waits_)
+        order_.add_work(queue.stream_, work.name, work.accesses);
     queue.held_.push_back(std::move(work));
     ++queue.num_added_;
     run_some();
 }
 
 void WorkQueues::add(WorkQueue& queue, std::string name, std::function<void()> body,
-                     std::function<bool()> ready)
+                     std::function<bool()> ready, MemoryAccesses accesses)
 {
     const Opening opening(*this);
     push(queue, {.name = std::move(name),
                  .body = std::move(body),
+                 .accesses = std::move(accesses),
                  .ready = std::move(ready),
                  .reaches = {},
                  .waits_for = {}});
@@ -101,19 +104,45 @@ std::shared_ptr<Mark> WorkQueues::mark(WorkQueue& queue)
                                             .position = queue.num_added_ + 1,
                                             .polls_left = polls,
                                             .reached = false,
-                                            .time = {}});
+                                            .time = {},
+                                            .done = order_.done_by(queue.stream_)});
     // Whether or not somebody is told so: a stream without work has come to it.
     if (!queue.capture_ && queue.held_.empty())
         mark->time = std::chrono::steady_clock::now();
-    push(queue, {.name = "event", .body = {}, .ready = {}, .reaches = mark, .waits_for = {}});
+    push(queue, {.name = "event",
+                 .body = {},
+                 .accesses = {},
+                 .ready = {},
+                 .reaches = mark,
+                 .waits_for = {}});
     return mark;
 }
 
 void WorkQueues::hold_back(WorkQueue& queue, std::shared_ptr<Mark> mark)
 {
     const Opening opening(*this);
-    push(queue,
-         {.name = "wait", .body = {}, .ready = {}, .reaches = {}, .waits_for = std::move(mark)});
+    if (!queue.capture_)
+        order_.hold_back(queue.stream_, mark->done);
+    push(queue, {.name = "wait",
+                 .body = {},
+                 .accesses = {},
+                 .ready = {},
+                 .reaches = {},
+                 .waits_for = std::move(mark)});
+}
+
+void WorkQueues::begin_message(std::int64_t key, const std::string& name,
+                               const MemoryAccess& access)
+{
+    const std::scoped_lock lock(mutex_);
+    if (refuses_missing_waits_)
+        order_.begin_outside(key, name, access);
+}
+
+void WorkQueues::end_message(std::int64_t key)
+{
+    const std::scoped_lock lock(mutex_);
+    order_.end_outside(key);
 }
 
 bool WorkQueues::ready(const WorkQueue& queue) const
@@ -247,6 +276,7 @@ void WorkQueues::wait_for(WorkQueue& queue)
     refuse_while_capturing("waiting for a stream");
     const Opening opening(*this);
     run_to(queue, queue.num_added_);
+    order_.host_waited(order_.done_by(queue.stream_));
     if (!failure_.empty())
         throw EmulationError(failure_);
 }
@@ -257,6 +287,7 @@ void WorkQueues::wait_for(const Mark& mark)
     const Opening opening(*this);
     if (!mark.reached)
         run_to(*mark.queue, mark.position);
+    order_.host_waited(mark.done);
     if (!failure_.empty())
         throw EmulationError(failure_);
 }
@@ -269,6 +300,8 @@ bool WorkQueues::poll(Mark& mark)
         --mark.polls_left;
     else if (!mark.reached)
         run_what_can(*mark.queue, mark.position);
+    if (mark.reached)
+        order_.host_waited(mark.done);
     if (!failure_.empty())
         throw EmulationError(failure_);
     return mark.reached;
@@ -280,6 +313,7 @@ void WorkQueues::wait_for_all() noexcept
     const Opening opening(*this);
     for (const auto& queue : queues_)
         run_to(*queue, queue->num_added_);
+    order_.host_waited_for_all();
 }
 
 } // namespace sluice::testing

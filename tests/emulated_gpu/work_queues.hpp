@@ -14,9 +14,14 @@
 // would stay the same for ever. As CUDA does in its mode for one thread, it forbids the capturing
 // thread alone to wait and to take or free memory; a capture in which that happens is lost.
 //
+// Work that touches memory which another stream uses, without an event or a wait of the host
+// between, is refused when it is queued (stream_order.hpp).
+//
 // Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
 // a GPU.
 #pragma once
+
+#include "tests/emulated_gpu/stream_order.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -42,11 +47,13 @@ struct Mark {
     int polls_left = 0;         ///< asking more often makes the work run
     bool reached = false;
     std::chrono::steady_clock::time_point time; ///< when the stream came to it
+    WorkDone done;                              ///< what is done where it stands
 };
 
 struct Work {
     std::string name;
     std::function<void()> body;      ///< runs with the memory of GPUs open; or none
+    MemoryAccesses accesses;         ///< of the body
     std::function<bool()> ready;     ///< whether it need not wait for another process; or none
     std::shared_ptr<Mark> reaches;   ///< or null
     std::shared_ptr<Mark> waits_for; ///< or null
@@ -61,12 +68,13 @@ struct CapturedWork {
 
 class WorkQueue {
 public:
-    explicit WorkQueue(int gpu) : gpu_(gpu) {}
+    WorkQueue(int gpu, std::size_t stream) : gpu_(gpu), stream_(stream) {}
     int gpu() const { return gpu_; }
 
 private:
     friend class WorkQueues;
     int gpu_;
+    std::size_t stream_; ///< to StreamOrder
     std::deque<Work> held_;
     std::uint64_t num_added_ = 0, num_done_ = 0;
     std::optional<CapturedWork> capture_;
@@ -85,8 +93,14 @@ public:
     /// Its work is done first.
     void remove(WorkQueue* queue) noexcept;
 
+    /// Throws EmulationError where the accesses are in no order with another stream's.
     void add(WorkQueue& queue, std::string name, std::function<void()> body,
-             std::function<bool()> ready = {});
+             std::function<bool()> ready = {}, MemoryAccesses accesses = {});
+    /// MPI may touch memory of a GPU, or pinned, from now on until it ends.
+    void begin_message(std::int64_t key, const std::string& name, const MemoryAccess& access);
+    void end_message(std::int64_t key);
+    /// Whether missing waits are refused, which they are at first: for tests of what comes of one.
+    void refuse_missing_waits(bool refuse) { refuses_missing_waits_ = refuse; }
     /// From now on work that others may wait for needs no host.
     void run_by_itself();
     std::shared_ptr<Mark> mark(WorkQueue& queue);
@@ -128,6 +142,8 @@ private:
     bool coin() { return seed_ != 0 && random_() % 2 == 0; }
 
     std::mutex mutex_;
+    StreamOrder order_;
+    bool refuses_missing_waits_ = true;
     std::uint64_t seed_ = 0;
     std::mt19937_64 random_;
     std::vector<std::unique_ptr<WorkQueue>> queues_;

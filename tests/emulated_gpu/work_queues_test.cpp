@@ -24,8 +24,13 @@ struct Streams {
     explicit Streams(std::uint64_t seed) : device(use_gpu(0)), first(device), second(device)
     {
         WorkQueues::of_process().set_seed(seed);
+        WorkQueues::of_process().refuse_missing_waits(false); // here their values are looked at
     }
-    ~Streams() { WorkQueues::of_process().set_seed(0); }
+    ~Streams()
+    {
+        WorkQueues::of_process().set_seed(0);
+        WorkQueues::of_process().refuse_missing_waits(true);
+    }
 
     static int& front(const PinnedMemory& memory) { return *static_cast<int*>(memory.data()); }
     /// What a read without any waiting would see is not changed by it.
