@@ -120,7 +120,7 @@ void RaceChecker::read(const void* from, std::size_t num_bytes, const Moment& no
     });
 }
 
-void RaceChecker::note_write(const void* to, std::size_t num_bytes, const Moment& now)
+void RaceChecker::write(const void* to, std::size_t num_bytes, const Moment& now)
 {
     if (num_bytes % cell_bytes != 0)
         report(std::bit_cast<std::uintptr_t>(to),
@@ -135,16 +135,11 @@ void RaceChecker::note_write(const void* to, std::size_t num_bytes, const Moment
     });
 }
 
-void RaceChecker::write(const void* to, std::size_t num_bytes, const Moment& now)
-{
-    note_write(to, num_bytes, now);
-}
-
 void RaceChecker::begin_copy(void* to, std::size_t num_bytes, const Moment& now)
 {
     Moment under_way = now;
     under_way.copy_under_way = true;
-    note_write(to, num_bytes, under_way);
+    write(to, num_bytes, under_way);
 }
 
 void RaceChecker::end_copy(void* to, std::size_t num_bytes, const Moment& now)

@@ -69,7 +69,6 @@ private:
     void check_after_write(const Moment& write, std::uintptr_t address, const Moment& now,
                            const char* what);
     void check_after_reads(const Moment& read, std::uintptr_t address, const Moment& now);
-    void note_write(const void* to, std::size_t num_bytes, const Moment& moment);
     void report(std::uintptr_t address, const char* what, const Moment& now, const Moment& before);
     std::string who(const Moment& moment) const;
 
