@@ -164,8 +164,8 @@ FAULTS = [
     ("GPU: NCCL connects ranks in the first message of a group", "pipeline/transport/nccl_group_transport.cpp",
      "        greet();", ""),
     ("GPU: NCCL connects ranks in the first message of an edge", "pipeline/transport/nccl_transport.cpp",
-     "            if (place == 0)\n                end->connection.send(byte.data(), 1, end->peer);\n"
-     "            else\n                end->connection.receive(byte.data(), 1, end->peer);\n", ""),
+     "            if (place == 0)\n                end->connection.send(byte, 1, end->peer);\n"
+     "            else\n                end->connection.receive(byte, 1, end->peer);\n", ""),
     ("GPU: NCCL's errors on edges not looked for", "pipeline/transport/nccl_transport.cpp",
      "end->connection.check_state();", "(void)end;"),
     ("GPU: NCCL's errors between replicas not looked for", "pipeline/transport/nccl_group_transport.cpp",
