@@ -33,6 +33,8 @@ Operand launched(Case& c, Operand& x)
 void check_random(std::int64_t n)
 {
     check_conformance([n](Case& c) {
+        if (n > 100000 && one_type_will_do(c))
+            return;
         Operand x = c.random({n}, c.compute(), static_cast<std::uint64_t>(n), 3.0);
         Operand result = launched(c, x);
         result.values[0] = expected_of(c, x);

@@ -153,6 +153,12 @@ private:
     std::vector<std::byte> all_bits_;
 };
 
+/// Where every access is watched for races: cases that take long run in one type alone.
+inline bool one_type_will_do(const Case& c)
+{
+    return backend_under_test() == BackendUnderTest::races && c.compute() == DType::f32;
+}
+
 using CaseBody = std::function<void(Case&)>;
 /// `second`: aligned where a library promises no more than the same bits for the same alignment.
 void check_conformance(const CaseBody& body, Placement second = Placement::misaligned);

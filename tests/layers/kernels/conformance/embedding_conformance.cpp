@@ -29,6 +29,8 @@ void check_order(const std::vector<std::int32_t>& tokens, std::int64_t vocabular
 {
     check_conformance([&](Case& c) {
         const auto num_tokens = static_cast<std::int64_t>(tokens.size());
+        if (num_tokens > 1000 && one_type_will_do(c))
+            return;
         Operand ids = c.token_ids(tokens);
         Operand dout = c.random({num_tokens, channels}, c.compute(), 1);
         Operand gradient = c.random({vocabulary, channels}, DType::f32, 2);
