@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <mutex>
@@ -20,6 +21,20 @@ std::string variable(const char* name)
 {
     const char* text = std::getenv(name);
     return text == nullptr ? "" : text;
+}
+
+/// What handlers of signals may call, looked up beforehand: dlsym takes a lock, which the thread
+/// that a signal interrupts may hold (mpirun then never ended).
+struct Real {
+    const char* name;
+    void* function = nullptr;
+};
+Real reals[] = {{"write"}, {"close"}, {"open"}, {"unlink"}};
+
+[[gnu::constructor]] void look_up_reals()
+{
+    for (Real& real : reals)
+        real.function = ::dlsym(RTLD_NEXT, real.name);
 }
 
 struct Plan {
@@ -95,6 +110,8 @@ bool takes_space(std::string_view call)
 std::string path_of(int descriptor)
 {
     Plan& p = plan();
+    if (!p.active)
+        return {}; // without a lock: mpirun's handlers of signals write, too
     const std::lock_guard lock(p.mutex);
     const auto index = static_cast<std::size_t>(descriptor);
     return descriptor >= 0 && index < p.path_of.size() ? p.path_of[index] : std::string();
@@ -103,6 +120,8 @@ std::string path_of(int descriptor)
 void remember(int descriptor, const std::string& path)
 {
     Plan& p = plan();
+    if (!p.active)
+        return;
     const std::lock_guard lock(p.mutex);
     const auto index = static_cast<std::size_t>(descriptor);
     if (descriptor >= 0 && index < p.path_of.size())
@@ -159,6 +178,12 @@ bool covered(std::string_view path) { return plan().covers(path); }
 
 long fsync_ms() { return plan().fsync_ms; }
 
-void* next_symbol(const char* name) { return ::dlsym(RTLD_NEXT, name); }
+void* next_symbol(const char* name)
+{
+    for (const Real& real : reals)
+        if (real.function != nullptr && std::strcmp(real.name, name) == 0)
+            return real.function;
+    return ::dlsym(RTLD_NEXT, name);
+}
 
 } // namespace sluice::drill
