@@ -313,6 +313,7 @@ void BlockExecutor::run(const Block& block, const std::function<void()>& body)
     block_ = block;
     body_ = &body;
     failure_ = nullptr;
+    works_together_ = false; // a failure may have come in the middle
     num_at_barrier_ = 0;
     num_barriers_done_ = 0;
     warps_.assign(static_cast<std::size_t>(block.num_threads / warp_size), Warp{});
