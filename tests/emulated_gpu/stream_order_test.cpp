@@ -111,6 +111,16 @@ BOOST_AUTO_TEST_CASE(events_carry_what_was_done_when_they_were_recorded)
     BOOST_CHECK_THROW(s.order.add_work(third, "Third", {reads(10, 11)}), EmulationError);
 }
 
+BOOST_AUTO_TEST_CASE(what_lies_behind_the_end_is_left_alone)
+{
+    TwoStreams s;
+    s.order.add_work(s.first, "Whole", {writes(0, 20)});
+    s.order.hold_back(s.second, s.order.done_by(s.first));
+    BOOST_TEST(s.takes(writes(0, 10)));
+    s.order.add_work(s.first, "Rest", {reads(10, 20)});
+    BOOST_CHECK_THROW(s.order.add_work(s.first, "Start", {reads(9, 10)}), EmulationError);
+}
+
 BOOST_AUTO_TEST_CASE(what_the_host_waited_for_is_done_for_all)
 {
     TwoStreams s;

@@ -207,6 +207,43 @@ BOOST_AUTO_TEST_CASE(blocks_of_a_launch_are_in_no_order)
                     "writes what others read"));
 }
 
+BOOST_AUTO_TEST_CASE(in_orders_that_the_executor_does_not_take)
+{
+    static float memory[4];
+    RaceChecker races;
+    std::uint32_t block = races.begin_block(nullptr, 0);
+    const auto at = [&](int thread, int barriers, int warp_barriers) {
+        sluice::testing::Moment moment;
+        moment.block = block;
+        moment.thread = static_cast<std::uint16_t>(thread);
+        moment.barriers = static_cast<std::uint16_t>(barriers);
+        moment.warp_barriers = static_cast<std::uint16_t>(warp_barriers);
+        return moment;
+    };
+    const auto reads = [&](const auto&... moment) { (races.read(memory, 4, moment), ...); };
+    const auto write_races = [&](const auto& moment) {
+        races.write(memory, 4, moment);
+        return !races.take_race().empty();
+    };
+    // Read by the writer, then by another lane, or another warp.
+    reads(at(0, 1, 0), at(1, 1, 0));
+    BOOST_TEST(write_races(at(0, 1, 0)));
+    reads(at(0, 2, 0), at(32, 2, 0));
+    BOOST_TEST(write_races(at(0, 2, 0)));
+    // A warp's barrier ends what its lanes read before, and nothing of another warp.
+    reads(at(0, 3, 0), at(1, 3, 0), at(2, 3, 1));
+    BOOST_TEST(!write_races(at(2, 3, 1)));
+    reads(at(0, 4, 0), at(32, 4, 0), at(2, 4, 1));
+    BOOST_TEST(write_races(at(2, 4, 1)));
+    BOOST_TEST(write_races(at(32, 4, 2))); // behind the write by warp 0
+    BOOST_TEST(!write_races(at(0, 5, 0)));
+    // A block's shared memory where another block's was.
+    block = races.begin_block(memory, sizeof memory);
+    BOOST_TEST(!write_races(at(9, 0, 0)));
+    block = races.begin_block(nullptr, 0);
+    BOOST_TEST(write_races(at(9, 0, 0)));
+}
+
 BOOST_AUTO_TEST_CASE(launches_come_one_after_the_other)
 {
     static float global[num_threads];
