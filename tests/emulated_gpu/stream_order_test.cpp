@@ -87,10 +87,10 @@ BOOST_AUTO_TEST_CASE(every_read_since_a_write_counts)
     order.add_work(b, "B", {reads(5, 15)});
     order.hold_back(c, order.done_by(b));
     BOOST_CHECK_EXCEPTION(
-        order.add_work(c, "C", {writes(4, 6)}), EmulationError,
+        order.add_work(c, "C", {writes(5, 6)}), EmulationError,
         [](const auto& e) { return says(e, "C (out) writes what A (in) reads"); });
     order.hold_back(c, behind_a);
-    order.add_work(c, "C", {writes(4, 6)});
+    order.add_work(c, "C", {writes(5, 6)});
     BOOST_CHECK_EXCEPTION(order.add_work(a, "A", {reads(5, 6)}), EmulationError, [](const auto& e) {
         return says(e, "A (in) reads what C (out) writes");
     });
@@ -111,13 +111,16 @@ BOOST_AUTO_TEST_CASE(events_carry_what_was_done_when_they_were_recorded)
     BOOST_CHECK_THROW(s.order.add_work(third, "Third", {reads(10, 11)}), EmulationError);
 }
 
-BOOST_AUTO_TEST_CASE(what_lies_behind_the_end_is_left_alone)
+BOOST_AUTO_TEST_CASE(what_lies_behind_the_end_is_as_before)
 {
     TwoStreams s;
     s.order.add_work(s.first, "Whole", {writes(0, 20)});
     s.order.hold_back(s.second, s.order.done_by(s.first));
     BOOST_TEST(s.takes(writes(0, 10)));
     s.order.add_work(s.first, "Rest", {reads(10, 20)});
+    const std::size_t third = s.order.add_stream();
+    BOOST_CHECK_THROW(s.order.add_work(third, "Third", {reads(10, 11)}), EmulationError);
+    s.order.add_work(s.first, "Rest", {writes(10, 20)});
     BOOST_CHECK_THROW(s.order.add_work(s.first, "Start", {reads(9, 10)}), EmulationError);
 }
 
