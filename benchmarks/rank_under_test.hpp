@@ -73,6 +73,7 @@ public:
                                    .completed_updates = 0, // the gates stay where they are
                                    .stop_here = false},
                                   config_.batch.tokens_per_update());
+            stage_.make_graphs_ready();
             adamw_step(stage_, config_.optimizer, 1e-4, summary.grad_norm, number);
             exchange_.gather_weights();
             world.barrier();

@@ -33,17 +33,13 @@ bool ActionGraphs::start(const ActionKey& key, std::span<const double> gates,
     follow(gates);
     const auto [entry, is_new] = graphs_.try_emplace(key);
     std::unique_ptr<GpuGraph>& graph = entry->second;
-    if (!graph && !is_new && !full_) {
-        graph = capture(launches);
-        full_ = !graph;
-        if (full_ && !std::exchange(said_, true))
-            log_warning("no room for more CUDA graphs beside " + std::to_string(num_graphs()) +
-                        " of " + std::to_string(num_launches_) +
-                        " kernels and copies: other passes are launched kernel by kernel");
-    }
-    if (graph)
+    if (graph && graph->is_ready()) {
         graph->launch(stream_);
-    return bool(graph);
+        return true;
+    }
+    if (!graph && !is_new && !full_)
+        capture(graph, launches);
+    return false;
 }
 
 void ActionGraphs::follow(std::span<const double> gates)
@@ -54,23 +50,45 @@ void ActionGraphs::follow(std::span<const double> gates)
     closed_.clear();
     for (const double gate : gates)
         closed_.push_back(gate == 0.0);
+    for (auto& [key, graph] : graphs_)
+        if (graph)
+            dropped_.push_back(std::move(graph));
     graphs_.clear();
     num_launches_ = 0;
     full_ = false;
 }
 
-std::unique_ptr<GpuGraph> ActionGraphs::capture(const std::function<void()>& launches)
+void ActionGraphs::capture(std::unique_ptr<GpuGraph>& graph, const std::function<void()>& launches)
 {
-    if (free_gpu_bytes() < reserved_bytes)
-        return nullptr;
-    std::unique_ptr<GpuGraph> graph = GpuGraph::capture(stream_, launches);
-    if (!graph)
-        return nullptr;
-    const auto added = static_cast<std::int64_t>(graph->num_launches());
+    auto made = GpuGraph::capture(stream_, launches);
+    const auto added = static_cast<std::int64_t>(made->num_launches());
     if (num_launches_ + added > most_launches_)
-        return nullptr;
+        return stop_capturing();
     num_launches_ += added;
-    return graph;
+    graph = std::move(made);
+}
+
+void ActionGraphs::make_ready()
+{
+    dropped_.clear();
+    for (auto& [key, graph] : graphs_) {
+        if (!graph || graph->is_ready())
+            continue;
+        if (free_gpu_bytes() >= reserved_bytes && graph->make_ready(stream_))
+            continue;
+        num_launches_ -= static_cast<std::int64_t>(graph->num_launches());
+        graph.reset();
+        stop_capturing();
+    }
+}
+
+void ActionGraphs::stop_capturing()
+{
+    full_ = true;
+    if (!std::exchange(said_, true))
+        log_warning("no room for more CUDA graphs beside " + std::to_string(num_graphs()) + " of " +
+                    std::to_string(num_launches_) +
+                    " kernels and copies: other passes are launched kernel by kernel");
 }
 
 } // namespace sluice

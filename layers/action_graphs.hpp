@@ -2,8 +2,9 @@
 // instead of one per kernel.
 //
 // The first time an action comes its kernels are launched one by one, and libraries prepare what
-// they must; the second time they are captured; from then on the graph is launched. All three are
-// the same kernels with the same arguments, so they give the same bits.
+// they must; the second time they are captured as well; once the graph has been made ready, which
+// must wait for a time without messages, it is launched instead. All three are the same kernels
+// with the same arguments, so they give the same bits.
 #pragma once
 
 #include "core/cuda/gpu_graph.hpp"
@@ -55,6 +56,11 @@ public:
             launches();
     }
 
+    /// Brings to the GPU what was captured since the last call, and forgets there what was dropped.
+    /// CUDA may wait for all work of the GPU meanwhile: not while a message is under way.
+    void make_ready();
+
+    /// Those that are ready, or will be.
     std::int64_t num_graphs() const;
     std::int64_t num_launches() const { return num_launches_; }
 
@@ -62,13 +68,15 @@ private:
     bool start(const ActionKey& key, std::span<const double> gates,
                const std::function<void()>& launches);
     void follow(std::span<const double> gates);
-    std::unique_ptr<GpuGraph> capture(const std::function<void()>& launches);
+    void capture(std::unique_ptr<GpuGraph>& graph, const std::function<void()>& launches);
+    void stop_capturing();
 
     Stream stream_;
     std::int64_t most_launches_;
     std::int64_t num_launches_ = 0;
     std::vector<bool> closed_;                              ///< [num_layers]: which gates are 0
     std::map<ActionKey, std::unique_ptr<GpuGraph>> graphs_; ///< null: has come once
+    std::vector<std::unique_ptr<GpuGraph>> dropped_;
     bool full_ = false, said_ = false;
 };
 

@@ -125,6 +125,8 @@ HeldGraphs ModelChunk::held_graphs() const
     return {parts_->graphs.num_graphs(), parts_->graphs.num_launches()};
 }
 
+void ModelChunk::make_graphs_ready() { parts_->graphs.make_ready(); }
+
 void ModelChunk::activation_norms(std::span<double> rms) const
 {
     const std::size_t num_layers = parts_->layers.size();

@@ -157,6 +157,9 @@ public:
     void set_activation_norms(ActivationNorms norms);
     /// Of its passes, now (layers/action_graphs.hpp).
     HeldGraphs held_graphs() const;
+    /// What was captured in this update is a graph from the next one on. Not while a message is
+    /// under way.
+    void make_graphs_ready();
     /// Root mean square of the residual stream behind each layer [num_layers], of the micro-batch
     /// that forward() last measured; 0 before the first. Blocks until they are there.
     void activation_norms(std::span<double> rms) const;

@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "pipeline/gradient_exchange.hpp"
+#include "pipeline/rehearsal.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -51,6 +52,20 @@ std::string Executor::where() const
     return "rank " + std::to_string(transport_.world_rank()) + ", stage " +
            std::to_string(current_.chunk) + ", micro-batch " + std::to_string(current_.microbatch) +
            ", action " + text_of(current_);
+}
+
+void Executor::rehearse()
+{
+    sluice::rehearse(stage_);
+    if (stream_.device.kind == DeviceKind::cpu)
+        return;
+    if (messages_ && program_.num_chunks > 1) {
+        messages_->add(0, stage_.chunks().front().model->input(0), 1);
+        messages_->clear();
+    }
+    if (exchange_ != nullptr)
+        exchange_->rehearse();
+    synchronize(stream_);
 }
 
 void Executor::run_update(TokenSource& tokens, double loss_scale)

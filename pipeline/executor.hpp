@@ -50,6 +50,9 @@ public:
     Executor(const Schedule& program, const SlotTable& slots, Stage& stage, Transport& transport,
              VerifyTransfers verify);
 
+    /// Once before the first message: whatever a GPU must load for the actions (rehearsal.hpp).
+    void rehearse();
+
     /// Runs this rank's actions up to its optimizer step, and waits for its sends. ACCUMULATES the
     /// gradients. Each token's loss gradient is multiplied by `loss_scale`. Whatever throws inside
     /// passes through; where() then says at which action.

@@ -118,6 +118,19 @@ std::size_t GradientExchange::group_of(const Parameter& parameter) const
     return 0;
 }
 
+void GradientExchange::rehearse()
+{
+    if (!active() || pieces_.empty())
+        return;
+    const TensorView buffer = buffers_.front().gradients.front();
+    kernels::launch(stream_, kernels::Fill{.to = buffer, .value = 0.0});
+    kernels::launch(stream_, kernels::Add{.x = buffer, .y = buffer});
+    if (sums_) {
+        sums_->add(0, buffer, 1);
+        sums_->clear();
+    }
+}
+
 void GradientExchange::gradients_done(std::span<const Parameter> parameters)
 {
     if (!active())

@@ -47,6 +47,9 @@ public:
     /// Whether there is anything to exchange: more than one replica.
     bool active() const { return peers_.num_ranks() > 1; }
 
+    /// As Executor::rehearse(). Gradients stay as they are.
+    void rehearse();
+
     /// The gradients of these parameters are final in this update. Starts the exchange of every
     /// group that is now complete.
     void gradients_done(std::span<const Parameter> parameters) override;

@@ -158,6 +158,12 @@ void Stage::zero_gradients()
         chunk.model->zero_gradients();
 }
 
+void Stage::make_graphs_ready()
+{
+    for (StageChunk& chunk : chunks_)
+        chunk.model->make_graphs_ready();
+}
+
 void Stage::advance_gates()
 {
     for (StageChunk& chunk : chunks_)

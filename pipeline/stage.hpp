@@ -77,6 +77,8 @@ public:
     const StageMemory& memory() const { return memory_; }
 
     void zero_gradients();
+    /// As in ModelChunk.
+    void make_graphs_ready();
     /// One completed update: every owned layer's counter advances.
     void advance_gates();
 

@@ -41,6 +41,7 @@ std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream&, const std::function<v
     refuse();
 }
 GpuGraph::~GpuGraph() = default;
+bool GpuGraph::make_ready(const Stream&) { refuse(); }
 void GpuGraph::launch(const Stream&) const { refuse(); }
 
 GpuEvent::GpuEvent() { refuse(); }

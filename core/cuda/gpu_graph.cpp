@@ -2,6 +2,7 @@
 
 #include "core/cuda/checked_call.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/error.hpp"
 
 #include <type_traits>
 #include <utility>
@@ -58,24 +59,41 @@ std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream& stream,
 {
     Capture capture(native(stream));
     launches();
-    const OwnedGraph graph = capture.take();
+    OwnedGraph graph = capture.take();
     std::size_t num_launches = 0;
     SLUICE_CUDA_CALL(cudaGraphGetNodes(graph.get(), nullptr, &num_launches));
-    cudaGraphExec_t made = nullptr;
-    const cudaError_t status = cudaGraphInstantiateWithFlags(&made, graph.get(), 0);
-    if (status == cudaErrorMemoryAllocation) {
-        cudaGetLastError();
-        return nullptr;
-    }
-    check_cuda(status, "cudaGraphInstantiateWithFlags", __FILE__, __LINE__);
-    return std::unique_ptr<GpuGraph>(new GpuGraph(made, num_launches));
+    return std::unique_ptr<GpuGraph>(new GpuGraph(graph.release(), num_launches));
 }
 
-GpuGraph::~GpuGraph() { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(native_)); }
+GpuGraph::~GpuGraph()
+{
+    cudaGraphDestroy(static_cast<cudaGraph_t>(captured_));
+    if (is_ready())
+        cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(ready_));
+}
+
+bool GpuGraph::make_ready(const Stream& stream)
+{
+    SLUICE_CHECK(!is_ready(), "a graph is made ready twice");
+    cudaGraphExec_t made = nullptr;
+    cudaError_t status =
+        cudaGraphInstantiateWithFlags(&made, static_cast<cudaGraph_t>(captured_), 0);
+    if (status == cudaSuccess) {
+        ready_ = made;
+        status = cudaGraphUpload(made, native(stream)); // or the first launch would do it
+    }
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        return false;
+    }
+    check_cuda(status, "cudaGraphInstantiate or cudaGraphUpload", __FILE__, __LINE__);
+    return true;
+}
 
 void GpuGraph::launch(const Stream& stream) const
 {
-    SLUICE_CUDA_CALL(cudaGraphLaunch(static_cast<cudaGraphExec_t>(native_), native(stream)));
+    SLUICE_CHECK(is_ready(), "a graph is launched that was not made ready");
+    SLUICE_CUDA_CALL(cudaGraphLaunch(static_cast<cudaGraphExec_t>(ready_), native(stream)));
 }
 
 } // namespace sluice

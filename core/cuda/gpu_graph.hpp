@@ -10,15 +10,14 @@
 
 namespace sluice {
 
-/// A CUDA graph, ready to run.
 class GpuGraph {
 public:
     /// Of what `launches` queues on `stream`, none of which runs yet. Addresses and numbers are
     /// kept as they are given; only what lies in the GPU's memory is read anew whenever the graph
     /// runs. `launches` queues kernels and copies within the GPU's memory: no events, no copies
-    /// from or to the host; and it never waits for the GPU, nor takes or frees memory of it. Null
-    /// where the GPU has no memory left for the graph. Throws what `launches` throws, and PeerError
-    /// where CUDA cannot capture it; the stream is then as before.
+    /// from or to the host; and it never waits for the GPU, nor takes or frees memory of it. Throws
+    /// what `launches` throws, and PeerError where CUDA cannot capture it; the stream is then as
+    /// before.
     static std::unique_ptr<GpuGraph> capture(const Stream& stream,
                                              const std::function<void()>& launches);
     /// Also while it runs; what is queued is still done.
@@ -26,18 +25,25 @@ public:
     GpuGraph(const GpuGraph&) = delete;
     GpuGraph& operator=(const GpuGraph&) = delete;
 
-    /// Queues all of it, in the order in which it was captured.
+    /// Brings it to the GPU, once. CUDA may wait for everything that is under way there, so not
+    /// beside messages, which may need work that is not queued yet. False where the GPU has no
+    /// memory left for it.
+    bool make_ready(const Stream& stream);
+    bool is_ready() const { return ready_ != nullptr; }
+    /// Queues all of it, in the order in which it was captured. It must be ready.
     void launch(const Stream& stream) const;
     /// Kernels and copies.
     std::size_t num_launches() const { return num_launches_; }
 
 private:
-    GpuGraph(void* native, std::size_t num_launches) : native_(native), num_launches_(num_launches)
+    GpuGraph(void* captured, std::size_t num_launches)
+        : captured_(captured), num_launches_(num_launches)
     {
     }
 
-    void* native_ = nullptr;
-    std::size_t num_launches_ = 0;
+    void* captured_;        ///< cudaGraph_t
+    void* ready_ = nullptr; ///< cudaGraphExec_t
+    std::size_t num_launches_;
 };
 
 } // namespace sluice

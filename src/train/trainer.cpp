@@ -100,6 +100,7 @@ void Trainer::start(const ResumeRequest& resume)
     else
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(config_.run.seed);
+    agree(replicas_.world(), [&] { executor_.rehearse(); });
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
         prune_checkpoints(folder_.checkpoints(), 0, 0);
@@ -271,6 +272,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
                                                      .recorder = recorder_},
                                                     tokens_per_update);
     refuse_spike(summary.loss);
+    stage_.make_graphs_ready(); // all messages of this update have come
     const double lr = learning_rate(config_.lr_schedule, config_.optimizer.lr, config_.run.updates,
                                     completed_updates_);
     if (saver_)

@@ -6,6 +6,7 @@
 #include "layers/gates.hpp"
 #include "layers/kernels/adamw.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
+#include "tests/layers/kernels/cuda/block_executor.hpp"
 #include "tests/layers/layer_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -78,6 +79,7 @@ public:
         chunk_->gradient_squares(squares);
         const auto bytes = std::as_bytes(std::span(squares));
         kept_.emplace_back(bytes.begin(), bytes.end());
+        chunk_->make_graphs_ready();
         chunk_->update_weights(next_step());
         for (const Parameter& parameter : chunk_->parameters())
             keep(parameter.value);
@@ -166,6 +168,32 @@ BOOST_AUTO_TEST_CASE(a_pass_is_captured_when_it_comes_again_and_kept_until_other
     BOOST_TEST(tested.chunk().held_graphs().num_launches == launches);
     tested.update(warmup[5]);
     BOOST_TEST(num_graphs() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_brought_to_the_gpu_or_taken_from_it_beside_messages)
+{
+    TestedChunk tested(options_of({Arrangement::pre}), 100'000);
+    tested.update(warmup[3]);
+    tested.update(warmup[3]);
+    ModelChunk& chunk = tested.chunk();
+    const std::size_t before = free_gpu_bytes();
+    chunk.forward(0, warmup[5]);
+    chunk.forward(0, warmup[5]); // captured, and the others dropped
+    BOOST_TEST(free_gpu_bytes() == before);
+    const ComputeStream messages(Stream{.backend = Backend::cuda, .device = use_gpu(0)});
+    auto& queue = *static_cast<WorkQueue*>(GpuStream::of(messages.stream()).native());
+    bool there = false;
+    WorkQueues::of_process().add(
+        queue, "Receive", [] {}, [&] { return there; });
+    const std::size_t beside = free_gpu_bytes();
+    chunk.forward(0, warmup[5]); // still kernel by kernel
+    BOOST_TEST(free_gpu_bytes() == beside);
+    BOOST_CHECK_THROW(chunk.make_graphs_ready(), EmulationError);
+    there = true;
+    synchronize(messages.stream());
+    chunk.make_graphs_ready();
+    BOOST_TEST(chunk.held_graphs().num_graphs == 1);
+    BOOST_TEST(free_gpu_bytes() > beside); // one graph in place of many
 }
 
 BOOST_AUTO_TEST_CASE(norms_are_measured_by_other_graphs)

@@ -1,6 +1,7 @@
 // core/cuda/gpu_graph.hpp on emulated GPUs, and how their streams are captured.
 #include "core/cuda/gpu_graph.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/error.hpp"
 #include "tests/emulated_gpu/emulated_memory.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
 #include "tests/layers/kernels/cuda/block_executor.hpp"
@@ -89,12 +90,12 @@ using testing::WorkQueues;
 
 namespace {
 
-/// What a GpuGraph's `native` is.
-struct Graph {
+/// What a GpuGraph's `captured_` is.
+struct Captured {
     int gpu;
     std::vector<testing::Work> work;
-    void* memory; ///< nobody knows how much a real one takes
 };
+/// Of what a GpuGraph's `ready_` is; nobody knows how much a real one takes.
 constexpr std::size_t bytes_per_launch = 1024;
 
 WorkQueue& queue_of(const Stream& stream)
@@ -116,32 +117,39 @@ std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream& stream,
         queues.forget_capture(queue);
         throw;
     }
-    std::vector<testing::Work> work = queues.end_capture(queue);
-    void* const memory = EmulatedMemory::of_process().allocate(
-        queue.gpu(), (work.size() + 1) * bytes_per_launch, testing::FreshMemory::untouched);
-    if (memory == nullptr)
-        return nullptr;
-    const std::size_t num_launches = work.size();
-    return std::unique_ptr<GpuGraph>(
-        new GpuGraph(new Graph{queue.gpu(), std::move(work), memory}, num_launches));
+    auto captured = std::make_unique<Captured>(Captured{queue.gpu(), queues.end_capture(queue)});
+    const std::size_t num_launches = captured->work.size();
+    return std::unique_ptr<GpuGraph>(new GpuGraph(captured.release(), num_launches));
 }
 
 GpuGraph::~GpuGraph()
 {
-    const std::unique_ptr<Graph> graph(static_cast<Graph*>(native_));
-    EmulatedMemory::of_process().release(graph->memory);
+    delete static_cast<Captured*>(captured_);
+    if (is_ready())
+        EmulatedMemory::of_process().release(ready_);
+}
+
+bool GpuGraph::make_ready(const Stream& stream)
+{
+    SLUICE_CHECK(!is_ready(), "a graph is made ready twice");
+    const int gpu = queue_of(stream).gpu();
+    WorkQueues::of_process().refuse_beside_messages(gpu, "a graph is made ready");
+    ready_ = EmulatedMemory::of_process().allocate(gpu, (num_launches_ + 1) * bytes_per_launch,
+                                                   testing::FreshMemory::untouched);
+    return is_ready();
 }
 
 void GpuGraph::launch(const Stream& stream) const
 {
-    const auto& graph = *static_cast<const Graph*>(native_);
+    SLUICE_CHECK(is_ready(), "a graph is launched that was not made ready");
+    const auto& captured = *static_cast<const Captured*>(captured_);
     WorkQueue& queue = queue_of(stream);
-    if (queue.gpu() != graph.gpu)
-        throw EmulationError("a graph of GPU " + std::to_string(graph.gpu) +
+    if (queue.gpu() != captured.gpu)
+        throw EmulationError("a graph of GPU " + std::to_string(captured.gpu) +
                              " is launched on a stream of GPU " + std::to_string(queue.gpu()));
     if (WorkQueues::of_process().captures(queue))
         throw EmulationError("a graph is launched on a stream that is captured");
-    WorkQueues::of_process().add_again(queue, graph.work);
+    WorkQueues::of_process().add_again(queue, captured.work);
 }
 
 } // namespace sluice

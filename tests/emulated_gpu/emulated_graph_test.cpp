@@ -58,7 +58,9 @@ struct Numbers {
     }
     auto capture(const std::function<void()>& launches) const
     {
-        return GpuGraph::capture(stream.stream(), launches);
+        auto graph = GpuGraph::capture(stream.stream(), launches);
+        BOOST_REQUIRE(graph->make_ready(stream.stream()));
+        return graph;
     }
 
     Device device;
@@ -193,7 +195,9 @@ BOOST_AUTO_TEST_CASE(a_graph_needs_memory)
     Numbers n;
     const std::size_t before = free_gpu_bytes();
     const DeviceMemory rest(before - 512);
-    BOOST_TEST(n.capture([&] { n.scale(2.0); }) == nullptr);
+    const auto graph = GpuGraph::capture(n.stream.stream(), [&] { n.scale(2.0); });
+    BOOST_TEST(!graph->make_ready(n.stream.stream()));
+    BOOST_CHECK_THROW(graph->launch(n.stream.stream()), InvariantError);
     n.scale(3.0); // and the stream is as before
     BOOST_TEST(n.result() == 3.0F);
 }

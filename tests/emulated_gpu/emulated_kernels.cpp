@@ -95,8 +95,9 @@ void run(Cuda cuda, const Matmul& op)
     SLUICE_CHECK(op.a.dtype == op.b.dtype && (op.addend.empty() || op.addend.dtype == op.out.dtype),
                  "a " << name_of(op.a.dtype) << ", b " << name_of(op.b.dtype) << ", out "
                       << name_of(op.out.dtype));
-    launcher.queue(
-        [op, tf32 = cuda.stream.tf32 && op.a.dtype == DType::f32] { testing::multiply(op, tf32); });
+    const bool tf32 = cuda.stream.tf32 && op.a.dtype == DType::f32;
+    launcher.use(testing::kind_of(op, tf32));
+    launcher.queue([op, tf32] { testing::multiply(op, tf32); });
 }
 
 } // namespace sluice::kernels

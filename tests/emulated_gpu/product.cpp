@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <sstream>
 #include <vector>
 
 namespace sluice::testing {
@@ -78,6 +79,19 @@ void multiply(const kernels::Matmul& op, bool tf32)
             set_element(op.out, i * n + j, alpha * sums[static_cast<std::size_t>(j)] + rest);
         }
     }
+}
+
+std::string kind_of(const kernels::Matmul& op, bool tf32)
+{
+    const auto [m, n, k] = extents_of(op);
+    std::ostringstream kind;
+    kind << name_of(op.a.dtype) << " to " << name_of(op.out.dtype) << (tf32 ? " in tf32" : "")
+         << ", m " << m << ", n " << n << ", k " << k
+         << (op.transpose_a == Transpose::yes ? ", a transposed" : "")
+         << (op.transpose_b == Transpose::yes ? ", b transposed" : "")
+         << (op.addend.empty() ? "" : ", with addend")
+         << (op.alpha.memory.empty() ? "" : ", alpha in memory");
+    return kind.str();
 }
 
 } // namespace sluice::testing

@@ -4,9 +4,14 @@
 
 #include "layers/kernels/matmul.hpp"
 
+#include <string>
+
 namespace sluice::testing {
 
 /// Shapes and types fit. `tf32`: f32 operands are rounded to it first.
 void multiply(const kernels::Matmul& op, bool tf32 = false);
+
+/// What a library's choice of a kernel depends on, but for alignment.
+std::string kind_of(const kernels::Matmul& op, bool tf32);
 
 } // namespace sluice::testing

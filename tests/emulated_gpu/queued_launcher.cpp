@@ -70,6 +70,12 @@ void QueuedLauncher::queue(std::function<void()> body) const
                                  std::move(body), {}, accesses_);
 }
 
+void QueuedLauncher::use(const std::string& code) const
+{
+    const WorkQueue& queue = *static_cast<const WorkQueue*>(stream_.native());
+    WorkQueues::of_process().use(queue.gpu(), std::string(operation_) + " " + code);
+}
+
 void QueuedLauncher::copy(void* to, const void* from, std::size_t num_bytes) const
 {
     queue([=] { std::memcpy(to, from, num_bytes); });

@@ -11,7 +11,10 @@
 #include "tests/emulated_gpu/operands.hpp"
 #include "tests/emulated_gpu/stream_order.hpp"
 
+#include <boost/core/demangle.hpp>
 #include <functional>
+#include <string>
+#include <typeinfo>
 
 namespace sluice::testing {
 
@@ -41,6 +44,7 @@ public:
                     std::size_t shared_bytes = 0) const
     {
         check_launch(grid, shared_bytes);
+        use(boost::core::demangle(typeid(Kernel).name()));
         queue([kernel, grid, shared_bytes] {
             for (std::int64_t y = 0; y < grid.y; ++y)
                 for (std::int64_t x = 0; x < grid.x; ++x)
@@ -62,6 +66,8 @@ public:
     }
 
     void queue(std::function<void()> body) const;
+    /// Code of this operation runs: CUDA loads it when it comes first.
+    void use(const std::string& code) const;
 
 private:
     void check_launch(kernels::emulated::Grid grid, std::size_t shared_bytes) const;

@@ -184,6 +184,7 @@ BOOST_AUTO_TEST_CASE(of_real_streams)
     second.synchronize();
 
     const auto graph = GpuGraph::capture(first.stream(), [&] { clear(first); });
+    BOOST_REQUIRE(graph->make_ready(first.stream()));
     copy(second); // a captured kernel has not run
     BOOST_CHECK_THROW(graph->launch(first.stream()), EmulationError);
     event.record(second.stream());

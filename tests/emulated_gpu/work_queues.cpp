@@ -145,6 +145,31 @@ void WorkQueues::end_message(std::int64_t key)
     order_.end_outside(key);
 }
 
+void WorkQueues::use(int gpu, const std::string& code)
+{
+    const std::scoped_lock lock(mutex_);
+    if (loaded_.contains({gpu, code}))
+        return;
+    refuse_messages(gpu, code + " is used for the first time");
+    loaded_.emplace(gpu, code);
+}
+
+void WorkQueues::refuse_beside_messages(int gpu, const std::string& what)
+{
+    const std::scoped_lock lock(mutex_);
+    refuse_messages(gpu, what);
+}
+
+void WorkQueues::refuse_messages(int gpu, const std::string& what) const
+{
+    for (const auto& queue : queues_)
+        if (queue->gpu_ == gpu)
+            for (const Work& work : queue->held_)
+                if (work.ready)
+                    throw EmulationError(what + " while a message is under way (" + work.name +
+                                         "), which CUDA may wait for then");
+}
+
 bool WorkQueues::ready(const WorkQueue& queue) const
 {
     if (queue.held_.empty())

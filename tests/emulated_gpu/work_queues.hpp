@@ -14,6 +14,10 @@
 // would stay the same for ever. As CUDA does in its mode for one thread, it forbids the capturing
 // thread alone to wait and to take or free memory; a capture in which that happens is lost.
 //
+// Code is loaded when it is first used, as CUDA does it: that may wait for everything under way on
+// the GPU, for messages too. So code that is first used while a message is under way is refused:
+// the message may be one that only comes when that very code has run.
+//
 // Work that touches memory which another stream uses, without an event or a wait of the host
 // between, is refused when it is queued (stream_order.hpp).
 //
@@ -31,9 +35,11 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace sluice::testing {
@@ -101,6 +107,11 @@ public:
     void end_message(std::int64_t key);
     /// Whether missing waits are refused, which they are at first: for tests of what comes of one.
     void refuse_missing_waits(bool refuse) { refuses_missing_waits_ = refuse; }
+    /// Throws EmulationError where `code` (a kernel, a library's choice for a product) is used for
+    /// the first time on that GPU and a message is under way there.
+    void use(int gpu, const std::string& code);
+    /// The same for whatever may wait for all work of the GPU each time it is called.
+    void refuse_beside_messages(int gpu, const std::string& what);
     /// From now on work that others may wait for needs no host.
     void run_by_itself();
     std::shared_ptr<Mark> mark(WorkQueue& queue);
@@ -133,6 +144,7 @@ private:
     void push(WorkQueue& queue, Work work);
     static void keep(CapturedWork& capture, Work work);
     bool ready(const WorkQueue& queue) const;
+    void refuse_messages(int gpu, const std::string& what) const;
     void run_front(WorkQueue& queue);
     void run_to(WorkQueue& queue, std::uint64_t position);
     void run_some();
@@ -147,6 +159,7 @@ private:
     std::uint64_t seed_ = 0;
     std::mt19937_64 random_;
     std::vector<std::unique_ptr<WorkQueue>> queues_;
+    std::set<std::pair<int, std::string>> loaded_; ///< GPU and code
     bool runs_by_itself_ = false;
     std::chrono::steady_clock::time_point last_call_; ///< of the host
     std::string failure_;                             ///< of the first work that failed

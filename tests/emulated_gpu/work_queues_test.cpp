@@ -224,4 +224,29 @@ BOOST_AUTO_TEST_CASE(what_others_may_wait_for_needs_no_host)
     BOOST_TEST(ran == 111);
 }
 
+BOOST_AUTO_TEST_CASE(code_is_not_used_for_the_first_time_beside_a_message)
+{
+    WorkQueues queues;
+    WorkQueue *computing = queues.make(0), *messages = queues.make(0);
+    bool there = false;
+    queues.use(0, "known");
+    queues.add(
+        *messages, "Receive", [] {}, [&] { return there; });
+    queues.use(0, "known");
+    queues.use(1, "new"); // on another GPU
+    queues.refuse_beside_messages(1, "loading");
+    const auto names_both = [](const EmulationError& error) {
+        const std::string text = error.what();
+        return text.find("new") != std::string::npos && text.find("Receive") != std::string::npos;
+    };
+    BOOST_CHECK_EXCEPTION(queues.use(0, "new"), EmulationError, names_both);
+    BOOST_CHECK_THROW(queues.use(0, "new"), EmulationError); // it was not loaded
+    BOOST_CHECK_THROW(queues.refuse_beside_messages(0, "loading"), EmulationError);
+    there = true;
+    queues.wait_for(*messages);
+    queues.add(*computing, "Work", [] {}); // no message
+    queues.use(0, "new");
+    queues.refuse_beside_messages(0, "loading");
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -179,7 +179,7 @@ BOOST_AUTO_TEST_CASE(the_same_bits_in_a_graph)
             c.launch_tested(captured.forward());
             c.launch_tested(captured.backward());
         });
-        BOOST_REQUIRE(graph);
+        BOOST_REQUIRE(graph->make_ready(c.gpu_stream()));
         graph->launch(c.gpu_stream());
         BOOST_TEST((c.bits_of(launched.out) == c.bits_of(captured.out)));
         BOOST_TEST((c.bits_of(launched.logsumexp) == c.bits_of(captured.logsumexp)));
