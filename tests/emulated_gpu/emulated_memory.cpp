@@ -92,6 +92,8 @@ std::size_t emulated_gpu_bytes()
     return number_in("SLUICE_EMULATED_GPU_BYTES", std::size_t{2} << 30);
 }
 
+std::size_t emulated_code_bytes() { return number_in("SLUICE_EMULATED_CODE_BYTES", 0); }
+
 int& current_emulated_gpu()
 {
     thread_local int current = 0;

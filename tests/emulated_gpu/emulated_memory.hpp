@@ -17,6 +17,8 @@ namespace sluice::testing {
 int num_emulated_gpus();
 /// SLUICE_EMULATED_GPU_BYTES, 2 GiB without it.
 std::size_t emulated_gpu_bytes();
+/// SLUICE_EMULATED_CODE_BYTES, 0 without it: what loading one kernel takes.
+std::size_t emulated_code_bytes();
 /// SLUICE_EMULATED_CUDA_AWARE_MPI=1.
 bool emulated_mpi_takes_gpu_memory();
 /// Of the calling thread, as cudaSetDevice leaves it: 0 at first, in every thread.

@@ -73,7 +73,14 @@ void QueuedLauncher::queue(std::function<void()> body) const
 void QueuedLauncher::use(const std::string& code) const
 {
     const WorkQueue& queue = *static_cast<const WorkQueue*>(stream_.native());
-    WorkQueues::of_process().use(queue.gpu(), std::string(operation_) + " " + code);
+    const bool is_new =
+        WorkQueues::of_process().use(queue.gpu(), std::string(operation_) + " " + code);
+    const std::size_t bytes = emulated_code_bytes();
+    if (is_new && bytes > 0 &&
+        EmulatedMemory::of_process().allocate(queue.gpu(), bytes, FreshMemory::untouched) ==
+            nullptr) // kept for good otherwise
+        throw usage_error("the GPU's memory is used up in " + std::string(operation_), "",
+                          "as core/cuda/checked_call.cpp says it");
 }
 
 void QueuedLauncher::copy(void* to, const void* from, std::size_t num_bytes) const

@@ -162,6 +162,13 @@ class Refusals(OnEmulatedGpus):
         with emulated(SLUICE_EMULATED_GPU_BYTES=16 << 20):
             self.refused(1, "less", "cannot reserve 64 MiB on the GPU, which has 16 MiB free")
 
+    def test_kernels_need_memory_too(self):
+        """What a GPU loads is in no plan: it is found missing before the first update, on all ranks."""
+        with emulated(SLUICE_EMULATED_GPU_BYTES=96 << 20, SLUICE_EMULATED_CODE_BYTES=8 << 20):
+            for ranks in (1, 2):
+                self.refused(ranks, f"code-{ranks}", "the GPU's memory is used up")
+                self.assertFalse((self.folder / f"code-{ranks}" / "metrics.jsonl").exists())
+
 
 class Faults(OnEmulatedGpus):
     """Faults put in on purpose are found on GPUs as on CPUs, before weights change."""

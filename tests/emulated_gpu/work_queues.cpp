@@ -145,13 +145,13 @@ void WorkQueues::end_message(std::int64_t key)
     order_.end_outside(key);
 }
 
-void WorkQueues::use(int gpu, const std::string& code)
+bool WorkQueues::use(int gpu, const std::string& code)
 {
     const std::scoped_lock lock(mutex_);
     if (loaded_.contains({gpu, code}))
-        return;
+        return false;
     refuse_messages(gpu, code + " is used for the first time");
-    loaded_.emplace(gpu, code);
+    return loaded_.emplace(gpu, code).second;
 }
 
 void WorkQueues::refuse_beside_messages(int gpu, const std::string& what)

@@ -108,8 +108,9 @@ public:
     /// Whether missing waits are refused, which they are at first: for tests of what comes of one.
     void refuse_missing_waits(bool refuse) { refuses_missing_waits_ = refuse; }
     /// Throws EmulationError where `code` (a kernel, a library's choice for a product) is used for
-    /// the first time on that GPU and a message is under way there.
-    void use(int gpu, const std::string& code);
+    /// the first time on that GPU and a message is under way there. Returns whether it is the first
+    /// time.
+    bool use(int gpu, const std::string& code);
     /// The same for whatever may wait for all work of the GPU each time it is called.
     void refuse_beside_messages(int gpu, const std::string& what);
     /// From now on work that others may wait for needs no host.

@@ -21,6 +21,8 @@ void check_cublas(cublasStatus_t status, const char* call, const MatmulExtents& 
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return;
+    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+        throw out_of_gpu_memory(call);
     std::ostringstream message;
     message << "the GPU failed: " << CublasLt::loaded().status_string(status) << " in " << call
             << " for m " << e.m << ", n " << e.n << ", k " << e.k;
