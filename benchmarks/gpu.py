@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+SECONDS_OF_A_TORCH_CASE = 900 # torch.compile takes a minute or two of it
+
 
 def others_on_the_gpu():
     """Processes that compute on GPUs now, as far as nvidia-smi shows them to this user."""
@@ -25,8 +27,8 @@ def others_on_the_gpu():
     return [line for line in listed.splitlines() if line.strip()]
 
 
-def measured(arguments, folder):
-    file = os.path.join(folder, "gpu.json")
+def measured(arguments, file):
+    """Runs the program. What it found by then is in `file` also where it fails or is cut off."""
     command = [arguments.program, "--json", file]
     for flag, values in (("--preset", arguments.preset), ("--precision", arguments.precision),
                          ("--micro-batch", arguments.micro_batch)):
@@ -40,50 +42,78 @@ def measured(arguments, folder):
     if arguments.tiny:
         command.append("--tiny")
     code = subprocess.run(command, check=False).returncode
-    if code != 0:
+    found = pathlib.Path(file)
+    if code != 0 and (not found.exists() or not found.read_text()):
         sys.exit(code)
-    return json.loads(pathlib.Path(file).read_text())
+    return json.loads(found.read_text()), code
 
 
-def torch_rows(arguments, updates):
-    """The same models at the same micro-batches, in a process of its own: its memory goes with it."""
-    script = pathlib.Path(__file__).with_name("gpu_torch.py")
-    rows = []
-    for update in updates:
-        if not update["fits"] or update["precision"] not in ("fp32", "bf16"):
+def run_torch(arguments, update, preset):
+    """Lines of JSON of one model, in a process of its own: its memory goes with it."""
+    command = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("gpu_torch.py")),
+               "--device", arguments.torch_device, "--case",
+               f"{preset}:{update['precision']}:{update['micro_batch_size']}"]
+    if arguments.rounds:
+        command += ["--repeat", str(arguments.rounds)]
+    if arguments.tiny:
+        command += ["--repeat", "1", "--eager-only"]
+    try:
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False,
+                              timeout=SECONDS_OF_A_TORCH_CASE)
+    except subprocess.TimeoutExpired as late:
+        print(f"PyTorch took longer than {SECONDS_OF_A_TORCH_CASE} s on {preset}", file=sys.stderr)
+        return (late.stdout or b"").decode().splitlines()
+    if done.returncode != 0:
+        print(f"PyTorch failed on {preset} (exit code {done.returncode})", file=sys.stderr)
+    return done.stdout.splitlines()
+
+
+def compared(row, update):
+    """How many times as fast Sluice is, and whether that is what it is to be."""
+    if "tokens_per_second" not in row:
+        return row
+    faster = update["tokens_per_second"] / row["tokens_per_second"]
+    row["sluice_over_torch"] = faster
+    target = (update.get("targets") or {}).get(f"torch_{row['mode']}")
+    if target:
+        row["targets"] = target
+        row["verdicts"] = {which: "met" if faster >= least else "below"
+                           for which, least in target.items()}
+    return row
+
+
+def print_torch_title(row):
+    print(f"\nPyTorch {row.get('torch', '')}, same model, tokens per update and run\n{'model':<15} "
+          f"{'precision':>9} {'mode':>8} {'batch':>6} {'s/update':>10} {'tokens/s':>11} "
+          f"{'Sluice is faster by':>20} {'floor':>12} {'goal':>12}")
+
+
+def print_torch(row):
+    start = (f"{row['preset']:<15} {row['precision']:>9} {row['mode']:>8} "
+             f"{row['micro_batch_size']:>6}")
+    if "failed" in row:
+        print(f"{start}   failed: {row['failed']}", flush=True)
+        return
+    asked = [f"{row['targets'][which]}x {row['verdicts'][which]}" if "targets" in row else "-"
+             for which in ("floor", "goal")]
+    print(f"{start} {row['seconds']:>10.4f} {row['tokens_per_second']:>11.0f} "
+          f"{row['sluice_over_torch']:>19.2f}x {asked[0]:>12} {asked[1]:>12}", flush=True)
+
+
+def compare_with_torch(arguments, figures, keep):
+    """The same models with as many tokens per update; every row is kept at once."""
+    figures["torch"] = []
+    for update in figures["updates"]:
+        if not update["fits"]:
             continue
         preset = "tiny" if arguments.tiny else update["preset"]
-        command = [sys.executable, "-B", str(script), "--device", arguments.torch_device, "--case",
-                   f"{preset}:{update['precision']}:{update['micro_batch_size']}"]
-        if arguments.rounds:
-            command += ["--repeat", str(arguments.rounds)]
-        if arguments.tiny:
-            command += ["--repeat", "1", "--eager-only"]
-        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False)
-        if done.returncode != 0:
-            print(f"PyTorch failed on {preset} (exit code {done.returncode})", file=sys.stderr)
-        for line in done.stdout.splitlines():
-            row = json.loads(line)
-            if "tokens_per_second" in row:
-                row["sluice_over_torch"] = (update["tokens_per_second"] /
-                                            row["tokens_per_second"])
-            rows.append(row)
-    return rows
-
-
-def print_torch(rows):
-    if not rows:
-        return
-    version = next((row["torch"] for row in rows if "torch" in row), "")
-    print(f"\nPyTorch {version}, same model, micro-batch and run\n{'model':<15} {'precision':>9} "
-          f"{'mode':>8} {'s/update':>10} {'tokens/s':>11} {'Sluice is faster by':>20}")
-    for row in rows:
-        start = f"{row['preset']:<15} {row['precision']:>9} {row['mode']:>8}"
-        if "failed" in row:
-            print(f"{start}   failed: {row['failed']}")
-        else:
-            print(f"{start} {row['seconds']:>10.4f} {row['tokens_per_second']:>11.0f} "
-                  f"{row['sluice_over_torch']:>19.2f}x")
+        for line in run_torch(arguments, update, preset):
+            row = compared({**json.loads(line), "preset": update["preset"]}, update)
+            if not figures["torch"]:
+                print_torch_title(row)
+            figures["torch"].append(row)
+            print_torch(row)
+            keep(figures)
 
 
 def main():
@@ -91,7 +121,7 @@ def main():
     parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--preset", nargs="+", default=[], help="models [all of the program's list]")
-    parser.add_argument("--precision", nargs="+", default=[], help="precision.compute [bf16]")
+    parser.add_argument("--precision", nargs="+", default=[], help="precision.compute, or tf32 (fp32 with precision.tf32) [bf16]")
     parser.add_argument("--micro-batch", nargs="+", default=[], type=int,
                         help="sequences of a micro-batch [as many as fit]")
     parser.add_argument("--rounds", type=int, help="measurements whose median is printed [7]")
@@ -107,17 +137,21 @@ def main():
         print("warning: others compute on this machine's GPUs; these figures mean little:",
               *others, sep="\n  ", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        figures = measured(arguments, folder)
-    figures["others_on_the_gpu"] = others
-    if arguments.skip_torch:
-        pass
-    elif importlib.util.find_spec("torch") is None:
-        print("\nPyTorch is not installed: nothing to compare with")
-    else:
-        figures["torch"] = torch_rows(arguments, figures["updates"])
-        print_torch(figures["torch"])
-    if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps(figures, indent=1) + "\n")
+        file = arguments.json or os.path.join(folder, "gpu.json")
+        pathlib.Path(file).unlink(missing_ok=True)
+        figures, code = measured(arguments, file)
+
+        def keep(figures):
+            pathlib.Path(file).write_text(json.dumps(figures, indent=1) + "\n")
+        figures["others_on_the_gpu"] = others
+        keep(figures)
+        if arguments.skip_torch:
+            pass
+        elif importlib.util.find_spec("torch") is None:
+            print("\nPyTorch is not installed: nothing to compare with")
+        else:
+            compare_with_torch(arguments, figures, keep)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

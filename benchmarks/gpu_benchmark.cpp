@@ -46,6 +46,7 @@ double milliseconds_of(const Stream& stream, const std::function<void()>& launch
 Rate rate_of(const Stream& stream, const KernelBenchmark& benchmark, const Effort& effort)
 {
     KernelUnderTest test(stream);
+    test.round_to_tf32(benchmark.tf32);
     benchmark.prepare(test);
     for (int i = 0; i < 2; ++i) // warm: the choice of a product's algorithm, caches, clocks
         test.launch();
@@ -66,10 +67,12 @@ Ceilings measure_ceilings(const Stream& stream, const Effort& effort)
     const std::int64_t large = effort.tiny ? 32 : 8192, small = effort.tiny ? 32 : 4096;
     Ceilings found{.copy = rate_of(stream, copy_ceiling(bytes), effort).most,
                    .matmul_f32 = rate_of(stream, matmul_ceiling(small, DType::f32), effort).most,
+                   .matmul_tf32 =
+                       rate_of(stream, matmul_ceiling(large, DType::f32, true), effort).most,
                    .matmul_bf16 = rate_of(stream, matmul_ceiling(large, DType::bf16), effort).most};
-    fmt::print("ceilings: copy {:.4g} GB/s; products {:.4g} TFLOP/s bf16 ({}^3), {:.4g} TFLOP/s "
-               "f32 ({}^3)\n\n",
-               found.copy, found.matmul_bf16, large, found.matmul_f32, small);
+    fmt::print("ceilings: copy {:.4g} GB/s; products {:.4g} TFLOP/s bf16 and {:.4g} TFLOP/s tf32 "
+               "({}^3), {:.4g} TFLOP/s f32 ({}^3)\n\n",
+               found.copy, found.matmul_bf16, found.matmul_tf32, large, found.matmul_f32, small);
     return found;
 }
 
@@ -86,21 +89,26 @@ nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, c
                shapes.num_tokens(), shapes.hidden, "", "type", "rate", "(least..most)",
                "of ceiling");
     auto rows = nlohmann::json::array();
-    for (const DType dtype : {DType::bf16, DType::f32})
-        for (const KernelBenchmark& benchmark : kernel_benchmarks(shapes, dtype)) {
-            const Rate rate = rate_of(stream, benchmark, effort);
-            const char* name = rate.unit == WorkUnit::bytes ? "GB/s" : "TFLOP/s";
-            const double share = rate.typical / ceilings.of(rate.unit, dtype);
-            fmt::print("{:<40} {:>5} {:>18} {:>21} {:>10.1f}%\n", benchmark.name, name_of(dtype),
-                       fmt::format("{:.4g} {}", rate.typical, name),
-                       fmt::format("({:.4g}..{:.4g})", rate.least, rate.most), 100.0 * share);
-            rows.push_back({{"name", benchmark.name},
-                            {"type", std::string(name_of(dtype))},
-                            {"unit", name},
-                            {"rate", rate.typical},
-                            {"range", {rate.least, rate.most}},
-                            {"share_of_ceiling", share}});
-        }
+    std::vector<KernelBenchmark> all = kernel_benchmarks(shapes, DType::bf16);
+    for (const auto& others : {tf32_benchmarks(shapes), kernel_benchmarks(shapes, DType::f32)})
+        all.insert(all.end(), others.begin(), others.end());
+    for (const KernelBenchmark& benchmark : all) {
+        const Rate rate = rate_of(stream, benchmark, effort);
+        const char* unit = rate.unit == WorkUnit::bytes ? "GB/s" : "TFLOP/s";
+        const std::string type = benchmark.type();
+        const double share = rate.typical / (rate.unit == WorkUnit::bytes
+                                                 ? ceilings.copy
+                                                 : ceilings.matmul(type == "f32" ? "fp32" : type));
+        fmt::print("{:<40} {:>5} {:>18} {:>21} {:>10.1f}%\n", benchmark.name, type,
+                   fmt::format("{:.4g} {}", rate.typical, unit),
+                   fmt::format("({:.4g}..{:.4g})", rate.least, rate.most), 100.0 * share);
+        rows.push_back({{"name", benchmark.name},
+                        {"type", type},
+                        {"unit", unit},
+                        {"rate", rate.typical},
+                        {"range", {rate.least, rate.most}},
+                        {"share_of_ceiling", share}});
+    }
     return rows;
 }
 
@@ -138,19 +146,29 @@ int main(int argc, char** argv)
         const GpuInfo info = gpu_info(0);
         fmt::print("{}, compute capability {}.{}\n", info.name, info.major, info.minor);
         nlohmann::json out{{"gpu", info.name}, {"tiny", effort.tiny}};
+        const auto keep = [&] {
+            if (!json_file.empty())
+                std::ofstream(json_file) << out.dump(1) << '\n';
+        };
         Ceilings ceilings;
         {
             const GpuStream stream(use_gpu(0));
             ceilings = measure_ceilings(stream.stream(), effort);
+            out["ceilings"] = {{"copy_gb_per_second", ceilings.copy},
+                               {"matmul_bf16_tflops", ceilings.matmul_bf16},
+                               {"matmul_tf32_tflops", ceilings.matmul_tf32},
+                               {"matmul_f32_tflops", ceilings.matmul_f32}};
             if (!skip_kernels)
                 out["kernels"] = measure_kernels(stream.stream(), ceilings, effort);
         }
-        out["ceilings"] = {{"copy_gb_per_second", ceilings.copy},
-                           {"matmul_bf16_tflops", ceilings.matmul_bf16},
-                           {"matmul_f32_tflops", ceilings.matmul_f32}};
-        out["updates"] = measure_models(models, ceilings, effort);
-        if (!json_file.empty())
-            std::ofstream(json_file) << out.dump(1) << '\n';
+        const auto keep_updates = [&](const nlohmann::json& rows) {
+            out["updates"] = rows;
+            keep();
+        };
+        keep_updates(measure_models(models, ceilings, effort, keep_updates));
+        for (const auto& row : out["updates"])
+            if (row.contains("failed"))
+                return 1;
         return 0;
     } catch (const std::exception& error) {
         fmt::print(stderr, "sluice_gpu_benchmark: {}\n", error.what());

@@ -70,6 +70,17 @@ void add_linear(std::vector<KernelBenchmark>& all, const std::string& name, std:
                    }});
 }
 
+std::vector<KernelBenchmark> products(const KernelShapes& s, DType dtype)
+{
+    std::vector<KernelBenchmark> all;
+    add_linear(all, "qkv product", s.num_tokens(), 3 * s.hidden, s.hidden, dtype);
+    add_linear(all, "attention output product", s.num_tokens(), s.hidden, s.hidden, dtype);
+    add_linear(all, "gate and up product", s.num_tokens(), 2 * s.intermediate, s.hidden, dtype);
+    add_linear(all, "down product", s.num_tokens(), s.hidden, s.intermediate, dtype);
+    add_linear(all, "head product", s.num_tokens(), s.vocabulary, s.hidden, dtype);
+    return all;
+}
+
 /// Causal: half of the full square. Backward computes the scores again: 2.5 times as much.
 void add_attention(std::vector<KernelBenchmark>& all, const KernelShapes& s, DType dtype,
                    bool cudnn)
@@ -263,14 +274,17 @@ TensorView KernelUnderTest::random(const Shape& shape, DType dtype, std::int64_t
     return tensor;
 }
 
+std::vector<KernelBenchmark> tf32_benchmarks(const KernelShapes& s)
+{
+    std::vector<KernelBenchmark> all = products(s, DType::f32);
+    for (KernelBenchmark& product : all)
+        product.tf32 = true;
+    return all;
+}
+
 std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& s, DType dtype)
 {
-    std::vector<KernelBenchmark> all;
-    add_linear(all, "qkv product", s.num_tokens(), 3 * s.hidden, s.hidden, dtype);
-    add_linear(all, "attention output product", s.num_tokens(), s.hidden, s.hidden, dtype);
-    add_linear(all, "gate and up product", s.num_tokens(), 2 * s.intermediate, s.hidden, dtype);
-    add_linear(all, "down product", s.num_tokens(), s.hidden, s.intermediate, dtype);
-    add_linear(all, "head product", s.num_tokens(), s.vocabulary, s.hidden, dtype);
+    std::vector<KernelBenchmark> all = products(s, dtype);
     add_attention(all, s, dtype, false);
     if (kernels::why_no_cudnn().empty() &&
         kernels::why_not_cudnn(dtype, {s.sequences, s.positions, s.num_heads, s.head_dim()})
@@ -294,14 +308,16 @@ KernelBenchmark copy_ceiling(std::int64_t num_bytes)
             }};
 }
 
-KernelBenchmark matmul_ceiling(std::int64_t n, DType dtype)
+KernelBenchmark matmul_ceiling(std::int64_t n, DType dtype, bool tf32)
 {
-    return {"square product", dtype, [=](KernelUnderTest& test) {
+    return {"square product", dtype,
+            [=](KernelUnderTest& test) {
                 measure(test, 2.0 * static_cast<double>(n * n * n), WorkUnit::flops,
                         kernels::Matmul{.a = test.random({n, n}, dtype),
                                         .b = test.random({n, n}, dtype),
                                         .out = test.random({n, n}, dtype)});
-            }};
+            },
+            tf32};
 }
 
 } // namespace sluice

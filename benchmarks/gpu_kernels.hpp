@@ -32,6 +32,7 @@ public:
     TensorView random(const Shape& shape, DType dtype, std::int64_t num_ids = 0);
     const Stream& stream() const { return stream_; }
     void attend_by_cudnn(bool cudnn) { stream_.cudnn_attention = cudnn; }
+    void round_to_tf32(bool tf32) { stream_.tf32 = tf32; }
 
     std::function<void()> launch;
     double amount = 0.0; ///< per launch, of `unit`
@@ -47,13 +48,18 @@ struct KernelBenchmark {
     DType dtype; ///< of activations and weights
     /// Takes the memory and sets launch, amount and unit.
     std::function<void(KernelUnderTest&)> prepare;
+    bool tf32 = false; ///< a product of f32 that may round its operands to TF32
+
+    std::string type() const { return tf32 ? "tf32" : std::string(name_of(dtype)); }
 };
 
+/// Products of f32 as they are with precision.tf32, at the shapes of a layer and of the head.
+std::vector<KernelBenchmark> tf32_benchmarks(const KernelShapes& shapes);
 /// Products at the shapes of a layer and of the head, and every other kernel.
 std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& shapes, DType dtype);
 /// A copy of so many bytes: read and written.
 KernelBenchmark copy_ceiling(std::int64_t num_bytes);
 /// A product of two square matrices.
-KernelBenchmark matmul_ceiling(std::int64_t extent, DType dtype);
+KernelBenchmark matmul_ceiling(std::int64_t extent, DType dtype, bool tf32 = false);
 
 } // namespace sluice

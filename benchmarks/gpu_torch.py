@@ -1,11 +1,12 @@
 """Whole updates of the presets' models in PyTorch: what benchmarks/gpu.py compares with.
 
 The same model (Pre-LN Llama: RMSNorm, rotary, causal attention, SwiGLU, untied head), the same optimizer (AdamW,
-gradients clipped to norm 1), random tokens; eager with fused attention, and torch.compile. Prints one line of JSON per
-case. Nothing of Sluice is imported.
+gradients clipped to norm 1), random tokens; eager with fused attention, and torch.compile. Where a micro-batch does not
+fit, twice as many of half the size. Prints one line of JSON per case. Nothing of Sluice is imported.
 """
 
 import argparse
+import gc
 import json
 import statistics
 import time
@@ -92,22 +93,28 @@ def wait(device):
 
 def run(arguments, case, compiled):
     vocabulary, positions = (257, 16) if case["preset"] == "tiny" else (32000, 1024)
-    model = Model(*PRESETS[case["preset"]], vocabulary, positions).to(arguments.device)
+    precision = case["precision"]
+    with torch.device(arguments.device): # drawn there: billions of numbers take minutes elsewhere
+        model = Model(*PRESETS[case["preset"]], vocabulary, positions)
+    if precision == "pure-bf16":
+        model = model.to(torch.bfloat16)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     step = torch.compile(model) if compiled else model
     fused = {"fused": True} if arguments.device == "cuda" else {}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1,
                                   **fused)
     # Master weights in fp32, products in bf16: what precision.compute = "bf16" does.
-    mixed = torch.autocast(arguments.device, torch.bfloat16, enabled=case["precision"] == "bf16")
+    mixed = torch.autocast(arguments.device, torch.bfloat16, enabled=precision == "bf16")
     size, seconds = case["micro_batch_size"], []
+    num_microbatches = case["microbatches"]
     for update in range(arguments.repeat + 2):
         wait(arguments.device)
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        for _ in range(arguments.microbatches):
+        for _ in range(num_microbatches):
             tokens = torch.randint(vocabulary, (size, positions + 1), device=arguments.device)
             with mixed:
-                loss = step(tokens[:, :-1], tokens[:, 1:]) / arguments.microbatches
+                loss = step(tokens[:, :-1], tokens[:, 1:]) / num_microbatches
             loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -117,14 +124,34 @@ def run(arguments, case, compiled):
     typical = statistics.median(seconds)
     return {**case, "mode": "compile" if compiled else "eager", "seconds": typical,
             "seconds_range": [min(seconds), max(seconds)],
-            "tokens_per_second": arguments.microbatches * size * positions / typical,
+            "tokens_per_second": num_microbatches * size * positions / typical,
             "torch": torch.__version__}
+
+
+def run_in_memory(arguments, case, compiled):
+    """With micro-batches half as large, and twice as many, until they fit."""
+    mode = "compile" if compiled else "eager"
+    while True:
+        try:
+            if compiled:
+                torch._dynamo.reset() # or other sizes are compiled for all sizes, which is slower
+            return run(arguments, case, compiled)
+        except torch.cuda.OutOfMemoryError as error:
+            result = {**case, "mode": mode, "failed": str(error).splitlines()[0]}
+        except Exception as error: # of whatever kind the compiler's are
+            return {**case, "mode": mode, "failed": (str(error).splitlines() or [repr(error)])[0]}
+        if case["micro_batch_size"] == 1:
+            return result
+        gc.collect()
+        torch.cuda.empty_cache()
+        case = {**case, "micro_batch_size": case["micro_batch_size"] // 2,
+                "microbatches": case["microbatches"] * 2}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", action="append", required=True,
-                        help="PRESET:PRECISION:MICRO_BATCH_SIZE, precision fp32 or bf16")
+                        help="PRESET:PRECISION:MICRO_BATCH_SIZE; precision fp32, tf32, bf16 or pure-bf16")
     parser.add_argument("--microbatches", type=int, default=4)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--device", default="cuda")
@@ -132,16 +159,13 @@ def main():
     arguments = parser.parse_args()
     if not hasattr(functional, "scaled_dot_product_attention"):
         parser.error(f"PyTorch {torch.__version__} has no fused attention: 2.0 or later is needed")
-    torch.backends.cuda.matmul.allow_tf32 = False # as Sluice's fp32
     for text in arguments.case:
         preset, precision, size = text.split(":")
-        case = {"preset": preset, "precision": precision, "micro_batch_size": int(size)}
+        case = {"preset": preset, "precision": precision, "micro_batch_size": int(size),
+                "microbatches": arguments.microbatches}
         for compiled in (False,) if arguments.eager_only else (False, True):
-            try:
-                result = run(arguments, case, compiled)
-            except (RuntimeError, torch.cuda.OutOfMemoryError) as error:
-                result = {**case, "mode": "compile" if compiled else "eager",
-                          "failed": str(error).splitlines()[0]}
+            result = run_in_memory(arguments, case, compiled)
+            gc.collect()
             if arguments.device == "cuda":
                 torch.cuda.empty_cache()
             print(json.dumps(result), flush=True)

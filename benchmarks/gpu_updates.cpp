@@ -1,11 +1,12 @@
 #include "benchmarks/gpu_updates.hpp"
 
+#include "benchmarks/gpu_targets.hpp"
+#include "benchmarks/gpu_update_table.hpp"
 #include "benchmarks/rank_under_test.hpp"
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -13,10 +14,17 @@ namespace sluice {
 
 namespace {
 
+constexpr double mib = 1048576.0;
+
+bool in_bf16(const std::string& precision)
+{
+    return precision == "bf16" || precision == "pure-bf16";
+}
+
 /// cuDNN's takes bf16 only.
 std::string attention_of(const std::string& precision, const Effort& effort)
 {
-    return precision == "fp32" ? "own" : effort.attention;
+    return in_bf16(precision) ? effort.attention : "own";
 }
 
 /// One GPU, `num_microbatches` of the largest size that fits.
@@ -32,13 +40,19 @@ RunConfig config_of(const std::string& preset, const std::string& precision,
     return parse_run_config(
         fmt::format("[model]\n{}[prores]\nschedule = \"off\"\n[optimizer]\nlr = 0.001\n"
                     "[batch]\nglobal_batch_size = {}\nmicro_batch_size = {}\nseq_len = {}\n"
-                    "[pipeline]\ngraphs = {}\n[precision]\ncompute = \"{}\"\n"
+                    "[pipeline]\ngraphs = {}\n[precision]\ncompute = \"{}\"\ntf32 = {}\n"
                     "attention = \"{}\"\n[data]\ntrain = \"none.h5\"\n"
                     "[checkpoint]\nasynchronous = false\n"
                     "[run]\nupdates = 100000\nseed = 1\ndevice = \"cuda\"\n",
                     model, num_microbatches * micro_batch_size, micro_batch_size,
-                    effort.tiny ? 16 : 1024, graphs, precision, attention_of(precision, effort)),
+                    effort.tiny ? 16 : 1024, graphs, precision == "tf32" ? "fp32" : precision,
+                    precision == "tf32", attention_of(precision, effort)),
         "benchmark", ".", {});
+}
+
+std::size_t needed_bytes(const RunConfig& config)
+{
+    return plan_run(config, 1).rank_bytes(0) + GpuStream::usual_workspace_bytes;
 }
 
 /// The largest micro-batch of 1 to 64 sequences that fits into `bytes`; 0: none.
@@ -46,7 +60,7 @@ std::int64_t fitting_micro_batch(const std::string& preset, const std::string& p
                                  std::size_t bytes, const Effort& effort)
 {
     for (std::int64_t size = effort.tiny ? 2 : 64; size > 0; size /= 2)
-        if (plan_run(config_of(preset, precision, size, effort), 1).rank_bytes(0) <= bytes)
+        if (needed_bytes(config_of(preset, precision, size, effort)) <= bytes)
             return size;
     return 0;
 }
@@ -69,8 +83,7 @@ TimedUpdates time_updates(const RunConfig& config, const Effort& effort)
         if (i >= to_warm_up)
             timed.seconds.push_back(found);
     }
-    timed.planned_bytes =
-        static_cast<double>(rank.plan().rank_bytes(0) + GpuStream::usual_workspace_bytes);
+    timed.planned_bytes = static_cast<double>(needed_bytes(config));
     timed.taken_bytes = static_cast<double>(free_before - free_gpu_bytes());
     for (const StageChunk& chunk : rank.stage().chunks()) {
         timed.graphs.num_graphs += chunk.model->held_graphs().num_graphs;
@@ -79,24 +92,14 @@ TimedUpdates time_updates(const RunConfig& config, const Effort& effort)
     return timed;
 }
 
-/// `wanted`: sequences of a micro-batch, 0: as many as fit.
-nlohmann::json measure_updates(const std::string& preset, const std::string& precision,
-                               std::int64_t wanted, const Ceilings& ceilings, const Effort& effort)
+/// One model at one size: what of the row is measured.
+void time_model(nlohmann::json& row, const Ceilings& ceilings, const Effort& effort)
 {
-    // A tenth for what the libraries take when the first product runs, and for graphs; and cuDNN's
-    // scratch memory.
-    const std::size_t for_cudnn =
-        effort.attention == "cudnn" && !effort.tiny ? std::size_t{768} << 20 : 0;
-    const std::int64_t most = fitting_micro_batch(
-        preset, precision, std::max(free_gpu_bytes() / 10 * 9, for_cudnn) - for_cudnn, effort);
-    const std::int64_t micro_batch_size = wanted == 0 ? most : wanted;
-    if (most == 0 || micro_batch_size > most)
-        return {{"preset", preset},
-                {"precision", precision},
-                {"fits", false},
-                {"micro_batch_size", wanted}};
+    const auto preset = row["preset"].get<std::string>(),
+               precision = row["precision"].get<std::string>();
     const auto config = [&](const char* graphs) {
-        return config_of(preset, precision, micro_batch_size, effort, graphs);
+        return config_of(preset, precision, row["micro_batch_size"].get<std::int64_t>(), effort,
+                         graphs);
     };
     const bool chosen = captures_graphs(config("\"auto\""));
     // Launches never dominate where layers are that large.
@@ -104,90 +107,114 @@ nlohmann::json measure_updates(const std::string& preset, const std::string& pre
     const TimedUpdates single = time_updates(config("false"), effort);
     const TimedUpdates graphs = both ? time_updates(config("true"), effort) : TimedUpdates{};
     const std::vector<double>& seconds = (chosen ? graphs : single).seconds;
+    const auto [least, most] = std::minmax_element(seconds.begin(), seconds.end());
     const auto tokens = static_cast<double>(config("false").batch.tokens_per_update());
     const double tflops = flops_per_token(config("false").model, config("false").batch.seq_len) *
                           tokens / median(seconds) * 1e-12;
-    const double ceiling = precision == "fp32" ? ceilings.matmul_f32 : ceilings.matmul_bf16;
-    constexpr double mib = 1048576.0;
-    nlohmann::json row{{"preset", preset},
-                       {"precision", precision},
-                       {"attention", attention_of(precision, effort)},
-                       {"fits", true},
-                       {"micro_batch_size", micro_batch_size},
-                       {"graphs", chosen},
-                       {"seconds", median(seconds)},
-                       {"seconds_range",
-                        {*std::min_element(seconds.begin(), seconds.end()),
-                         *std::max_element(seconds.begin(), seconds.end())}},
-                       {"seconds_without_graphs", median(single.seconds)},
-                       {"tokens_per_second", tokens / median(seconds)},
-                       {"tflops", tflops},
-                       {"share_of_matmul", tflops / ceiling},
-                       {"planned_mib", single.planned_bytes / mib},
-                       {"taken_mib", single.taken_bytes / mib},
-                       {"taken_over_planned", single.taken_bytes / single.planned_bytes}};
-    if (both) {
-        row["seconds_with_graphs"] = median(graphs.seconds);
-        row["graph_launches"] = graphs.graphs.num_launches;
-        row["graph_mib"] = (graphs.taken_bytes - single.taken_bytes) / mib;
+    row.update({{"attention", attention_of(precision, effort)},
+                {"graphs", chosen},
+                {"seconds", median(seconds)},
+                {"seconds_range", {*least, *most}},
+                {"seconds_without_graphs", median(single.seconds)},
+                {"tokens_per_second", tokens / median(seconds)},
+                {"tflops", tflops},
+                {"share_of_matmul", tflops / ceilings.matmul(precision)},
+                {"planned_mib", single.planned_bytes / mib},
+                {"taken_mib", single.taken_bytes / mib},
+                {"taken_over_planned", single.taken_bytes / single.planned_bytes}});
+    if (both)
+        row.update({{"seconds_with_graphs", median(graphs.seconds)},
+                    {"graph_launches", graphs.graphs.num_launches},
+                    {"graph_mib", (graphs.taken_bytes - single.taken_bytes) / mib}});
+}
+
+void judge(nlohmann::json& row, const char* by)
+{
+    if (row.contains("targets") && row["targets"].contains(by))
+        row["verdicts"][by] = verdict(row["targets"][by], row[by].get<double>());
+}
+
+/// `wanted`: sequences of a micro-batch, 0: as many as fit.
+nlohmann::json measure_updates(const std::string& preset, const std::string& precision,
+                               std::int64_t wanted, const Ceilings& ceilings, const Effort& effort)
+{
+    nlohmann::json row{{"preset", preset}, {"precision", precision}};
+    try {
+        // A tenth for what the libraries take when the first product runs, and for graphs; and
+        // cuDNN's scratch memory.
+        const std::size_t for_cudnn =
+            effort.attention == "cudnn" && !effort.tiny ? std::size_t{768} << 20 : 0;
+        const std::size_t free = free_gpu_bytes();
+        const std::int64_t most = fitting_micro_batch(
+            preset, precision, std::max(free / 10 * 9, for_cudnn) - for_cudnn, effort);
+        const std::int64_t size = wanted == 0 ? std::max<std::int64_t>(most, 1) : wanted;
+        row["fits"] = most > 0 && size <= most;
+        row["micro_batch_size"] = size;
+        row["free_mib"] = static_cast<double>(free) / mib;
+        row["needs_mib"] =
+            static_cast<double>(needed_bytes(config_of(preset, precision, size, effort)) +
+                                for_cudnn) /
+            mib;
+        if (!row["fits"].get<bool>())
+            return row;
+        time_model(row, ceilings, effort);
+        // They hold for full micro-batches: 16 sequences, or what the memory has room for.
+        if (in_bf16(precision) && (size >= 16 || size == most))
+            row["targets"] = gpu_targets_of(preset);
+        judge(row, "share_of_matmul");
+    } catch (const std::exception& error) {
+        row["failed"] = error.what();
+        row["fits"] = false;
+        row.emplace("micro_batch_size", wanted);
     }
     return row;
 }
 
-/// The same updates launched kernel by kernel and as graphs (pipeline.graphs).
-void print_graphs(const nlohmann::json& rows)
+/// Of deep models, in rows that have the one with 12 layers too.
+void compare_depths(nlohmann::json& rows)
 {
-    fmt::print(
-        "\nforward and backward passes as CUDA graphs\n{:<15} {:>9} {:>6} {:>14} {:>14} {:>7} "
-        "{:>9} {:>9} {:>7}\n",
-        "model", "precision", "batch", "s without", "s with", "faster", "launches", "MiB", "auto");
-    for (const auto& row : rows) {
-        if (!row.contains("seconds_with_graphs"))
+    for (const auto& shallow : rows) {
+        if (shallow["preset"] != "llama-71m" || !shallow.contains("targets"))
             continue;
-        const double without = row["seconds_without_graphs"], with = row["seconds_with_graphs"];
-        fmt::print("{:<15} {:>9} {:>6} {:>14.4f} {:>14.4f} {:>6.2f}x {:>9} {:>9.1f} {:>7}\n",
-                   row["preset"].get<std::string>(), row["precision"].get<std::string>(),
-                   row["micro_batch_size"].get<int>(), without, with, without / with,
-                   row["graph_launches"].get<std::int64_t>(), row["graph_mib"].get<double>(),
-                   row["graphs"].get<bool>() ? "on" : "off");
+        for (auto& row : rows) {
+            if (!row.contains("targets") || !row["targets"].contains("share_of_12_layers") ||
+                row["precision"] != shallow["precision"] || row.contains("share_of_12_layers"))
+                continue;
+            row["share_of_12_layers"] =
+                row["share_of_matmul"].get<double>() / shallow["share_of_matmul"].get<double>();
+            judge(row, "share_of_12_layers");
+        }
     }
-}
-
-void print_update(const nlohmann::json& row)
-{
-    const auto preset = row["preset"].get<std::string>(),
-               precision = row["precision"].get<std::string>();
-    if (!row["fits"].get<bool>()) {
-        fmt::print("{:<15} {:>9} {:>6} does not fit\n", preset, precision,
-                   row["micro_batch_size"].get<int>());
-        return;
-    }
-    const auto number = [&](const char* key) { return row[key].get<double>(); };
-    fmt::print("{:<15} {:>9} {:>6} {:>10.4f} {:>19} {:>11.0f} {:>9.4g} {:>9.1f}% {:>9.0f} "
-               "{:>7.3f}\n",
-               preset, precision, row["micro_batch_size"].get<int>(), number("seconds"),
-               fmt::format("({:.4f}..{:.4f})", row["seconds_range"][0].get<double>(),
-                           row["seconds_range"][1].get<double>()),
-               number("tokens_per_second"), number("tflops"), 100.0 * number("share_of_matmul"),
-               number("taken_mib"), number("taken_over_planned"));
-    std::fflush(stdout); // into a file, too: a run may be cut off
 }
 
 } // namespace
 
-nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort)
+nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort,
+                              const std::function<void(const nlohmann::json&)>& keep)
 {
-    fmt::print("\nwhole updates of 4 micro-batches, sequences of {} tokens; FLOPs: 6 N + 6 L d s "
-               "per token\n{:<15} {:>9} {:>6} {:>10} {:>19} {:>11} {:>9} {:>10} {:>9} {:>7}\n",
-               effort.tiny ? 16 : 1024, "model", "precision", "batch", "s/update", "(least..most)",
-               "tokens/s", "TFLOP/s", "of product", "MiB", "of plan");
+    print_updates_title(effort.tiny ? 16 : 1024);
     auto rows = nlohmann::json::array();
+    const auto add = [&](nlohmann::json row) -> const nlohmann::json& {
+        rows.push_back(std::move(row));
+        print_update(rows.back());
+        keep(rows);
+        return rows.back();
+    };
     for (const std::string& preset : models.presets)
         for (const std::string& precision : models.precisions)
             for (const std::int64_t size : models.micro_batch_sizes) {
-                rows.push_back(measure_updates(preset, precision, size, ceilings, effort));
-                print_update(rows.back());
+                const nlohmann::json& row =
+                    add(measure_updates(preset, precision, size, ceilings, effort));
+                if (precision != "bf16" || row["fits"].get<bool>() || row.contains("failed"))
+                    continue;
+                // 8 bytes per parameter instead of 18.
+                nlohmann::json instead =
+                    measure_updates(preset, "pure-bf16", size, ceilings, effort);
+                instead["instead_of"] = precision;
+                add(std::move(instead));
             }
+    compare_depths(rows);
+    print_deep(rows);
     print_graphs(rows);
     return rows;
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "benchmarks/gpu_kernels.hpp"
-#include "core/dtype.hpp"
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -21,12 +21,13 @@ struct Effort {
 
 /// Measured in the same run.
 struct Ceilings {
-    double copy = 0.0;                          ///< GB/s
-    double matmul_f32 = 0.0, matmul_bf16 = 0.0; ///< TFLOP/s
+    double copy = 0.0;                                             ///< GB/s
+    double matmul_f32 = 0.0, matmul_tf32 = 0.0, matmul_bf16 = 0.0; ///< TFLOP/s
 
-    double of(WorkUnit unit, DType dtype) const
+    /// Of products in "fp32", "tf32" or a kind of "bf16".
+    double matmul(const std::string& precision) const
     {
-        return unit == WorkUnit::bytes ? copy : dtype == DType::bf16 ? matmul_bf16 : matmul_f32;
+        return precision == "fp32" ? matmul_f32 : precision == "tf32" ? matmul_tf32 : matmul_bf16;
     }
 };
 
@@ -34,11 +35,15 @@ struct Ceilings {
 struct Models {
     std::vector<std::string> presets{"llama-71m",  "llama-71m-48", "llama-71m-120", "llama-130m",
                                      "llama-350m", "llama-1.3b",   "llama-7b"};
-    std::vector<std::string> precisions{"bf16"};
+    std::vector<std::string> precisions{
+        "bf16"}; ///< precision.compute; "tf32": fp32 with precision.tf32
     std::vector<std::int64_t> micro_batch_sizes{0}; ///< 0: the largest that fits
 };
 
-/// Prints a table while it goes, and what CUDA graphs do to each.
-nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort);
+/// Prints a table while it goes, and what CUDA graphs do to each; all rows so far go to `keep`
+/// after each, for a run may be cut off. What does not fit in bf16 is tried in pure bf16 as well,
+/// and a row that failed ("failed": why) does not end the others.
+nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort,
+                              const std::function<void(const nlohmann::json&)>& keep);
 
 } // namespace sluice

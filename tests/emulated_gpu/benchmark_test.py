@@ -11,32 +11,40 @@ import unittest
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "benchmarks/gpu.py"
 
 
-def bench(*options, gpus=1):
-    environment = {**os.environ, "SLUICE_EMULATED_GPUS": str(gpus), "OMP_NUM_THREADS": "1"}
+def bench(*options, gpus=1, **machine):
+    environment = {**os.environ, "SLUICE_EMULATED_GPUS": str(gpus), "OMP_NUM_THREADS": "1", **machine}
     return subprocess.run([sys.executable, "-B", SCRIPT, "--program", os.environ["GPU_BENCHMARK"],
                            "--tiny", *options], env=environment, text=True, capture_output=True,
                           timeout=300, check=False)
 
 
+def figures_of(*options, expect=0, **machine):
+    """What it wrote and what it printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "gpu.json"
+        result = bench(*options, "--json", str(file), **machine)
+        assert result.returncode == expect, result.stdout + result.stderr
+        return json.loads(file.read_text()), result.stdout
+
+
 class Benchmark(unittest.TestCase):
     def test_everything_runs(self):
-        with tempfile.TemporaryDirectory() as folder:
-            file = pathlib.Path(folder) / "gpu.json"
-            result = bench("--preset", "llama-71m", "--torch-device", "cpu", "--json", str(file))
-            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-            figures = json.loads(file.read_text())
+        figures, printed = figures_of("--preset", "llama-71m", "--torch-device", "cpu")
         self.assertTrue(figures["tiny"])
+        self.assertEqual(len(figures["ceilings"]), 4) # copy; products in bf16, tf32, f32
         for rate in figures["ceilings"].values():
             self.assertGreater(rate, 0)
         names = {kind: [row["name"] for row in figures["kernels"] if row["type"] == kind]
-                 for kind in ("bf16", "f32")}
+                 for kind in ("bf16", "tf32", "f32")}
         by_cudnn = ["attention forward (cuDNN)", "attention backward (cuDNN)"] # in bf16 alone
         self.assertEqual([name for name in names["bf16"] if name not in by_cudnn], names["f32"])
         self.assertEqual([name for name in names["bf16"] if name in by_cudnn], by_cudnn)
+        self.assertEqual([name for name in names["f32"] if " product " in name], names["tf32"])
         self.assertGreater(len(names["f32"]), 25)
+        self.assertEqual(len(names["tf32"]), 15)
         for row in figures["kernels"]:
             self.assertGreater(row["rate"], 0, row["name"])
-            self.assertIn(row["name"], result.stdout)
+            self.assertIn(row["name"], printed)
         for row in figures["updates"]:
             self.assertTrue(row["fits"])
             self.assertGreater(row["tokens_per_second"], 0)
@@ -47,6 +55,83 @@ class Benchmark(unittest.TestCase):
             self.assertGreater(row["graph_mib"], 0)
             # Memory of a GPU is taken from arenas and the workspace alone: the plan knows all of it.
             self.assertLess(abs(row["taken_over_planned"] - 1), 0.01)
+
+    def test_floors_and_goals(self):
+        """Of every model of the list; at this size all of it is below."""
+        figures, printed = figures_of("--skip-kernels", "--skip-torch")
+        asked = {row["preset"]: row["targets"] for row in figures["updates"]}
+        self.assertEqual({preset: targets["share_of_matmul"] for preset, targets in asked.items()
+                          if "share_of_matmul" in targets},
+                         {"llama-71m": {"floor": 0.42, "goal": 0.5},
+                          "llama-130m": {"floor": 0.5, "goal": 0.58},
+                          "llama-350m": {"floor": 0.54, "goal": 0.62},
+                          "llama-1.3b": {"floor": 0.65, "goal": 0.73},
+                          "llama-7b": {"floor": 0.75, "goal": 0.84}})
+        self.assertEqual([preset for preset in asked if "share_of_matmul" not in asked[preset]],
+                         ["llama-71m-48", "llama-71m-120"])
+        self.assertEqual(asked["llama-130m"]["torch_compile"], {"floor": 1.15, "goal": 1.35})
+        self.assertEqual(asked["llama-1.3b"]["torch_eager"], {"floor": 1.3, "goal": 1.5})
+        for row in figures["updates"]:
+            for name, verdicts in row["verdicts"].items():
+                self.assertEqual(verdicts, {which: "met" if row[name] >= least else "below"
+                                            for which, least in row["targets"][name].items()})
+            if "share_of_matmul" in row["verdicts"]:
+                self.assertIn(f"{100 * row['targets']['share_of_matmul']['floor']:.0f}% "
+                              f"{row['verdicts']['share_of_matmul']['floor']}", printed)
+            else: # deep models are measured by the one with 12 layers
+                self.assertIn("goal", row["verdicts"]["share_of_12_layers"])
+
+    def test_other_precisions_have_their_own_ceilings(self):
+        figures, _ = figures_of("--skip-kernels", "--skip-torch", "--preset", "llama-71m",
+                                "--precision", "fp32", "tf32")
+        for row, ceiling in zip(figures["updates"], ("matmul_f32_tflops", "matmul_tf32_tflops")):
+            self.assertAlmostEqual(row["share_of_matmul"],
+                                   row["tflops"] / figures["ceilings"][ceiling])
+            self.assertNotIn("targets", row) # they are for bf16
+
+    def test_what_does_not_fit_is_said_and_tried_in_pure_bf16(self):
+        options = ("--skip-kernels", "--skip-torch", "--preset", "llama-71m", "--micro-batch", "1")
+        mixed, pure = figures_of(*options, "--precision", "bf16", "pure-bf16")[0]["updates"]
+        self.assertLess(pure["needs_mib"] + 0.4, mixed["needs_mib"])
+        # A tenth of what is free is left for libraries.
+        between = int((mixed["needs_mib"] + pure["needs_mib"]) / 2 / 0.9 * 2**20)
+        figures, printed = figures_of(*options, SLUICE_EMULATED_GPU_BYTES=str(between))
+        refused, instead = figures["updates"]
+        self.assertFalse(refused["fits"])
+        self.assertEqual(refused["needs_mib"], mixed["needs_mib"])
+        self.assertAlmostEqual(refused["free_mib"], between / 2**20, delta=0.1)
+        self.assertIn(f"does not fit: needs {refused['needs_mib']:.0f} MiB, "
+                      f"{refused['free_mib']:.0f} MiB are free", printed)
+        self.assertEqual((instead["precision"], instead["instead_of"]), ("pure-bf16", "bf16"))
+        self.assertGreater(instead["tokens_per_second"], 0)
+        # Where that does not fit either, both say so.
+        figures, printed = figures_of(*options, SLUICE_EMULATED_GPU_BYTES=str(68 << 20))
+        self.assertEqual([row["fits"] for row in figures["updates"]], [False, False])
+        self.assertEqual(printed.count("does not fit"), 2)
+
+    def test_a_model_that_fails_does_not_end_the_others(self):
+        """As one in a precision that is none."""
+        figures, printed = figures_of("--skip-kernels", "--skip-torch", "--preset", "llama-71m",
+                                      "--precision", "bf15", "bf16", expect=1)
+        failed, measured = figures["updates"]
+        self.assertIn("bf15", failed["failed"])
+        self.assertIn(failed["failed"].splitlines()[0], printed)
+        self.assertGreater(measured["tokens_per_second"], 0)
+
+    def test_pytorch_is_compared_with_by_floors_and_goals(self):
+        sys.path.insert(0, str(SCRIPT.parent))
+        from gpu import compared
+        asked = {"torch_eager": {"floor": 1.8, "goal": 2.5},
+                 "torch_compile": {"floor": 1.15, "goal": 1.35}}
+        update = {"tokens_per_second": 120.0, "targets": asked}
+        row = compared({"mode": "compile", "tokens_per_second": 100.0}, update)
+        self.assertAlmostEqual(row["sluice_over_torch"], 1.2)
+        self.assertEqual(row["verdicts"], {"floor": "met", "goal": "below"})
+        row = compared({"mode": "eager", "tokens_per_second": 100.0}, update)
+        self.assertEqual(row["verdicts"], {"floor": "below", "goal": "below"})
+        self.assertNotIn("verdicts", compared({"mode": "eager", "tokens_per_second": 100.0},
+                                              {**update, "targets": None}))
+        self.assertNotIn("sluice_over_torch", compared({"mode": "eager", "failed": "x"}, update))
 
     def test_without_a_gpu_it_is_skipped(self):
         result = bench(gpus=0)

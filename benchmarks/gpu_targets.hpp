@@ -1,0 +1,19 @@
+// What whole updates on a GPU are to reach (docs/benchmarks/README.md, "What updates are to
+// reach").
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace sluice {
+
+/// By what is compared, {"floor": .., "goal": ..}: "share_of_matmul", the share of the bf16
+/// product's rate; "torch_eager" and "torch_compile", how many times as fast as PyTorch;
+/// "share_of_12_layers", of a deep model's share of the product in that of the same with 12 layers.
+/// What nothing is asked of is not there.
+nlohmann::json gpu_targets_of(const std::string& preset);
+
+/// {"floor": "met" or "below", ..} of a measured figure, for each that the target has.
+nlohmann::json verdict(const nlohmann::json& target, double measured);
+
+} // namespace sluice
