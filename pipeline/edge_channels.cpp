@@ -1,5 +1,8 @@
 #include "pipeline/edge_channels.hpp"
 
+#include <algorithm>
+#include <map>
+
 namespace sluice {
 
 std::vector<EdgeChannel> edge_channels(const Schedule& schedule)
@@ -13,6 +16,16 @@ std::vector<EdgeChannel> edge_channels(const Schedule& schedule)
         channels.push_back({chunk, true, upper, lower});
     }
     return channels;
+}
+
+int most_ends(const std::vector<EdgeChannel>& channels)
+{
+    std::map<int, int> of_rank;
+    int most = 0;
+    for (const EdgeChannel& channel : channels)
+        for (const int rank : {channel.from_rank, channel.to_rank})
+            most = std::max(most, ++of_rank[rank]);
+    return most;
 }
 
 } // namespace sluice

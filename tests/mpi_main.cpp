@@ -2,6 +2,7 @@
 // no test ran on some rank, or when a test takes longer than a minute: then the rank is named and
 // the job ends.
 
+#include "core/gpu_queues.hpp"
 #include "pipeline/transport/mpi_message_type.hpp"
 #include "tests/mpi_session.hpp"
 
@@ -91,6 +92,7 @@ private:
 
 int run_all(int argc, char** argv)
 {
+    ask_for_queues_on_gpus();
     the_transport = make_mpi_transport();
     const int rank = the_transport->rank();
     double verdict[2] = {0.0, 0.0}; // exit code; whether no test ran

@@ -67,8 +67,11 @@ GpuInfo gpu_info(int index)
     require_gpu(index);
     cudaDeviceProp properties{};
     SLUICE_CUDA_CALL(cudaGetDeviceProperties(&properties, index));
+    char pci_bus[32] = "";
+    SLUICE_CUDA_CALL(cudaDeviceGetPCIBusId(pci_bus, sizeof pci_bus, index));
     return {.name = properties.name,
             .uuid = text_of(properties.uuid),
+            .pci_bus = pci_bus,
             .major = properties.major,
             .minor = properties.minor,
             .num_multiprocessors = properties.multiProcessorCount,

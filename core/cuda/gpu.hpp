@@ -12,6 +12,7 @@ namespace sluice {
 struct GpuInfo {
     std::string name;
     std::string uuid;         ///< the same in every process that sees this GPU
+    std::string pci_bus;      ///< "0000:65:00.0"; parts of one GPU (MIG) have the same one
     int major = 0, minor = 0; ///< compute capability
     int num_multiprocessors = 0;
     std::size_t total_bytes = 0;

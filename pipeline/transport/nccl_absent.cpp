@@ -6,15 +6,18 @@ namespace sluice {
 
 namespace {
 
+constexpr const char* not_built = "this build of sluice has no NCCL";
+
 [[noreturn]] void refuse()
 {
-    throw usage_error("this build of sluice has no NCCL", "pipeline.transport",
+    throw usage_error(not_built, "pipeline.transport",
                       "write transport = \"mpi\", or build where nccl.h is");
 }
 
 } // namespace
 
-bool nccl_is_compiled_in() { return false; }
+std::string why_no_nccl() { return not_built; }
+std::string nccl_version() { refuse(); }
 
 std::unique_ptr<Transport> make_nccl_transport(Transport&, const Stream&,
                                                const std::vector<EdgeChannel>&)

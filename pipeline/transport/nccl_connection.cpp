@@ -11,21 +11,69 @@ namespace {
 
 constexpr MessageId nccl_mark = MessageId{1} << 61;
 
+/// The first that limits the blocks of its kernels (ncclConfig_t::maxCTAs). Older ones read another
+/// structure.
+constexpr int oldest_version = NCCL_VERSION(2, 17, 0);
+
 const NcclLibrary& nccl() { return NcclLibrary::loaded(); }
 
 } // namespace
 
+std::string nccl_version_text(int version)
+{
+    // Up to 2.8 a number had four digits.
+    const int major = version / (version < 10000 ? 1000 : 10000);
+    const int minor = version / 100 % (version < 10000 ? 10 : 100);
+    return std::to_string(major) + "." + std::to_string(minor) + "." +
+           std::to_string(version % 100);
+}
+
+void refuse_old_nccl(int version)
+{
+    if (version < oldest_version)
+        throw usage_error("NCCL " + nccl_version_text(version) + " is older than " +
+                              nccl_version_text(oldest_version),
+                          "messages between GPUs",
+                          "put the folder of a later one into LD_LIBRARY_PATH, or write "
+                          "pipeline.transport = \"mpi\"");
+}
+
+std::string why_no_nccl()
+{
+    try {
+        nccl();
+        return {};
+    } catch (const UserError& error) {
+        return error.problem();
+    }
+}
+
+std::string nccl_version()
+{
+    int version = 0;
+    check_nccl(nccl().get_version(&version), "NCCL");
+    return nccl_version_text(version);
+}
+
 void check_nccl(ncclResult_t result, const std::string& what)
 {
-    if (result != ncclSuccess)
-        throw PeerError(what + ": " + nccl().get_error_string(result));
+    if (result == ncclSuccess)
+        return;
+    std::string text = what + ": " + nccl().get_error_string(result);
+    // Of the whole process, and kept for good: it need not belong to this error.
+    const char* const last = nccl().get_last_error(nullptr);
+    if (last != nullptr && *last != '\0')
+        text += "; the last that NCCL complained of: " + std::string(last);
+    throw PeerError(text + " (NCCL_DEBUG=WARN says more)");
 }
 
 NcclConnection::NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place,
-                               std::string name)
+                               int max_ctas, std::string name)
     : stream_(device, StreamPriority::high, 0), name_(std::move(name))
 {
-    check_nccl(nccl().comm_init_rank(&communicator_, num_ranks, id, place),
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.maxCTAs = max_ctas;
+    check_nccl(nccl().comm_init_rank_config(&communicator_, num_ranks, id, place, &config),
                "connecting for " + name_);
 }
 

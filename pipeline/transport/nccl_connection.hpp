@@ -12,15 +12,27 @@
 
 namespace sluice {
 
-/// Throws PeerError, with `what` was being done.
+/// Throws PeerError, with `what` was being done and all that NCCL has to say.
 void check_nccl(ncclResult_t result, const std::string& what);
+
+/// The most blocks that a message's kernel may have. Each holds most of a multiprocessor until the
+/// other rank has come, and by itself NCCL takes up to 32 of them between GPUs on one NVSwitch:
+/// four receives that wait, as a middle rank of 1F1B has two and two sends, would leave an H100
+/// (132) or A100 (108) nothing to compute with, and what is computed there may be what the others
+/// wait for. One block carries some 20 GB/s over NVLink, and one or two fill a network card: enough
+/// for activations, which have a micro-batch's time to arrive. An exchange of replicas has one
+/// communicator per rank and more to carry. Eight ends and an exchange, which is what a GPU's
+/// queues allow, come to 40. Powers of two, to which NCCL rounds up. NCCL_MAX_CTAS has the last
+/// word.
+constexpr int most_ctas_of_an_edge = 4;
+constexpr int most_ctas_of_an_exchange = 8;
 
 /// A communicator and a stream of high priority for its messages.
 class NcclConnection {
 public:
-    /// Collective over the ranks of the communicator, which all give the same `id`. `name` is for
-    /// error messages.
-    NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place,
+    /// Collective over the ranks of the communicator, which all give the same `id` and `max_ctas`.
+    /// `name` is for error messages.
+    NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place, int max_ctas,
                    std::string name);
     /// After an error the communicator is given up: peers may never come.
     ~NcclConnection();

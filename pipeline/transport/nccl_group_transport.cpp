@@ -25,7 +25,7 @@ public:
             check_nccl(NcclLibrary::loaded().get_unique_id(&id), "connecting GPUs");
         broadcast(std::as_writable_bytes(std::span(id.internal)), 0);
         connection_ = std::make_unique<NcclConnection>(
-            compute_.device, id, num_ranks(), rank(),
+            compute_.device, id, num_ranks(), rank(), most_ctas_of_an_exchange,
             "between the " + std::to_string(num_ranks()) + " replicas' ranks like rank " +
                 std::to_string(world_rank()));
         greet();

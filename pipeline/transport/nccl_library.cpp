@@ -15,12 +15,17 @@ NcclLibrary load()
                                 "install NCCL, put its folder into LD_LIBRARY_PATH, or write "
                                 "pipeline.transport = \"mpi\"");
     NcclLibrary calls{};
+    library.find(calls.get_version, "ncclGetVersion");
+    int version = 0;
+    calls.get_version(&version);
+    refuse_old_nccl(version);
     library.find(calls.get_unique_id, "ncclGetUniqueId");
-    library.find(calls.comm_init_rank, "ncclCommInitRank");
+    library.find(calls.comm_init_rank_config, "ncclCommInitRankConfig");
     library.find(calls.comm_destroy, "ncclCommDestroy");
     library.find(calls.comm_abort, "ncclCommAbort");
     library.find(calls.comm_get_async_error, "ncclCommGetAsyncError");
     library.find(calls.get_error_string, "ncclGetErrorString");
+    library.find(calls.get_last_error, "ncclGetLastError");
     library.find(calls.send, "ncclSend");
     library.find(calls.receive, "ncclRecv");
     library.find(calls.group_start, "ncclGroupStart");

@@ -92,7 +92,9 @@ private:
                 id.internal, sizeof id.internal, i * sizeof id.internal);
             const int place = channel.from_rank == rank() ? 0 : 1;
             auto& end = ends_[{channel.to_chunk, channel.gradient}];
-            end.reset(new ChannelEnd{{compute_.device, id, 2, place, name_of(channel)}, 1 - place});
+            end.reset(new ChannelEnd{
+                {compute_.device, id, 2, place, most_ctas_of_an_edge, name_of(channel)},
+                1 - place});
             void* const byte = static_cast<std::byte*>(bytes.data()) + i;
             if (place == 0)
                 end->connection.send(byte, 1, end->peer);
@@ -123,8 +125,6 @@ private:
 };
 
 } // namespace
-
-bool nccl_is_compiled_in() { return true; }
 
 std::unique_ptr<Transport> make_nccl_transport(Transport& host, const Stream& compute,
                                                const std::vector<EdgeChannel>& channels)

@@ -117,12 +117,16 @@ struct EdgeChannel {
     int from_rank = 0, to_rank = 0;
     bool operator==(const EdgeChannel&) const = default;
 };
-bool nccl_is_compiled_in();
+/// Why NCCL cannot be used in this build or on this machine; empty: it can. Loads the library.
+std::string why_no_nccl();
+/// "2.28.9"; where why_no_nccl() has nothing to say.
+std::string nccl_version();
 /// Collective over the ranks of `host`, which must outlive it. Messages between chunks on
 /// `channels` (the same list on every rank), all of which must lie in GPUs' memory, go by NCCL and
 /// match in the order of the calls, not by micro-batch; all else goes by `host`. Every rank must
-/// have a GPU of its own. wait() orders the stream `compute` as in make_staged_transport(). Throws
-/// UserError (usage) where there is no NCCL, PeerError where it fails.
+/// have a GPU of its own and NCCL (why_no_nccl). wait() orders the stream `compute` as in
+/// make_staged_transport(). Throws PeerError where NCCL fails, UserError (usage) where there is
+/// none or no memory: on that rank alone, while the others wait for it, so that the job must end.
 std::unique_ptr<Transport> make_nccl_transport(Transport& host, const Stream& compute,
                                                const std::vector<EdgeChannel>& channels);
 

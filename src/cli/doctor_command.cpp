@@ -47,7 +47,9 @@ int examine()
     examine_gpus();
     const std::string no_cudnn = kernels::why_no_cudnn();
     fmt::print("  cuDNN          {}\n", no_cudnn.empty() ? kernels::cudnn_version() : no_cudnn);
-    fmt::print("  transports     in-process, MPI{}\n", nccl_is_compiled_in() ? ", NCCL" : "");
+    const std::string no_nccl = why_no_nccl();
+    fmt::print("  NCCL           {}\n", no_nccl.empty() ? nccl_version() : no_nccl);
+    fmt::print("  transports     in-process, MPI{}\n", no_nccl.empty() ? ", NCCL" : "");
     fmt::print("  MPI            {}\n", mpi);
     std::error_code error;
     const auto space = std::filesystem::space(".", error);

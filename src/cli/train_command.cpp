@@ -1,13 +1,13 @@
 // sluice train: one rank of a training run.
 
 #include "core/error.hpp"
+#include "core/gpu_queues.hpp"
 #include "core/parallel.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/launcher.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
-#include "src/train/rank_device.hpp"
 #include "src/train/rank_run.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/stop_signals.hpp"

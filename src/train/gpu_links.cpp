@@ -1,11 +1,39 @@
 #include "src/train/gpu_links.hpp"
 
+#include "core/gpu_queues.hpp"
 #include "core/logging.hpp"
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "src/train/agreement.hpp"
+#include "src/train/rank_binding.hpp"
+
+#include <algorithm>
 
 namespace sluice {
+
+namespace {
+
+/// Collective. The same on all ranks.
+std::vector<RankNccl> nccl_of_all_ranks(Transport& world)
+{
+    const std::string why_none = why_no_nccl();
+    const auto nodes = world.gather_text(binding_of_this_rank().node);
+    const auto reasons = world.gather_text(why_none);
+    const auto versions = world.gather_text(why_none.empty() ? nccl_version() : "");
+    std::vector<RankNccl> of_rank;
+    for (std::size_t rank = 0; rank < nodes.size(); ++rank)
+        of_rank.push_back({nodes[rank], reasons[rank], versions[rank]});
+    return of_rank;
+}
+
+int least_of_all(Transport& world, int number)
+{
+    double negated = -number;
+    world.max({&negated, 1});
+    return static_cast<int>(-negated);
+}
+
+} // namespace
 
 GpuLinks::GpuLinks(Transport& world, const ComputeStream* compute, bool gpus_alone,
                    int num_replicas)
@@ -17,25 +45,28 @@ void GpuLinks::choose(GpuTransport asked, const RunPlan& plan)
 {
     if (!compute_ || world_.num_ranks() == 1)
         return;
-    double some_mpi_does_not = mpi_takes_gpu_memory() ? 0.0 : 1.0;
-    world_.max({&some_mpi_does_not, 1});
     CarrierFacts facts{.gpus_alone = gpus_alone_,
                        .keeps_order = check_schedule(plan.program, MatchingRule::in_order).good(),
-                       .has_nccl = nccl_is_compiled_in(),
-                       .mpi_takes_gpus = some_mpi_does_not == 0.0};
-    ChosenCarrier chunks, replicas;
-    agree(world_, [&] {
-        chunks = choose_carrier(asked, facts);
-        facts.keeps_order = true; // as exchanges of replicas do by themselves
-        replicas = choose_carrier(asked, facts);
-    });
-    between_chunks_ = chunks.carrier;
-    between_replicas_ = replicas.carrier;
+                       .mpi_takes_gpus = least_of_all(world_, mpi_takes_gpu_memory() ? 1 : 0) == 1,
+                       .num_replicas = num_replicas_,
+                       .num_channel_ends = most_ends(edge_channels(plan.program)),
+                       .num_queues = least_of_all(world_, num_queues_on_gpus())};
+    if (gpus_alone_ && (asked == GpuTransport::automatic || asked == GpuTransport::nccl)) {
+        const std::vector<RankNccl> of_rank = nccl_of_all_ranks(world_);
+        facts.why_no_nccl = why_not_on_all(of_rank);
+        facts.nccl_version = of_rank.front().version;
+    }
+    ChosenCarriers chosen;
+    agree(world_, [&] { chosen = choose_carriers(asked, facts); });
+    between_chunks_ = chosen.chunks.carrier;
+    between_replicas_ = chosen.replicas.carrier;
     if (world_.rank() != 0)
         return;
-    log_info("messages between GPUs go " + chunks.in_words);
-    if (num_replicas_ > 1 && replicas.carrier != chunks.carrier)
-        log_info("but those between replicas " + replicas.in_words);
+    if (!chosen.warning.empty())
+        log_warning(chosen.warning);
+    log_info("messages between GPUs go " + chosen.chunks.in_words);
+    if (num_replicas_ > 1 && between_replicas_ != between_chunks_)
+        log_info("but those between replicas " + chosen.replicas.in_words);
 }
 
 Transport& GpuLinks::connect(const RunPlan& plan)

@@ -6,9 +6,9 @@
 #include "src/train/rank_binding.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace sluice {
 
@@ -25,6 +25,7 @@ RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
     const GpuInfo info = gpu_info(gpu.index);
     gpu.name = info.name;
     gpu.uuid = info.uuid;
+    gpu.pci_bus = info.pci_bus;
     gpu.major = info.major;
     gpu.minor = info.minor;
     return gpu;
@@ -74,10 +75,8 @@ RankDevice choose_device(RunConfig& config, Transport& world)
     }
     config.run.device = "cuda";
     RankDevice settled{.num_sharing = num_sharing(of_rank, world.rank()),
-                       .all_alone = true,
+                       .all_alone = all_alone(of_rank),
                        .lines = gpu_lines(of_rank)};
-    for (int rank = 0; rank < world.num_ranks(); ++rank)
-        settled.all_alone = settled.all_alone && num_sharing(of_rank, rank) == 1;
     agree(world,
           [&] { settled.device = use_gpu(of_rank[static_cast<std::size_t>(world.rank())].index); });
     return settled;
@@ -87,15 +86,15 @@ RankDevice choose_device(RunConfig& config, Transport& world)
 
 std::string to_text(const RankGpu& gpu)
 {
-    return nlohmann::json{gpu.node, gpu.num_visible, gpu.why_none, gpu.index,
-                          gpu.name, gpu.uuid,        gpu.major,    gpu.minor}
+    return nlohmann::json{gpu.node, gpu.num_visible, gpu.why_none, gpu.index, gpu.name,
+                          gpu.uuid, gpu.pci_bus,     gpu.major,    gpu.minor}
         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 RankGpu gpu_from(const std::string& text)
 {
     const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1], json[2], json[3], json[4], json[5], json[6], json[7]};
+    return {json[0], json[1], json[2], json[3], json[4], json[5], json[6], json[7], json[8]};
 }
 
 int gpu_index_of(int rank_on_node, int num_visible) { return rank_on_node % num_visible; }
@@ -133,6 +132,14 @@ int num_sharing(const std::vector<RankGpu>& of_rank, int rank)
     }));
 }
 
+bool all_alone(const std::vector<RankGpu>& of_rank)
+{
+    std::set<std::pair<std::string, std::string>> places;
+    for (const RankGpu& gpu : of_rank)
+        places.emplace(gpu.node, gpu.pci_bus);
+    return places.size() == of_rank.size();
+}
+
 std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
 {
     std::vector<std::string> lines;
@@ -154,8 +161,6 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
     }
     return lines;
 }
-
-void ask_for_queues_on_gpus() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0); }
 
 RankDevice settle_device(RunConfig& config, Transport& world)
 {

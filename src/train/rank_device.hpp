@@ -17,7 +17,7 @@ struct RankGpu {
     int num_visible = 0; ///< to its process; 0: it has none, and `why_none` says why
     std::string why_none{};
     int index = -1; ///< of those it sees
-    std::string name{}, uuid{};
+    std::string name{}, uuid{}, pci_bus{};
     int major = 0, minor = 0; ///< compute capability
     bool operator==(const RankGpu&) const = default;
 };
@@ -35,23 +35,19 @@ void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank);
 /// Ranks on the same GPU as `rank`, itself included.
 int num_sharing(const std::vector<RankGpu>& of_rank, int rank);
 
+/// Whether no two are on one GPU, or on parts of one (MIG), which NCCL takes for the same.
+bool all_alone(const std::vector<RankGpu>& of_rank);
+
 /// "rank 0 on GPU 0 of n1 (NVIDIA H200)", a line for ranks that share one.
 std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank);
 
 struct RankDevice {
     Device device{};
     int num_sharing = 1;            ///< ranks of the job on this GPU
-    bool all_alone = false;         ///< every rank has a GPU of its own
+    bool all_alone = false;         ///< every rank has a GPU of its own, and not a part of one
     std::vector<std::string> lines; ///< for people; the same on every rank
     bool is_gpu() const { return device.kind == DeviceKind::cuda; }
 };
-
-/// Before anything that may start CUDA, MPI included. By default a GPU has 8 queues for all streams
-/// of a process, and streams that share one can hold each other up: with a stream for each way to
-/// another rank, and messages by NCCL that hold up their stream until the other rank comes, ranks
-/// could wait for one another for good. Asks for 32, which is the most; a setting that is already
-/// there (CUDA_DEVICE_MAX_CONNECTIONS) is left alone.
-void ask_for_queues_on_gpus();
 
 /// Collective. Makes config.run.device concrete: "auto" is a GPU where every rank has one that fits
 /// and the run computes in a type GPUs have, the CPU otherwise; "cuda" without is refused, with

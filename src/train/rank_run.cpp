@@ -46,6 +46,7 @@ RankRun::~RankRun()
     if (watch_)
         watch_->let_leave();
     trainer_.reset();
+    replicas_.reset();
     links_.reset();
     compute_.reset();
     transport_->publish_into(nullptr);
@@ -103,20 +104,39 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         if (compute_)
             plan.stage.stream = compute_->stream();
     });
-    links_ = std::make_unique<GpuLinks>(*transport_, compute_.get(), gpus_alone_, num_replicas_);
-    links_->choose(settled.pipeline.transport, plan);
-    Transport* connected = nullptr;
-    agree(*transport_, [&] { connected = &links_->connect(plan); });
-    // Apart, for the trainer is made by all ranks together: nobody may be missing.
-    const Replicas::Links by_nccl = links_->by_nccl(plan);
+    const std::size_t bytes_left = connect(settled, plan, bytes_per_rank);
     agree(*transport_, [&] {
-        trainer_ =
-            std::make_unique<Trainer>(settled, std::move(plan), folder_, *connected, by_nccl);
+        refuse_unless_it_fits(settled, plan, bytes_left);
+        trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *replicas_);
     });
     trainer_->start(resume);
     started_ = true;
     announce_binding();
     return static_cast<int>(trainer_->run(stop_after, fault));
+}
+
+std::size_t RankRun::connect(const RunConfig& config, const RunPlan& plan,
+                             std::size_t bytes_per_rank)
+{
+    links_ = std::make_unique<GpuLinks>(*transport_, compute_.get(), gpus_alone_, num_replicas_);
+    links_->choose(config.pipeline.transport, plan);
+    Transport* connected = nullptr;
+    agree(*transport_, [&] { connected = &links_->connect(plan); });
+    const Replicas::Links by_nccl = links_->by_nccl(plan);
+    const bool takes_memory = by_nccl.pipeline || by_nccl.peers;
+    const std::size_t before = takes_memory ? free_gpu_bytes() : 0;
+    // Not within agree(): where it fails on one rank the others are waiting for that one, and only
+    // the end of the job sets them free.
+    replicas_ = std::make_unique<Replicas>(*connected, num_replicas_, by_nccl);
+    if (!takes_memory)
+        return bytes_per_rank;
+    const std::size_t taken = before - std::min(before, free_gpu_bytes());
+    const std::size_t least =
+        least_of_all(*transport_, bytes_per_rank - std::min(bytes_per_rank, taken));
+    if (transport_->rank() == 0)
+        log_info("NCCL has taken " + bytes_text(bytes_per_rank - least) +
+                 " of a GPU's memory: a rank may have " + bytes_text(least));
+    return least;
 }
 
 std::size_t RankRun::settle_processor(RunConfig& config)

@@ -35,6 +35,9 @@ private:
     std::size_t settle_processor(RunConfig& config);
     /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.
     std::size_t prepare_attention(const RunConfig& config, std::size_t bytes_per_rank);
+    /// Collective. Opens the ways between GPUs that `plan` needs. What they leave of what a rank
+    /// may take, the same on all ranks.
+    std::size_t connect(const RunConfig& config, const RunPlan& plan, std::size_t bytes_per_rank);
     /// Collective. Cores and GPUs of every rank, said by rank 0.
     void announce_binding();
     /// Failures known to all: rank 0 keeps the reason.
@@ -58,6 +61,7 @@ private:
     bool gpus_alone_ = false;                ///< each rank has one of its own
     std::unique_ptr<ComputeStream> compute_; ///< of a GPU
     std::unique_ptr<GpuLinks> links_;
+    std::unique_ptr<Replicas> replicas_;
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
     std::string status_before_;        ///< of an earlier run in the folder

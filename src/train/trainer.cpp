@@ -31,10 +31,8 @@ bool due(std::int64_t every, std::int64_t update) { return every > 0 && update %
 
 } // namespace
 
-Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport,
-                 const Replicas::Links& links)
-    : config_(config), folder_(folder), replicas_(transport, config.pipeline.replicas, links),
-      plan_(std::move(plan)),
+Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const Replicas& replicas)
+    : config_(config), folder_(folder), replicas_(replicas), plan_(std::move(plan)),
       stage_(on_rank(plan_.stage, replicas_), plan_.program, plan_.slots, plan_.partition),
       executor_(plan_.program, plan_.slots, stage_, replicas_.pipeline(), verified(config)),
       exchange_(stage_, replicas_.peers(), verified(config)),

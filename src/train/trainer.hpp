@@ -31,10 +31,9 @@ namespace sluice {
 
 class Trainer {
 public:
-    /// Collective over all ranks of the job, which `transport` joins.
-    /// `plan`: of `config` on the ranks of one replica. `links`: see Replicas.
-    Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, Transport& transport,
-            const Replicas::Links& links = {});
+    /// Collective over all ranks of the job, which `replicas` joins.
+    /// `plan`: of `config` on the ranks of one replica.
+    Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const Replicas& replicas);
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
     void start(const ResumeRequest& resume);
@@ -81,7 +80,7 @@ private:
 
     RunConfig config_;
     RunFolder& folder_;
-    Replicas replicas_;
+    const Replicas& replicas_;
     RunPlan plan_; ///< of one replica
     Stage stage_;
     Executor executor_;

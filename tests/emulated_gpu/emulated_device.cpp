@@ -63,6 +63,7 @@ GpuInfo gpu_info(int index)
     require_gpu(index);
     return {.name = "emulated GPU",
             .uuid = "emulated-" + std::to_string(index),
+            .pci_bus = testing::emulated_pci_bus(index),
             .major = 8,
             .minor = 0,
             .num_multiprocessors = 1,

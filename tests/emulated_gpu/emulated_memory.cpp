@@ -85,6 +85,11 @@ int num_emulated_gpus()
     return std::min(count, static_cast<int>(named));
 }
 
+std::string emulated_pci_bus(int gpu)
+{
+    return "0000:0" + std::to_string(number_in("SLUICE_EMULATED_MIG", 0) != 0 ? 0 : gpu) + ":00.0";
+}
+
 bool emulated_mpi_takes_gpu_memory() { return number_in("SLUICE_EMULATED_CUDA_AWARE_MPI", 0) != 0; }
 
 std::size_t emulated_gpu_bytes()

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace sluice::testing {
@@ -19,6 +20,8 @@ int num_emulated_gpus();
 std::size_t emulated_gpu_bytes();
 /// SLUICE_EMULATED_CODE_BYTES, 0 without it: what loading one kernel takes.
 std::size_t emulated_code_bytes();
+/// One for all with SLUICE_EMULATED_MIG=1.
+std::string emulated_pci_bus(int gpu);
 /// SLUICE_EMULATED_CUDA_AWARE_MPI=1.
 bool emulated_mpi_takes_gpu_memory();
 /// Of the calling thread, as cudaSetDevice leaves it: 0 at first, in every thread.

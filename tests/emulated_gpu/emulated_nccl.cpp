@@ -7,8 +7,12 @@
 // together, and its stream goes on when all are through; alone, each holds up what is behind it.
 // The first message between two ranks blocks the host until both have asked for it, as NCCL then
 // connects them. A rank that aborts is an asynchronous error to the others.
+//
+// SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; with ":1" behind
+// it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
+#include "pipeline/transport/transport.hpp"
 #include "tests/emulated_gpu/emulated_memory.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
 #include "tests/layers/kernels/cuda/block_executor.hpp"
@@ -39,6 +43,8 @@ struct Channel {
     int place = 0, num_ranks = 0, gpu = 0;
     std::map<int, std::uint64_t> num_sent, num_received; ///< by peer
     std::set<std::pair<int, int>> connected;             ///< from, to
+    int num_ctas = 0;                                    ///< at most, of each kernel
+    void* memory = nullptr;                              ///< of the GPU
     std::atomic<bool> aborted{false};
 
     fs::path message(int from, int to, std::uint64_t number) const
@@ -127,6 +133,36 @@ struct Asked {
     }
 };
 
+std::string last_error;
+ncclResult_t fails(ncclResult_t result, const std::string& why)
+{
+    last_error = why;
+    return result;
+}
+
+std::string setting(const char* variable)
+{
+    const char* const text = std::getenv(variable);
+    return text == nullptr ? "" : text;
+}
+
+/// Empty on ranks that it is not meant for.
+std::string emulated_library()
+{
+    const std::string text = setting("SLUICE_EMULATED_NCCL");
+    const std::size_t colon = text.find(':');
+    if (colon != std::string::npos &&
+        std::stoi(text.substr(colon + 1)) != sluice::launched_as().rank)
+        return {};
+    return text.substr(0, colon);
+}
+
+/// Half of an A100's multiprocessors: kernels that wait for other ranks must leave room to compute.
+constexpr int most_ctas = 54;
+/// As many as NCCL takes between GPUs on one switch, where nobody says another number.
+constexpr int default_ctas = 32;
+int ctas_of_process = 0;
+
 thread_local int group_depth = 0;
 thread_local std::vector<Asked> group;
 
@@ -141,7 +177,9 @@ ncclResult_t connect(const std::vector<Asked>& messages)
         std::ofstream(channel.greeting(one.from(), one.to(), channel.place)) << '\n';
         others.push_back(channel.greeting(one.from(), one.to(), one.peer));
     }
-    return std::ranges::all_of(others, comes) ? ncclSuccess : ncclSystemError;
+    return std::ranges::all_of(others, comes)
+               ? ncclSuccess
+               : fails(ncclSystemError, "a peer did not come for its first message");
 }
 
 ncclResult_t queue(std::vector<Asked> messages)
@@ -198,6 +236,15 @@ ncclResult_t group_end()
     return --group_depth > 0 ? ncclSuccess : queue(std::exchange(group, {}));
 }
 
+ncclResult_t get_version(int* version)
+{
+    const std::string emulated = emulated_library();
+    *version = emulated.empty() ? NCCL_VERSION_CODE : std::stoi(emulated);
+    return ncclSuccess;
+}
+
+const char* get_last_error(ncclComm_t) { return last_error.c_str(); }
+
 ncclResult_t get_unique_id(ncclUniqueId* id)
 {
     std::memset(id, 0, sizeof *id);
@@ -208,22 +255,37 @@ ncclResult_t get_unique_id(ncclUniqueId* id)
 }
 
 /// Until the peers are there too, as NCCL's.
-ncclResult_t comm_init_rank(ncclComm_t* made, int num_ranks, ncclUniqueId id, int place)
+ncclResult_t comm_init_rank_config(ncclComm_t* made, int num_ranks, ncclUniqueId id, int place,
+                                   ncclConfig_t* config)
 {
     if (num_ranks < 2 || place < 0 || place >= num_ranks || id.internal[0] == 0)
-        return ncclInvalidArgument;
+        return fails(ncclInvalidArgument, "a rank or an id that cannot be");
+    if (config->magic != 0xcafebeef || config->maxCTAs == 0)
+        return fails(ncclInvalidArgument, "a configuration that cannot be");
     auto channel = std::make_shared<Channel>();
     channel->folder =
         fs::temp_directory_path() / ("sluice-emulated-nccl-" + std::string(id.internal, 24));
     channel->place = place;
     channel->num_ranks = num_ranks;
     channel->gpu = sluice::testing::current_emulated_gpu();
+    channel->num_ctas = config->maxCTAs == NCCL_CONFIG_UNDEF_INT ? default_ctas : config->maxCTAs;
+    if (ctas_of_process + channel->num_ctas > most_ctas)
+        return fails(ncclInvalidUsage, std::to_string(ctas_of_process + channel->num_ctas) +
+                                           " blocks at once leave too little to compute with");
+    const std::string bytes = setting("SLUICE_EMULATED_NCCL_BYTES");
+    if (!bytes.empty()) {
+        channel->memory = EmulatedMemory::of_process().allocate(
+            channel->gpu, std::stoull(bytes), sluice::testing::FreshMemory::untouched);
+        if (channel->memory == nullptr)
+            return fails(ncclUnhandledCudaError, "Cuda failure 2 'out of memory'");
+    }
     fs::create_directories(channel->folder);
     std::ofstream(channel->presence(place)) << '\n';
     for (int other = 0; other < num_ranks; ++other)
         if (!comes(channel->presence(other)))
-            return ncclSystemError;
+            return fails(ncclSystemError, "rank " + std::to_string(other) + " did not come");
     WorkQueues::of_process().run_by_itself();
+    ctas_of_process += channel->num_ctas;
     *made = new ncclComm{std::move(channel)};
     return ncclSuccess;
 }
@@ -236,6 +298,9 @@ void leave(ncclComm_t communicator)
     fs::remove(channel.presence(channel.place), error);
     if (channel.nobody_else_is_left())
         fs::remove_all(channel.folder, error);
+    ctas_of_process -= channel.num_ctas;
+    if (channel.memory != nullptr)
+        EmulatedMemory::of_process().release(channel.memory);
     delete communicator;
 }
 
@@ -258,7 +323,9 @@ ncclResult_t comm_abort(ncclComm_t communicator)
 ncclResult_t comm_get_async_error(ncclComm_t communicator, ncclResult_t* state)
 {
     std::error_code error;
-    *state = fs::exists(communicator->channel->given_up(), error) ? ncclRemoteError : ncclSuccess;
+    *state = ncclSuccess;
+    if (fs::exists(communicator->channel->given_up(), error))
+        *state = fails(ncclRemoteError, "a connection was closed");
     return ncclSuccess;
 }
 
@@ -266,7 +333,7 @@ const char* get_error_string(ncclResult_t result)
 {
     if (result == ncclRemoteError)
         return "a peer has given up";
-    return result == ncclSystemError ? "the peer did not come" : "invalid argument";
+    return result == ncclSystemError ? "system error" : "invalid argument";
 }
 
 /// Refuses what NCCL would refuse.
@@ -278,7 +345,8 @@ ncclResult_t message(void* data, std::size_t num_bytes, ncclDataType_t type, int
     const auto block = EmulatedMemory::of_process().find(data, num_bytes);
     if (type != ncclChar || peer < 0 || peer >= channel->num_ranks || peer == channel->place ||
         queue == nullptr || !block || block->gpu != queue->gpu() || block->gpu != channel->gpu)
-        return ncclInvalidArgument;
+        return fails(ncclInvalidArgument,
+                     "memory, a stream or a peer that is not the communicator's");
     return ask({channel, queue, static_cast<std::byte*>(data), num_bytes, peer, receiving});
 }
 
@@ -298,13 +366,21 @@ ncclResult_t receive(void* data, std::size_t num_bytes, ncclDataType_t type, int
 
 const sluice::NcclLibrary& sluice::NcclLibrary::loaded()
 {
+    if (emulated_library() == "none")
+        throw usage_error("cannot load libnccl.so.2: it is not there", "messages between GPUs",
+                          "install NCCL, or write pipeline.transport = \"mpi\"");
+    int version = 0;
+    ::get_version(&version);
+    refuse_old_nccl(version);
     static const NcclLibrary calls{
+        .get_version = ::get_version,
         .get_unique_id = ::get_unique_id,
-        .comm_init_rank = ::comm_init_rank,
+        .comm_init_rank_config = ::comm_init_rank_config,
         .comm_destroy = ::comm_destroy,
         .comm_abort = ::comm_abort,
         .comm_get_async_error = ::comm_get_async_error,
         .get_error_string = ::get_error_string,
+        .get_last_error = ::get_last_error,
         .send = ::send,
         .receive = ::receive,
         .group_start = ::group_start,

@@ -16,6 +16,19 @@ BOOST_AUTO_TEST_CASE(two_for_each_edge_between_ranks)
     const std::vector<EdgeChannel> wanted{
         {1, false, 0, 1}, {0, true, 1, 0}, {3, false, 1, 0}, {2, true, 0, 1}};
     BOOST_CHECK(sluice::edge_channels(schedule) == wanted);
+    BOOST_CHECK_EQUAL(most_ends(wanted), 4);
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_in_the_middle_has_most_ends)
+{
+    Schedule schedule;
+    schedule.num_chunks = 3;
+    schedule.num_microbatches = 1;
+    schedule.rank_of_chunk = {0, 1, 2};
+    BOOST_CHECK_EQUAL(most_ends(sluice::edge_channels(schedule)), 4);
+    schedule.num_chunks = 2;
+    schedule.rank_of_chunk = {0, 1};
+    BOOST_CHECK_EQUAL(most_ends(sluice::edge_channels(schedule)), 2);
 }
 
 BOOST_AUTO_TEST_CASE(one_rank_has_none)
@@ -25,6 +38,7 @@ BOOST_AUTO_TEST_CASE(one_rank_has_none)
     schedule.num_microbatches = 1;
     schedule.rank_of_chunk = {0, 0};
     BOOST_CHECK(sluice::edge_channels(schedule).empty());
+    BOOST_CHECK_EQUAL(most_ends({}), 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

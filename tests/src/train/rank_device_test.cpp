@@ -4,7 +4,6 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include <cstdlib>
 #include <string>
 
 using namespace sluice;
@@ -20,6 +19,7 @@ RankGpu gpu(const std::string& node, int index, const std::string& uuid,
             .index = index,
             .name = name,
             .uuid = uuid,
+            .pci_bus = "0000:0" + std::to_string(index) + ":00.0",
             .major = 9,
             .minor = 0};
 }
@@ -98,6 +98,16 @@ BOOST_AUTO_TEST_CASE(sharing_goes_by_the_gpu_and_not_by_its_number)
     BOOST_TEST(gpu_lines(tasks) == wanted, boost::test_tools::per_element());
 }
 
+// Parts of one GPU have names of their own, and one place on the bus.
+BOOST_AUTO_TEST_CASE(parts_of_a_gpu_are_no_gpus_of_their_own)
+{
+    std::vector<RankGpu> ranks{gpu("n1", 0, "a"), gpu("n1", 1, "b"), gpu("n2", 0, "c")};
+    BOOST_CHECK(all_alone(ranks));
+    ranks[1].pci_bus = ranks[0].pci_bus;
+    BOOST_CHECK(!all_alone(ranks));
+    BOOST_CHECK_EQUAL(num_sharing(ranks, 0), 1); // each has memory of its own
+}
+
 BOOST_AUTO_TEST_CASE(what_ranks_tell_each_other_survives_the_way)
 {
     const RankGpu one = gpu("n1", 1, "0a\xff", "\"GPU\"");
@@ -117,18 +127,6 @@ BOOST_AUTO_TEST_CASE(the_cpu_is_taken_when_asked_for_and_by_the_reference)
     reference.precision = ComputePrecision::fp64;
     BOOST_CHECK(!settle_device(reference, *world).is_gpu());
     BOOST_CHECK_EQUAL(reference.run.device, "cpu");
-}
-
-BOOST_AUTO_TEST_CASE(all_queues_of_a_gpu_unless_somebody_chose)
-{
-    constexpr const char* variable = "CUDA_DEVICE_MAX_CONNECTIONS";
-    unsetenv(variable);
-    ask_for_queues_on_gpus();
-    BOOST_TEST(std::string(std::getenv(variable)) == "32");
-    setenv(variable, "1", 1);
-    ask_for_queues_on_gpus();
-    BOOST_TEST(std::string(std::getenv(variable)) == "1");
-    unsetenv(variable);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
