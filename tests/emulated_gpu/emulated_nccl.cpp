@@ -8,8 +8,8 @@
 // The first message between two ranks blocks the host until both have asked for it, as NCCL then
 // connects them. A rank that aborts is an asynchronous error to the others.
 //
-// SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; with ":1" behind
-// it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
+// SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; =offline: it finds
+// no network; with ":1" behind it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -239,7 +239,7 @@ ncclResult_t group_end()
 ncclResult_t get_version(int* version)
 {
     const std::string emulated = emulated_library();
-    *version = emulated.empty() ? NCCL_VERSION_CODE : std::stoi(emulated);
+    *version = emulated.empty() || emulated == "offline" ? NCCL_VERSION_CODE : std::stoi(emulated);
     return ncclSuccess;
 }
 
@@ -247,6 +247,8 @@ const char* get_last_error(ncclComm_t) { return last_error.c_str(); }
 
 ncclResult_t get_unique_id(ncclUniqueId* id)
 {
+    if (emulated_library() == "offline")
+        return fails(ncclInternalError, "Bootstrap : no socket interface found");
     std::memset(id, 0, sizeof *id);
     std::random_device random;
     for (int i = 0; i < 24; ++i)
@@ -333,6 +335,8 @@ const char* get_error_string(ncclResult_t result)
 {
     if (result == ncclRemoteError)
         return "a peer has given up";
+    if (result == ncclInternalError)
+        return "internal error";
     return result == ncclSystemError ? "system error" : "invalid argument";
 }
 

@@ -214,6 +214,31 @@ class NcclThatIsNotThere(OnEmulatedGpus):
                     self.assert_one_clear_message(result, *parts, "pipeline.transport",
                                                   "LD_LIBRARY_PATH", 'transport = "mpi"')
 
+    def test_what_fails_on_one_rank_ends_all(self):
+        for ranks, overrides in (self.PIPELINE, self.REPLICAS):
+            with self.subTest(overrides), emulated(ranks, SLUICE_EMULATED_NCCL="offline:0"):
+                result = self.run_on("cuda", ranks, f"offline-{len(overrides)}", expect=71,
+                                     overrides=overrides)
+                self.assertIn("rank 0: connecting GPUs: internal error; the last that NCCL complained "
+                              "of: Bootstrap : no socket interface found", result.stderr)
+
+    def test_more_streams_than_queues(self):
+        """Eight queues are enough for the exchange of replicas alone; and MPI, which could take GPUs'
+        memory, does not beside NCCL."""
+        ranks = (4, ("pipeline.replicas=2", "batch.global_batch_size=8"))
+        with emulated(ranks[0], CUDA_DEVICE_MAX_CONNECTIONS=8, SLUICE_EMULATED_CUDA_AWARE_MPI=1):
+            result = self.run_on("cuda", ranks[0], "mixed", "--stop-after", "1", expect=75,
+                                 overrides=ranks[1])
+            self.assertIn("between GPUs go by way of host memory and MPI: 14 streams on a GPU would "
+                          "share 8 queues", result.stderr)
+            self.assertIn("must not take GPUs' memory beside NCCL", result.stderr)
+            self.assertIn("but those between replicas by NCCL", result.stderr)
+            result = self.run_on("cuda", ranks[0], "insisting", "--stop-after", "1", expect=75,
+                                 overrides=(*ranks[1], "pipeline.transport=nccl"))
+            self.assertIn("warning: 14 streams on a GPU would share 8 queues", result.stderr)
+            self.assertIn("messages between GPUs go by NCCL", result.stderr)
+        self.assert_same_state("mixed", "insisting")
+
     def test_where_messages_go_by_mpi_nobody_looks_for_it(self):
         with emulated(2, SLUICE_EMULATED_NCCL="none"):
             result = self.run_on("cuda", 2, "mpi", "--stop-after", "1", expect=75,
