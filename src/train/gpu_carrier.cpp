@@ -8,9 +8,10 @@ namespace sluice {
 
 namespace {
 
-/// NCCL makes two streams for each communicator, to which comes the one for its messages; the run
-/// has one to compute, two to and two from host memory. Streams that share a queue may hold up one
-/// another, and a message for which another rank must come first would do so for good.
+/// NCCL makes two streams for each communicator, to which comes the one for its messages; a process
+/// has one to compute, two for messages by way of host memory, one for saves, and CUDA's own.
+/// Streams that share a queue may hold up one another, and a message for which another rank must
+/// come first would do so for good.
 int num_streams(int num_communicators) { return 3 * num_communicators + 5; }
 
 /// What NCCL would have to carry.

@@ -8,8 +8,9 @@
 // The first message between two ranks blocks the host until both have asked for it, as NCCL then
 // connects them. A rank that aborts is an asynchronous error to the others.
 //
-// SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; =offline: it finds
-// no network; with ":1" behind it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
+// SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; =offline: it
+// finds no network; with ":1" behind it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each
+// communicator takes of its GPU (0).
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -335,6 +336,8 @@ const char* get_error_string(ncclResult_t result)
 {
     if (result == ncclRemoteError)
         return "a peer has given up";
+    if (result == ncclInvalidUsage)
+        return "invalid usage";
     if (result == ncclInternalError)
         return "internal error";
     return result == ncclSystemError ? "system error" : "invalid argument";
