@@ -1,7 +1,11 @@
-"""Registers, spills and shared memory of every GPU kernel, as the compiler reports them: no GPU needed.
+"""Registers and spills of every GPU kernel, as the compiler reports them: no GPU needed.
 
 Compiles layers/kernels/cuda/*.cu once per architecture with `nvcc -cubin -Xptxas -v` and writes a table to
-docs/benchmarks/gpu-kernels.md. Ends with 1 when a kernel spills.
+docs/benchmarks/gpu-kernels.md. Ends with 1 when a kernel spills. Shared memory is none of the compiler's business:
+kernels get it at their launch, at most `most_shared_bytes` (device_language.cuh), which every launch checks.
+
+--check LIBRARY compiles nothing: does the page name the kernels that are in that library, and no others? Ends with 1
+where it does not, with 77 where the library has no kernels for GPUs.
 """
 import argparse
 import concurrent.futures
@@ -17,9 +21,13 @@ ENTRY = re.compile(r"Function properties for (\S+)\n\s*(\d+) bytes stack frame, 
                    r"(\d+) bytes spill loads\n.*?Used (\d+) registers", re.S)
 
 
-def plain(mangled):
-    """`AttentionForwardKernel<64>` from the mangled name of execute<...>."""
-    name = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout
+def plain_names(mangled):
+    """`AttentionForwardKernel<64>` from the mangled names of execute<...>."""
+    names = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True, check=True).stdout
+    return [plain(name) for name in names.splitlines()]
+
+
+def plain(name):
     name = re.sub(r"sluice::kernels::nvidia::|sluice::", "", name)
     found = re.match(r"(?:void )?execute<(.*?)\s*>\(", name)
     return (found.group(1) if found else name.strip()).replace(" >", ">").replace("BFloat16", "bf16")
@@ -32,11 +40,28 @@ def compile_one(nvcc, source, architecture):
             capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{source} for sm_{architecture}:\n{done.stderr}")
-    rows = [(plain(name), int(registers), int(stores) + int(loads), int(stack))
-            for name, stack, stores, loads, registers in ENTRY.findall(done.stderr)]
+    found = ENTRY.findall(done.stderr)
+    rows = [(name, int(registers), int(stores) + int(loads), int(stack))
+            for name, (_, stack, stores, loads, registers) in zip(plain_names([entry[0] for entry in found]), found)]
     if not rows:
         sys.exit(f"{source}: the compiler reported no kernel:\n{done.stderr}")
     return rows
+
+
+def check_page(page, library):
+    """The rows' files and kernels against what the library holds for the host to launch."""
+    symbols = subprocess.run(["nm", "-A", "--defined-only", library], capture_output=True, text=True).stdout
+    launched = re.findall(r":(\w+\.cu)\.o:\S* \w (_ZN6sluice7kernels6nvidiaL?7execute\w+)$", symbols, re.M)
+    if not launched:
+        print(f"skipped: no kernels for GPUs in {library}")
+        return 77
+    compiled = set(zip([file for file, _ in launched], plain_names([name for _, name in launched])))
+    listed = set(re.findall(r"^\| (\S+\.cu) \| `([^`]+)` \|", page.read_text(), re.M))
+    for names, what in ((compiled - listed, "is not in"), (listed - compiled, "is no longer compiled, but in")):
+        for file, kernel in sorted(names):
+            print(f"{file}: {kernel} {what} {page}: run ./dev bench resources")
+    print(f"{len(compiled)} kernels compiled, {len(listed)} listed")
+    return 1 if compiled != listed else 0
 
 
 def main():
@@ -45,7 +70,10 @@ def main():
     parser.add_argument("--architectures", nargs="+", default=["80", "90", "120"])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/benchmarks/gpu-kernels.md")
+    parser.add_argument("--check", metavar="LIBRARY", help="compare the page with the kernels in it instead")
     options = parser.parse_args()
+    if options.check:
+        return check_page(options.out, options.check)
     version = subprocess.run([options.nvcc, "--version"], capture_output=True, text=True, check=True).stdout
     version = re.search(r"release [\d.]+, (V[\d.]+)", version).group(1)
 
@@ -63,7 +91,7 @@ def main():
     columns = " | ".join(f"sm_{a}" for a in options.architectures)
     lines = ["# GPU kernels: registers and spills", "",
              f"`./dev bench resources`: nvcc {version}, `{' '.join(FLAGS[:-1])}`. Registers per thread; in brackets, "
-             "where there are any, bytes spilled and bytes of stack. No GPU was used.", "",
+             "where there are any, bytes spilled and bytes of stack. Shared memory is asked for at launch. No GPU was used.", "",
              f"Spills: {', '.join(spills) if spills else 'none'}.", "",
              f"| file | kernel | {columns} |", "| --- | --- |" + " --- |" * len(options.architectures)]
     for (file, kernel), cells in sorted(table.items()):

@@ -38,6 +38,9 @@
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
 inline constexpr int warp_size = 32;
+/// Of shared memory: what a block can have on every GPU that kernels are compiled for (sm_120; CUDA
+/// C++ Programming Guide, "Technical Specifications per Compute Capability").
+inline constexpr std::size_t most_shared_bytes = 99 << 10;
 inline constexpr float log2_of_e = std::numbers::log2e_v<float>;
 
 /// Blocks in x (up to 2^31 - 1) and y (up to 65535).

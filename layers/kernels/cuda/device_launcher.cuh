@@ -62,6 +62,8 @@ public:
                      "grid " << grid.x << " by " << grid.y);
         if (grid.x == 0 || grid.y == 0)
             return;
+        SLUICE_CHECK(shared_bytes <= most_shared_bytes,
+                     shared_bytes << " bytes of shared memory for a block");
         constexpr std::size_t granted_to_all = 48 << 10;
         if (shared_bytes > granted_to_all)
             SLUICE_CUDA_CALL(cudaFuncSetAttribute(execute<Kernel>,

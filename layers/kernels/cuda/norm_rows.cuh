@@ -13,25 +13,33 @@ struct NormRows {
         float of_warp[2][num_warps];
     };
 
-    int warps_per_row, chunks;
+    int log2_warps_per_row; ///< a runtime number, so dividing by the warps would take 30
+                            ///< instructions
+    int chunks;
 
     /// As few warps as leave at most `max_chunks` chunks per lane; `chunks` is 0 where eight are
     /// not enough.
     static NormRows for_channels(std::int64_t channels, int max_chunks)
     {
-        for (int warps = 1; warps <= num_warps; warps *= 2) {
+        for (int log2_warps = 0; 1 << log2_warps <= num_warps; ++log2_warps) {
             const std::int64_t chunks =
-                blocks_for(channels, std::int64_t{warps} * warp_size * chunk);
+                blocks_for(channels, std::int64_t{warp_size * chunk} << log2_warps);
             if (chunks <= max_chunks)
-                return {warps, static_cast<int>(chunks)};
+                return {log2_warps, static_cast<int>(chunks)};
         }
-        return {num_warps, 0};
+        return {0, 0};
     }
 
-    SLUICE_DEVICE int lanes() const { return warps_per_row * warp_size; }
-    SLUICE_DEVICE int num_groups() const { return num_warps / warps_per_row; }
-    SLUICE_DEVICE int group() const { return warp() / warps_per_row; }
-    SLUICE_DEVICE int lane_of_row() const { return thread() % lanes(); }
+    std::int64_t rows_of_block() const { return num_warps >> log2_warps_per_row; }
+    std::int64_t padded_channels() const
+    {
+        return std::int64_t{chunks * warp_size * chunk} << log2_warps_per_row;
+    }
+
+    SLUICE_DEVICE int lanes() const { return warp_size << log2_warps_per_row; }
+    SLUICE_DEVICE int num_groups() const { return num_warps >> log2_warps_per_row; }
+    SLUICE_DEVICE int group() const { return warp() >> log2_warps_per_row; }
+    SLUICE_DEVICE int lane_of_row() const { return thread() & (lanes() - 1); }
     SLUICE_DEVICE std::int64_t channel(int k) const
     {
         return (std::int64_t{k} * lanes() + lane_of_row()) * chunk;
@@ -43,23 +51,20 @@ struct NormRows {
     {
         to.load(row + channel(0), channels - channel(0), lanes() * chunk);
     }
-    std::int64_t padded_channels() const
-    {
-        return std::int64_t{chunks} * warps_per_row * warp_size * chunk;
-    }
 
     /// Over the whole row, on all of its lanes. The whole block comes here.
     SLUICE_DEVICE float row_sum(Sums& sums, const Floats<chunk>& own, int turn) const
     {
         const float sum = warp_sum(chunk_sum(own));
-        if (warps_per_row == 1)
+        if (log2_warps_per_row == 0)
             return sum;
         if (lane() == 0)
             sums.of_warp[turn][warp()] = sum;
         barrier(); // of all warps' sums
         float total = 0.0F;
-        for (int w = 0; w < warps_per_row; ++w)
-            total += sums.of_warp[turn][group() * warps_per_row + w];
+        const int first = group() << log2_warps_per_row;
+        for (int w = 0; w < 1 << log2_warps_per_row; ++w)
+            total += sums.of_warp[turn][first + w];
         return total;
     }
 };

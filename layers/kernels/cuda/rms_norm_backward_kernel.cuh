@@ -49,6 +49,7 @@ struct RmsNormBackwardKernel {
                 layout.load(other, addend + row * channels, channels);
             r = rstd[row];
         }
+        const float gate = scale.read(); // on its way with the row, not behind its sum
         gain.keep_only_words();
         Floats<chunk> sums{};
         SLUICE_UNROLL
@@ -61,7 +62,7 @@ struct RmsNormBackwardKernel {
         gain.keep_only_words();
         above.keep_only_words();
         below.keep_only_words();
-        const NormGradientRow own = norm_gradient_row(r, scale.read(), dot, channels);
+        const NormGradientRow own = norm_gradient_row(r, gate, dot, channels);
         SLUICE_UNROLL
         for (int k = 0; k < chunks; ++k) {
             const std::int64_t c = layout.channel(k);
@@ -97,11 +98,13 @@ struct RmsNormBackwardKernel {
             barrier();
         }
         for (int i = thread(); i < chunks * lanes; i += num_threads) {
+            const int k = (i >> layout.log2_warps_per_row) / warp_size,
+                      lane_of_row = i & (lanes - 1);
             const std::int64_t c = std::int64_t{i} * chunk, count = channels - c;
             float* to = parts + block_x() * channels + c;
             Floats<chunk / 2> low, high;
             for (int j = 0; j < chunk / 2; ++j) {
-                const float* sum = sums + (i / lanes * chunk + j) * lanes + i % lanes;
+                const float* sum = sums + (k * chunk + j) * lanes + lane_of_row;
                 low[j] = sum[0];
                 high[j] = sum[chunk / 2 * lanes];
             }
@@ -183,7 +186,9 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormBackward& op)
     const auto [rows, channels] = extents_of(op);
     with_type_of(op.x, [&, rows = rows, channels = channels]<class T>(Type<T>) {
         const NormRows layout = NormRows::for_channels(channels, max_norm_chunks<T>);
-        const std::int64_t max_parts = layout.chunks > 0 ? 1024 : 512;
+        constexpr std::int64_t part_elements = std::int64_t{16} << 20; // 64 MiB: the workspace
+        const std::int64_t max_parts =
+            layout.chunks > 0 ? 1024 : std::clamp<std::int64_t>(part_elements / channels, 1, 512);
         const std::int64_t rows_at_least = layout.chunks > 0 ? 8 : 16;
         const std::int64_t rows_per_part =
             std::max(rows_at_least, blocks_for(blocks_for(rows, max_parts), 8) * 8);
@@ -212,7 +217,8 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormBackward& op)
                 launcher(kernel, Grid{num_parts}, kernel.shared_bytes(layout));
             });
         else {
-            const auto kernel = fill(RmsNormBackwardWideKernel<T>{});
+            auto kernel = fill(RmsNormBackwardWideKernel<T>{});
+            kernel.shared_sums = kernel.sums_are_shared(channels);
             launcher(kernel, Grid{num_parts}, kernel.shared_bytes(channels));
         }
         with_type_of(op.weight_gradient, [&]<class G>(Type<G>) {

@@ -20,7 +20,8 @@ SLUICE_DEVICE NormGradientRow norm_gradient_row(float rstd, float scale, float d
 
 /// RmsNormBackwardKernel for rows too long for registers, which are read twice: eight rows at a
 /// time, first a warp per row forms the row's sum, then every thread writes dx of its channels and
-/// adds up the weight's gradient, which it leaves in `parts`. Who adds what follows from N alone.
+/// adds up the weight's gradient, in shared memory where it fits, and leaves it in `parts`. Who
+/// adds what follows from N and C alone.
 template <class T>
 struct RmsNormBackwardWideKernel {
     static constexpr int norm_rows = 8; // one per warp
@@ -29,9 +30,18 @@ struct RmsNormBackwardWideKernel {
         NormGradientRow row[norm_rows];
         float weight_gradient[1]; // [C], each element one thread's own
     };
-    static std::size_t shared_bytes(std::int64_t channels)
+    static std::size_t bytes_with_sums(std::int64_t channels)
     {
         return sizeof(Shared) + static_cast<std::size_t>(channels) * sizeof(float);
+    }
+    /// Longer rows' sums go where the block's part will be, with the same bits.
+    static bool sums_are_shared(std::int64_t channels)
+    {
+        return bytes_with_sums(channels) <= most_shared_bytes;
+    }
+    static std::size_t shared_bytes(std::int64_t channels)
+    {
+        return sums_are_shared(channels) ? bytes_with_sums(channels) : sizeof(Shared);
     }
 
     const T *dy, *x, *weight, *addend; // [N,C], [N,C], [C], [N,C] or null
@@ -41,7 +51,7 @@ struct RmsNormBackwardWideKernel {
     std::int64_t rows, channels, rows_per_part;
     FactorOnGpu scale;
     float beta;
-    bool aligned;
+    bool aligned, shared_sums;
 
     SLUICE_DEVICE NormGradientRow row_sums(std::int64_t row) const
     {
@@ -82,10 +92,9 @@ struct RmsNormBackwardWideKernel {
         }
     }
 
-    SLUICE_DEVICE void operator()() const
+    /// `own`: the weight's gradient of the block's rows, [C].
+    SLUICE_DEVICE void add_rows(Shared& shared, float* own) const
     {
-        Shared& shared = shared_memory<Shared>();
-        float* own = shared.weight_gradient;
         for (std::int64_t c = thread() * chunk; c < channels; c += num_threads * chunk)
             store_floats(own + c, Floats<chunk>{}, channels - c, false);
         const std::int64_t begin = block_x() * rows_per_part;
@@ -106,9 +115,19 @@ struct RmsNormBackwardWideKernel {
             }
             barrier(); // before the next rows' sums
         }
+    }
+
+    SLUICE_DEVICE void operator()() const
+    {
+        Shared& shared = shared_memory<Shared>();
+        float* part = parts + block_x() * channels;
+        if (!shared_sums)
+            return add_rows(shared, part);
+        const float* own = shared.weight_gradient;
+        add_rows(shared, shared.weight_gradient);
         for (std::int64_t c = thread() * chunk; c < channels; c += num_threads * chunk)
-            store_floats(parts + block_x() * channels + c,
-                         load_floats<chunk>(own + c, channels - c, false), channels - c, false);
+            store_floats(part + c, load_floats<chunk>(own + c, channels - c, false), channels - c,
+                         false);
     }
 };
 

@@ -31,6 +31,7 @@ struct RmsNormForwardKernel {
             if (addend)
                 layout.load(other, addend + row * channels, channels);
         }
+        const float gate = scale.read(); // on its way with the row, not behind its sum
         Floats<chunk> sums{};
         SLUICE_UNROLL
         for (int k = 0; k < chunks; ++k)
@@ -43,7 +44,7 @@ struct RmsNormForwardKernel {
         RowChunks<T, chunks, vectors> gain{}; // all rows': in the first cache
         layout.load(gain, weight, channels);
         const float over_root = 1.0F / sqrtf(squares / static_cast<float>(channels) + eps);
-        const float factor = scale.read() * over_root;
+        const float factor = gate * over_root;
         SLUICE_UNROLL
         for (int k = 0; k < chunks; ++k) {
             const std::int64_t c = layout.channel(k);
@@ -88,6 +89,7 @@ struct RmsNormForwardWideKernel {
         if (row >= rows)
             return;
         const T* x_row = x + row * channels;
+        const float gate = scale.read();
         float sums[chunk] = {};
         for (std::int64_t c = lane() * chunk; c < channels; c += warp_size * chunk) {
             const Floats<chunk> floats = load_floats<chunk>(x_row + c, channels - c, aligned);
@@ -96,7 +98,7 @@ struct RmsNormForwardWideKernel {
         }
         const float squares = warp_sum(chunk_sum(sums));
         const float over_root = 1.0F / sqrtf(squares / static_cast<float>(channels) + eps);
-        const float factor = scale.read() * over_root;
+        const float factor = gate * over_root;
         for (std::int64_t c = lane() * chunk; c < channels; c += warp_size * chunk) {
             const std::int64_t count = channels - c;
             const Floats<chunk> gain = load_floats<chunk>(weight + c, count, aligned);
@@ -140,7 +142,7 @@ void launch_rms_norm(const Launcher& launcher, const RmsNormForward& op)
             with_chunks<T>(layout.chunks, [&]<int chunks>(NumChunks<chunks>) {
                 auto kernel = fill(RmsNormForwardKernel<T, chunks>{});
                 kernel.layout = layout;
-                launcher(kernel, Grid{blocks_for(rows, NormRows::num_warps / layout.warps_per_row)},
+                launcher(kernel, Grid{blocks_for(rows, layout.rows_of_block())},
                          sizeof(typename RmsNormForwardKernel<T, chunks>::Shared));
             });
         else {

@@ -14,7 +14,8 @@ inline constexpr int sum_loads = 4; // of a thread, at once
 
 template <class T>
 struct SquaresKernel {
-    static constexpr int num_threads = sum_threads;
+    // Without min_blocks the compiler aims at so few registers that two of the loads wait.
+    static constexpr int num_threads = sum_threads, min_blocks = 4;
     const T* x;    // [n]
     double* parts; // [blocks]
     std::int64_t n, run_length;

@@ -101,7 +101,8 @@ struct CountDigitsKernel {
 /// Every token to its place: behind all lower digits, and behind the same digit in earlier tiles,
 /// in earlier warps of its own tile and in earlier rounds. Thread d looks after digit d.
 struct PlaceTokensKernel {
-    static constexpr int num_threads = TokenTile::num_threads;
+    // Without min_blocks the compiler aims at so few registers that counts are loaded in turns.
+    static constexpr int num_threads = TokenTile::num_threads, min_blocks = 2;
     TokenTile tile;
     const std::int32_t* counts; // [tiles,num_digits]
     PlacedToken* out;           // [N]

@@ -112,6 +112,10 @@ BOOST_AUTO_TEST_CASE(every_edge)
     for (const std::int64_t channels :
          {511, 513, 768, 769, 1025, 1536, 1537, 4096, 4097, 6144, 6145})
         check_shape(19, channels, seed++); // more warps per row, until it does not fit in registers
+    // The last row whose sums fit in a block's shared memory on every GPU, and the next, in two
+    // parts.
+    check_shape(2, 25319, seed++);
+    check_shape(17, 25320, seed++);
 }
 
 BOOST_AUTO_TEST_CASE(scale_in_memory)

@@ -24,6 +24,8 @@ public:
     void operator()(const Kernel& kernel, kernels::emulated::Grid grid,
                     std::size_t shared_bytes = 0) const
     {
+        SLUICE_CHECK(shared_bytes <= kernels::emulated::most_shared_bytes,
+                     shared_bytes << " bytes of shared memory for a block");
         executor_.begin_launch();
         for (std::int64_t y = 0; y < grid.y; ++y)
             for (std::int64_t x = 0; x < grid.x; ++x)
