@@ -128,6 +128,7 @@ Case::Case(DType compute, Placement placement, const EmulatedGpu& emulated)
 Stream Case::gpu_stream() const
 {
     Stream stream = gpu_->stream();
+    stream.tf32 = tf32_;
     stream.cudnn_attention = backend_under_test() == BackendUnderTest::cudnn;
     return stream;
 }

@@ -137,6 +137,8 @@ public:
 
     const std::vector<std::byte>& all_bits() const { return all_bits_; }
 
+    /// Products of f32 may round their operands to TF32 from now on (Stream::tf32).
+    void allow_tf32() { tf32_ = true; }
     /// What launch_tested() launches on where the backend is a GPU's.
     Stream gpu_stream() const;
     /// The operand's view there.
@@ -150,6 +152,7 @@ private:
     Placement placement_;
     EmulatedGpu emulated_;
     GpuStream* gpu_ = nullptr;
+    bool tf32_ = false;
     std::vector<std::byte> all_bits_;
 };
 

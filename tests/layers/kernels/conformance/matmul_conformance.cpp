@@ -3,6 +3,7 @@
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <limits>
 
 using namespace sluice;
@@ -57,6 +58,49 @@ void check_shape(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t s
     check_conformance(body, library ? Placement::aligned : Placement::misaligned);
 }
 
+/// TF32 keeps ten bits of mantissa: of a factor m 2^e, 1 <= m < 2, up to 2^-10 / m of it is cut
+/// off, or half as much to either side where it is rounded. With m as random numbers have it, two
+/// factors that are cut off shrink a product by 0.72 2^-10 on average, which goes with the sum, and
+/// it deviates from that by 0.32 2^-10 in the root mean square (rounded: by 0.30 2^-10 from
+/// nothing). Deviations of K products go their own ways, so six of them are allowed; bf16, with
+/// seven bits, comes to four times as much. All of it times alpha; sums are as above.
+void check_tf32(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t seed)
+{
+    check_conformance(
+        [=](Case& c) {
+            if (c.compute() != DType::f32)
+                return;
+            c.allow_tf32();
+            Operand a = c.random({m, k}, DType::f32, seed);
+            Operand b = c.random({n, k}, DType::f32, seed + 1);
+            Operand out = c.poisoned({m, n}, DType::f32);
+            c.launch([&](auto side) {
+                return Matmul{.a = side(a),
+                              .b = side(b),
+                              .out = side(out),
+                              .transpose_b = Transpose::yes,
+                              .alpha = 0.75};
+            });
+            const auto bound = [&](std::size_t element) {
+                const auto columns = static_cast<std::size_t>(n),
+                           depth = static_cast<std::size_t>(k);
+                double sum = 0.0, squares = 0.0;
+                for (std::size_t p = 0; p < depth; ++p) {
+                    const double product = a.values[element / columns * depth + p] *
+                                           b.values[element % columns * depth + p];
+                    sum += product;
+                    squares += product * product;
+                }
+                const double operands = 0x1p-10 * (std::abs(sum) + 2.0 * std::sqrt(squares));
+                return 0.75 * operands + (2.0 * static_cast<double>(k) + 8.0) * epsilon;
+            };
+            c.check(out, bound,
+                    "tf32 " + std::to_string(m) + "x" + std::to_string(n) + "x" +
+                        std::to_string(k));
+        },
+        Placement::aligned);
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(matmul)
@@ -71,6 +115,17 @@ BOOST_AUTO_TEST_CASE(every_edge)
         for (const std::int64_t n : {1, 8, 72, 129})
             for (const std::int64_t k : {1, 8, 65, 264})
                 check_shape(m, n, k, seed++);
+}
+
+BOOST_AUTO_TEST_CASE(in_tf32)
+{
+    if (backend_under_test() != BackendUnderTest::gpu)
+        return; // of GPUs
+    std::uint64_t seed = 1;
+    for (const std::int64_t m : {8, 130})
+        for (const std::int64_t n : {8, 129})
+            for (const std::int64_t k : {1, 8, 65, 264, 1024})
+                check_tf32(m, n, k, seed++);
 }
 
 BOOST_AUTO_TEST_CASE(alpha_in_memory)
