@@ -50,6 +50,30 @@ def training_cases():
     return cases
 
 
+# Heads as wide as those of real models, which GPUs work on in tensor cores (docs/gpu.md), and
+# sequences longer than a tile of theirs. One pass; for paths in single precision at best, so stored
+# with fewer bits.
+WIDE_HEADS = {"num_layers": 2, "hidden_size": 128, "num_heads": 2, "intermediate_size": 32,
+              "vocab_size": 29}
+WIDE_SEQUENCES, WIDE_LENGTH, WIDE_BITS = 2, 80, 20
+WIDE_ALPHAS = (1.0, 0.625)
+WIDE_STD = 0.1  # scores behind a norm then have a standard deviation of about 1
+
+
+def write_wide_heads_case(path, arrangement, seed):
+    """/initial, /tokens, /single, as above."""
+    model = Model(arrangement, **WIDE_HEADS)
+    weights = initial_weights(model, seed, WIDE_STD)
+    tokens = token_batches(model.vocab_size, 1, WIDE_SEQUENCES, WIDE_LENGTH, seed)
+    with FixtureWriter(path, WIDE_BITS) as out:
+        out.attributes(**asdict(model), global_batch_size=WIDE_SEQUENCES, micro_batch_size=1,
+                       seq_len=WIDE_LENGTH)
+        out.tensors("initial", weights)
+        out.exact("tokens/inputs", tokens[0].numpy().astype(numpy.int32))
+        out.exact("tokens/targets", tokens[1].numpy().astype(numpy.int32))
+        write_single(out, model, weights, tokens, WIDE_ALPHAS, micro_batch_size=1)
+
+
 def write_training_case(path, case):
     """/initial, /tokens, /single (one forward and backward), /trajectory (30 updates)."""
     model = Model(case.arrangement)
@@ -69,9 +93,10 @@ def write_training_case(path, case):
         write_trajectory(out, model, hyper, weights, tokens, case)
 
 
-def write_single(out, model, weights, tokens, alphas):
+def write_single(out, model, weights, tokens, alphas, micro_batch_size=MICRO_BATCH):
     """The batch of update 0 at fixed gates."""
-    result = loss_and_gradients(model, weights, tokens[0][0], tokens[1][0], alphas, MICRO_BATCH)
+    result = loss_and_gradients(model, weights, tokens[0][0], tokens[1][0], alphas,
+                                micro_batch_size)
     out.exact("single/alpha", numpy.array(alphas))
     out.exact("single/loss", float(result["loss"]))
     out.rounded("single/token_losses", result["token_losses"].numpy())
@@ -167,6 +192,12 @@ def all_fixtures():
     writers = [
         (case.file_name, lambda path, case=case: write_training_case(path, case))
         for case in training_cases()
+    ]
+    writers += [
+        (f"{arrangement}_wide-heads.h5",
+         lambda path, arrangement=arrangement, seed=1000 + row:
+             write_wide_heads_case(path, arrangement, seed))
+        for row, arrangement in enumerate(ARRANGEMENTS)
     ]
     return writers + [
         ("schedules.h5", write_schedules),

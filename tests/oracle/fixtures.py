@@ -9,13 +9,13 @@ import numpy
 ROUNDING_BITS = 40
 
 
-def round_for_storage(values):
+def round_for_storage(values, bits=ROUNDING_BITS):
     values = numpy.asarray(values, dtype=numpy.float64)
     largest = numpy.max(numpy.abs(values), initial=0.0)
     if largest == 0.0:
         return values
     _, exponent = numpy.frexp(largest)
-    step = numpy.ldexp(1.0, int(exponent) - ROUNDING_BITS)
+    step = numpy.ldexp(1.0, int(exponent) - bits)
     return numpy.round(values / step) * step
 
 
@@ -26,9 +26,12 @@ def path_of(name):
 class FixtureWriter:
     """One file; groups appear by themselves."""
 
-    def __init__(self, path):
+    def __init__(self, path, rounding_bits=ROUNDING_BITS):
+        self._bits = rounding_bits
         # The newer file format spends far less on each group and dataset; HDF5 1.10 reads it.
         self._file = h5py.File(path, "w", libver=("v110", "v110"))
+        if rounding_bits != ROUNDING_BITS:
+            self.attributes(rounding_bits=rounding_bits)
 
     def __enter__(self):
         return self
@@ -49,7 +52,7 @@ class FixtureWriter:
 
     def rounded(self, path, values):
         """A large float64 array, rounded as above."""
-        values = round_for_storage(values)
+        values = round_for_storage(values, self._bits)
         packing = {} if values.size < 256 else {
             "chunks": values.shape, "compression": "gzip", "compression_opts": 9, "shuffle": True,
         }
@@ -72,10 +75,11 @@ def read_tree(path):
         return datasets, dict(file.attrs)
 
 
-def differences(committed, regenerated, tolerance=2e-12):
-    """Lines that say where two fixture files differ by more than `tolerance` of a dataset's largest
-    element: one step of the rounding above (on the machine they were made on, to the bit)."""
+def differences(committed, regenerated):
+    """Lines that say where two fixture files differ by more than one step of the rounding above,
+    relative to a dataset's largest element (on the machine they were made on, to the bit)."""
     (old, old_attributes), (new, new_attributes) = read_tree(committed), read_tree(regenerated)
+    tolerance = 1.1 * 2.0 ** (1 - int(old_attributes.get("rounding_bits", ROUNDING_BITS)))
     lines = [f"{name}: only in one file" for name in sorted(old.keys() ^ new.keys())]
     if old_attributes != new_attributes:
         lines.append(f"attributes: {old_attributes} != {new_attributes}")

@@ -1,8 +1,12 @@
 #include "tests/oracle/oracle_model.hpp"
 
 #include "core/bfloat16.hpp"
+#include "core/cuda/gpu_stream.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 namespace sluice::testing {
@@ -18,17 +22,31 @@ Arrangement arrangement_named(const std::string& name)
     throw std::runtime_error("no arrangement is called " + name);
 }
 
-void assign(const TensorView& to, const std::vector<double>& numbers)
+/// Between the host's memory and that of the stream, in either direction. Blocks.
+void transfer(void* to, const void* from, std::size_t num_bytes, const Stream& stream)
 {
-    const auto write_as = [&](auto* elements, auto rounded) {
-        std::transform(numbers.begin(), numbers.end(), elements, rounded);
+    if (stream.backend != Backend::cuda) {
+        std::memcpy(to, from, num_bytes);
+        return;
+    }
+    const GpuStream& gpu = GpuStream::of(stream);
+    gpu.copy(to, from, num_bytes);
+    gpu.synchronize();
+}
+
+void assign(const TensorView& to, const std::vector<double>& numbers, const Stream& stream)
+{
+    const auto write_as = [&]<class T>(T, auto rounded) {
+        std::vector<T> elements(numbers.size());
+        std::transform(numbers.begin(), numbers.end(), elements.begin(), rounded);
+        transfer(to.data, elements.data(), to.num_bytes(), stream);
     };
     if (to.dtype == DType::bf16)
-        write_as(to.as<BFloat16>(), [](double x) { return bfloat16_of(static_cast<float>(x)); });
+        write_as(BFloat16{}, [](double x) { return bfloat16_of(static_cast<float>(x)); });
     else if (to.dtype == DType::f32)
-        write_as(to.as<float>(), [](double x) { return static_cast<float>(x); });
+        write_as(float{}, [](double x) { return static_cast<float>(x); });
     else
-        write_as(to.as<double>(), [](double x) { return x; });
+        write_as(double{}, [](double x) { return x; });
 }
 
 } // namespace
@@ -59,7 +77,7 @@ ModelChunkOptions chunk_options(const OracleFixture& fixture, const LayerRange& 
     options.num_slots = num_slots;
     options.num_gradient_slots = num_slots;
     options.split = split;
-    options.stream.backend = path.backend;
+    options.stream = path.stream;
     options.precision = path.precision;
     return options;
 }
@@ -79,9 +97,10 @@ void load_weights(ModelChunk& chunk, const OracleFixture& fixture, const std::st
             extents.push_back(parameter.spec.shape[axis]);
         if (extents != fixture.extents(path))
             throw std::runtime_error(path + " is not " + parameter.spec.shape.text());
-        assign(parameter.value, numbers);
+        const Stream& stream = chunk.options().stream;
+        assign(parameter.value, numbers, stream);
         if (parameter.has_master())
-            assign(parameter.master, numbers);
+            assign(parameter.master, numbers, stream);
     }
 }
 
@@ -97,29 +116,36 @@ void OracleTokens::fill(ModelChunk& chunk, std::int64_t slot, std::int64_t updat
                         std::int64_t m) const
 {
     const std::int64_t begin = (update * num_microbatches_ + m) * microbatch_tokens_;
+    const auto put = [&](const TensorView& to, const std::vector<std::int32_t>& tokens) {
+        transfer(to.data, tokens.data() + begin,
+                 static_cast<std::size_t>(microbatch_tokens_) * sizeof(std::int32_t),
+                 chunk.options().stream);
+    };
     if (chunk.options().range.embedding)
-        std::copy_n(inputs_.begin() + begin, microbatch_tokens_,
-                    chunk.input_tokens(slot).as<std::int32_t>());
+        put(chunk.input_tokens(slot), inputs_);
     if (chunk.options().range.head)
-        std::copy_n(targets_.begin() + begin, microbatch_tokens_,
-                    chunk.target_tokens(slot).as<std::int32_t>());
+        put(chunk.target_tokens(slot), targets_);
 }
 
-void append(std::vector<double>& to, const TensorView& tensor)
+void append(std::vector<double>& to, const TensorView& tensor, const Stream& stream)
 {
+    const auto read_as = [&]<class T>(T, auto number) {
+        std::vector<T> elements(static_cast<std::size_t>(tensor.num_elements()));
+        transfer(elements.data(), tensor.data, tensor.num_bytes(), stream);
+        std::transform(elements.begin(), elements.end(), std::back_inserter(to), number);
+    };
     if (tensor.dtype == DType::bf16)
-        for (const BFloat16 x : tensor.elements<BFloat16>())
-            to.push_back(static_cast<double>(float_of(x)));
+        read_as(BFloat16{}, [](BFloat16 x) { return static_cast<double>(float_of(x)); });
     else if (tensor.dtype == DType::f32)
-        to.insert(to.end(), tensor.elements<float>().begin(), tensor.elements<float>().end());
+        read_as(float{}, [](float x) { return static_cast<double>(x); });
     else
-        to.insert(to.end(), tensor.elements<double>().begin(), tensor.elements<double>().end());
+        read_as(double{}, [](double x) { return x; });
 }
 
-std::vector<double> numbers_of(const TensorView& tensor)
+std::vector<double> numbers_of(const TensorView& tensor, const Stream& stream)
 {
     std::vector<double> numbers;
-    append(numbers, tensor);
+    append(numbers, tensor, stream);
     return numbers;
 }
 

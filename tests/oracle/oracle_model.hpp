@@ -1,5 +1,5 @@
 // The fixtures' model as the program builds it: sizes, weights and tokens put where a chunk wants
-// them, numbers taken out as float64 whatever the backend computes in.
+// them, in a GPU's memory too, numbers taken out as float64 whatever the backend computes in.
 #pragma once
 
 #include "core/parallel.hpp"
@@ -25,9 +25,9 @@ private:
 
 ModelSpec model_of(const OracleFixture& fixture);
 
-/// Which kernels a model runs on, and in which types.
+/// Which kernels a model runs on and where, and in which types.
 struct Path {
-    Backend backend = Backend::reference;
+    Stream stream{.backend = Backend::reference};
     Precision precision = fp64_precision;
     const char* name = "float64"; ///< for headings
 };
@@ -56,15 +56,15 @@ private:
     std::int64_t num_microbatches_, microbatch_tokens_;
 };
 
-/// Which kernels the tests of the single-precision path run: the CPU's, or, in a program that links
-/// another definition, those for GPUs on the CPU (tests/layers/kernels/cuda).
-Backend single_precision_backend();
-/// Of the training fixtures those that the path is trained on: all on the CPU, one per arrangement
-/// where kernels are emulated.
-std::vector<std::string> single_precision_fixtures();
+/// What the tests of the paths in single precision and bf16 run on: the CPU, or, in a program that
+/// links another definition, a GPU, which may be an emulated one (tests/layers/kernels/cuda).
+Stream tested_stream();
+/// Of the training fixtures those that these paths are trained on: all on the CPU, one per
+/// arrangement on GPUs.
+std::vector<std::string> tested_training_fixtures();
 
-/// All elements, as float64 (dtype f32, f64 or bf16).
-std::vector<double> numbers_of(const TensorView& tensor);
-void append(std::vector<double>& to, const TensorView& tensor);
+/// All elements, as float64 (dtype f32, f64 or bf16), when `stream` has come to them.
+std::vector<double> numbers_of(const TensorView& tensor, const Stream& stream);
+void append(std::vector<double>& to, const TensorView& tensor, const Stream& stream);
 
 } // namespace sluice::testing

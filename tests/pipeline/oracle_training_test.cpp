@@ -1,7 +1,6 @@
 // Thirty updates of training against the Python oracle: learning-rate warm-up, stable phase and
 // decay, gates opening, clipping active in some updates and not in others; and the gates' table.
 #include "layers/kernels/adamw.hpp"
-#include "layers/kernels/sum_of_squares.hpp"
 #include "pipeline/residual_warmup.hpp"
 #include "tests/oracle/oracle_model.hpp"
 #include "tests/oracle/worst_errors.hpp"
@@ -44,7 +43,7 @@ WarmupSchedule schedule_named(const std::string& name)
 class Training {
 public:
     Training(const OracleFixture& fixture, const Path& path)
-        : fixture_(fixture), tokens_(fixture), stream_{path.backend, {}, nullptr},
+        : fixture_(fixture), tokens_(fixture), stream_(path.stream),
           chunk_(
               chunk_options(fixture, whole_model(model_of(fixture)), path, BackwardSplit::fused, 1))
     {
@@ -71,12 +70,8 @@ public:
     double grad_norm()
     {
         double sum = 0.0;
-        for (const Parameter& parameter : chunk_.parameters()) {
-            double part = 0.0;
-            kernels::launch(stream_, kernels::SumOfSquares{.x = parameter.gradient,
-                                                           .result = view_of(&part, {1})});
-            sum += part;
-        }
+        for (const Parameter& parameter : chunk_.parameters())
+            sum += chunk_.sum_of_squares(parameter.gradient);
         return std::sqrt(sum);
     }
 
@@ -116,20 +111,22 @@ private:
 void check_final_state(const OracleFixture& fixture, ModelChunk& chunk, const Tolerances& allowed,
                        WorstErrors& errors)
 {
+    const Stream& stream = chunk.options().stream;
     for (const Parameter& parameter : chunk.parameters()) {
         const std::string& name = parameter.spec.name;
         const std::string tensor = fixture.file_name() + " " + name;
         const auto expected = [&](const std::string& group) {
             return fixture.numbers("trajectory/" + group + "/" + dataset_path(name));
         };
-        errors.check("weight " + kind_of(name), tensor,
-                     numbers_of(parameter.has_master() ? parameter.master : parameter.value),
-                     expected("weights"), allowed.weight);
+        errors.check(
+            "weight " + kind_of(name), tensor,
+            numbers_of(parameter.has_master() ? parameter.master : parameter.value, stream),
+            expected("weights"), allowed.weight);
         if (!fixture.contains("trajectory/first_moment"))
             continue;
-        errors.check("first moment", tensor, numbers_of(parameter.first_moment),
+        errors.check("first moment", tensor, numbers_of(parameter.first_moment, stream),
                      expected("first_moment"), allowed.moment);
-        errors.check("second moment", tensor, numbers_of(parameter.second_moment),
+        errors.check("second moment", tensor, numbers_of(parameter.second_moment, stream),
                      expected("second_moment"), allowed.moment);
     }
 }
@@ -174,8 +171,8 @@ BOOST_AUTO_TEST_CASE(thirty_updates_of_the_reference_path_are_the_oracles)
 BOOST_AUTO_TEST_CASE(thirty_updates_of_the_single_precision_path_are_near_the_oracles)
 {
     WorstErrors errors("Thirty updates, float32");
-    for (const std::string& name : single_precision_fixtures())
-        check_training(OracleFixture(name), {single_precision_backend(), fp32_precision, "float32"},
+    for (const std::string& name : tested_training_fixtures())
+        check_training(OracleFixture(name), {tested_stream(), fp32_precision, "float32"},
                        float32_tolerances, errors);
     errors.report();
 }
@@ -183,8 +180,8 @@ BOOST_AUTO_TEST_CASE(thirty_updates_of_the_single_precision_path_are_near_the_or
 BOOST_AUTO_TEST_CASE(thirty_updates_in_bf16_on_master_weights_are_near_the_oracles)
 {
     WorstErrors errors("Thirty updates, bf16");
-    for (const std::string& name : single_precision_fixtures())
-        check_training(OracleFixture(name), {single_precision_backend(), bf16_precision, "bf16"},
+    for (const std::string& name : tested_training_fixtures())
+        check_training(OracleFixture(name), {tested_stream(), bf16_precision, "bf16"},
                        bf16_tolerances, errors);
     errors.report();
 }
