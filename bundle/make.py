@@ -21,6 +21,9 @@ LIBRARIES = pathlib.Path("lib/x86_64-linux-gnu")
 LEFT_OUT = re.compile(
     r"^(ld-linux.*|lib(c|m|dl|rt|pthread|util|resolv|nsl|anl|mvec|cuda|nvidia-.*))\.so")
 PROGRAMS = ("mpirun", "orted")
+# What bundle/README.md promises.
+NEWEST_GLIBC = (2, 36)
+BYTES_BELOW = 60_000_000
 # What the tests and the program's documents read.
 TREES = ("tests", "recipes", "slurm", "docs", "benchmarks", "README.md", "LICENSE", "CHANGELOG.md")
 
@@ -46,6 +49,34 @@ def needed_libraries(file):
 def is_elf(path):
     with open(path, "rb") as file:
         return file.read(4) == b"\x7fELF"
+
+
+def glibc_too_new(file):
+    """Versions of glibc's symbols that the file asks for and NEWEST_GLIBC has not, or that are glibc's own business."""
+    listed = run("readelf", "--version-info", "--wide", file, stderr=subprocess.DEVNULL)
+    needs = listed.partition("Version needs section")[2].partition("Version definition section")[0]
+    found = set(re.findall(r"Name: (GLIBC_\S+)", needs)) - {"GLIBC_ABI_DT_RELR"} # of 2.36
+    numbered = {name: re.fullmatch(r"GLIBC_([0-9.]+)", name) for name in found}
+    return sorted(name for name, match in numbered.items() if not match or
+                  tuple(int(part) for part in match[1].split(".")) > NEWEST_GLIBC)
+
+
+def check_glibc(folder):
+    """Exits naming every file below `folder` that does not run with the glibc that is promised."""
+    bad = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and is_elf(path):
+            bad += [f"  {path.relative_to(folder)} needs {name}" for name in glibc_too_new(path)]
+    if bad:
+        promised = ".".join(map(str, NEWEST_GLIBC))
+        sys.exit("\n".join([f"bundle: it must run with glibc {promised} (bundle/README.md); make it on a machine "
+                            "that has that one or an older one:", *bad]))
+
+
+def check_size(archive):
+    size = archive.stat().st_size
+    if size >= BYTES_BELOW:
+        sys.exit(f"bundle: {archive} has {size / 1e6:.1f} MB; it must be under {BYTES_BELOW / 1e6:.0f} MB")
 
 
 class Bundle:
@@ -182,6 +213,7 @@ def main():
     bundle.add_trees()
     num_tests = bundle.add_test_list()
     bundle.add_licences()
+    check_glibc(bundle.folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     archive = arguments.out / f"{name}.tar.xz"
     # Every program has the same kernels in it: a window that sees the one before.
@@ -189,6 +221,7 @@ def main():
         archive, name)
     shutil.rmtree(work)
     print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB, {num_tests} tests")
+    check_size(archive)
     if arguments.check:
         os.execv("/bin/bash", ["bash", str(SOURCE / "bundle/check"), str(archive)])
 
