@@ -64,7 +64,9 @@ void check_nccl(ncclResult_t result, const std::string& what)
     const char* const last = nccl().get_last_error(nullptr);
     if (last != nullptr && *last != '\0')
         text += "; the last that NCCL complained of: " + std::string(last);
-    throw PeerError(text + " (NCCL_DEBUG=WARN says more)");
+    if (text.find("NCCL_DEBUG") == std::string::npos) // NCCL says so itself with some
+        text += " (NCCL_DEBUG=WARN says more)";
+    throw PeerError(text);
 }
 
 NcclConnection::NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place,

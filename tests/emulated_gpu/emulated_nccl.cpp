@@ -249,7 +249,7 @@ const char* get_last_error(ncclComm_t) { return last_error.c_str(); }
 ncclResult_t get_unique_id(ncclUniqueId* id)
 {
     if (emulated_library() == "offline")
-        return fails(ncclInternalError, "Bootstrap : no socket interface found");
+        return fails(ncclInvalidUsage, "Bootstrap : no socket interface found");
     std::memset(id, 0, sizeof *id);
     std::random_device random;
     for (int i = 0; i < 24; ++i)
@@ -337,9 +337,7 @@ const char* get_error_string(ncclResult_t result)
     if (result == ncclRemoteError)
         return "a peer has given up";
     if (result == ncclInvalidUsage)
-        return "invalid usage";
-    if (result == ncclInternalError)
-        return "internal error";
+        return "invalid usage (run with NCCL_DEBUG=WARN for details)";
     return result == ncclSystemError ? "system error" : "invalid argument";
 }
 

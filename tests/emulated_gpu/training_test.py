@@ -159,17 +159,6 @@ class Refusals(OnEmulatedGpus):
         with emulated(SLUICE_EMULATED_GPU_BYTES=little):
             self.refused(1, "little", "rank 0 needs", "MB", overrides=("batch.micro_batch_size=6",
                                                         "model.vocab_size=9000"))
-        if NCCL: # what fits before NCCL has taken its part, and no more
-            big = ("batch.micro_batch_size=6", "model.vocab_size=9000")
-            replicas = ("pipeline.replicas=2", "batch.global_batch_size=12")
-            for name, communicators, others in (("pipeline", 2, ()), ("replicas", 1, replicas)):
-                with emulated(2, SLUICE_EMULATED_GPU_BYTES=96 << 20):
-                    self.run_on("cuda", 2, f"nccl-{name}", "--stop-after", "1", expect=75,
-                                overrides=(*big, *others))
-                with emulated(2, SLUICE_EMULATED_GPU_BYTES=96 << 20,
-                              SLUICE_EMULATED_NCCL_BYTES=(30 << 20) // communicators):
-                    self.refused(2, f"nccl-takes-{name}", "needs", "and may have", "MB",
-                                 overrides=(*big, *others))
         with emulated(SLUICE_EMULATED_GPU_BYTES=16 << 20):
             self.refused(1, "less", "cannot reserve 64 MiB on the GPU, which has 16 MiB free")
 
@@ -180,85 +169,6 @@ class Refusals(OnEmulatedGpus):
                           SLUICE_EMULATED_CODE_BYTES=8 << 20):
                 self.refused(ranks, f"code-{ranks}", "the GPU's memory is used up")
                 self.assertFalse((self.folder / f"code-{ranks}" / "metrics.jsonl").exists())
-
-
-@unittest.skipUnless(NCCL, "this build has no NCCL")
-class NcclThatIsNotThere(OnEmulatedGpus):
-    """On all ranks or on one, it is found out by all of them before anybody waits for another."""
-
-    PIPELINE = (2, ())
-    REPLICAS = (2, ("pipeline.replicas=2", "batch.global_batch_size=8"))
-    STAGED = "go by way of host memory and MPI: NCCL cannot be used"
-
-    def test_auto_goes_by_mpi_and_says_why(self):
-        for ranks, overrides in (self.PIPELINE, self.REPLICAS):
-            for library, part in (("none", "(cannot load libnccl.so.2"),
-                                  ("none:1", "(rank 1 on "), ("21605:0", "(rank 0 on ")):
-                name = f"{len(overrides)}-{library.replace(':', '-')}"
-                with self.subTest(name), emulated(ranks, SLUICE_EMULATED_NCCL=library):
-                    result = self.run_on("cuda", ranks, name, "--stop-after", "1", expect=75,
-                                         overrides=overrides)
-                    self.assertIn(f"{self.STAGED} {part}", result.stderr)
-                    self.assertIn("NCCL, which is the fastest way", result.stderr)
-
-    def test_asked_for_it_is_refused(self):
-        for ranks, overrides in (self.PIPELINE, self.REPLICAS):
-            for library, parts in (("none", ("cannot load libnccl.so.2",)),
-                                   ("none:0", ("rank 0 on ", "cannot load libnccl.so.2")),
-                                   ("none:1", ("rank 1 on ", "cannot load libnccl.so.2")),
-                                   ("21605:1", ("rank 1 on ", "NCCL 2.16.5 is older than 2.17.0"))):
-                name = f"asked-{len(overrides)}-{library.replace(':', '-')}"
-                with self.subTest(name), emulated(ranks, SLUICE_EMULATED_NCCL=library):
-                    result = self.run_on("cuda", ranks, name, expect=2, overrides=(
-                        *overrides, "pipeline.transport=nccl"))
-                    self.assert_one_clear_message(result, *parts, "pipeline.transport",
-                                                  "LD_LIBRARY_PATH", 'transport = "mpi"')
-
-    def test_what_fails_on_one_rank_ends_all(self):
-        for ranks, overrides in (self.PIPELINE, self.REPLICAS):
-            with self.subTest(overrides), emulated(ranks, SLUICE_EMULATED_NCCL="offline:0"):
-                result = self.run_on("cuda", ranks, f"offline-{len(overrides)}", expect=71,
-                                     overrides=overrides)
-                self.assertIn("rank 0: connecting GPUs: internal error; the last that NCCL complained "
-                              "of: Bootstrap : no socket interface found", result.stderr)
-
-    def test_more_streams_than_queues(self):
-        """Eight queues are enough for the exchange of replicas alone; and MPI, which could take GPUs'
-        memory, does not beside NCCL."""
-        ranks = (4, ("pipeline.replicas=2", "batch.global_batch_size=8"))
-        with emulated(ranks[0], CUDA_DEVICE_MAX_CONNECTIONS=8, SLUICE_EMULATED_CUDA_AWARE_MPI=1):
-            result = self.run_on("cuda", ranks[0], "mixed", "--stop-after", "1", expect=75,
-                                 overrides=ranks[1])
-            self.assertIn("between GPUs go by way of host memory and MPI: 14 streams on a GPU would "
-                          "share 8 queues", result.stderr)
-            self.assertIn("must not take GPUs' memory beside NCCL", result.stderr)
-            self.assertIn("but those between replicas by NCCL", result.stderr)
-            result = self.run_on("cuda", ranks[0], "insisting", "--stop-after", "1", expect=75,
-                                 overrides=(*ranks[1], "pipeline.transport=nccl"))
-            self.assertIn("warning: 14 streams on a GPU would share 8 queues", result.stderr)
-            self.assertIn("messages between GPUs go by NCCL", result.stderr)
-        self.assert_same_state("mixed", "insisting")
-
-    def test_where_messages_go_by_mpi_nobody_looks_for_it(self):
-        with emulated(2, SLUICE_EMULATED_NCCL="none"):
-            result = self.run_on("cuda", 2, "mpi", "--stop-after", "1", expect=75,
-                                 overrides=("pipeline.transport=mpi",))
-            self.assertNotIn("NCCL", result.stderr)
-
-    def test_parts_of_one_gpu(self):
-        """NCCL takes them for one GPU that two ranks use, and refuses that."""
-        with emulated(2, SLUICE_EMULATED_MIG=1):
-            result = self.run_on("cuda", 2, "mig", "--stop-after", "1", expect=75)
-            self.assertIn("go by way of host memory and MPI: ranks share a GPU", result.stderr)
-            result = self.run_on("cuda", 2, "mig-asked", expect=2,
-                                 overrides=("pipeline.transport=nccl",))
-            self.assert_one_clear_message(result, "ranks share a GPU, or have parts of one (MIG)")
-
-    def test_doctor(self):
-        for library, line in (("", r"2\.\d+\.\d+"), ("none", "cannot load libnccl.so.2"),
-                              ("21605", "NCCL 2.16.5 is older than 2.17.0")):
-            with self.subTest(library), emulated(SLUICE_EMULATED_NCCL=library):
-                self.assertRegex(call(SLUICE, "doctor").stdout, f"(?m)^  NCCL +{line}")
 
 
 class Faults(OnEmulatedGpus):
