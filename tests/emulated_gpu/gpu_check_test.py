@@ -91,7 +91,9 @@ exec {SLUICE} "$@"
         self.assertEqual(len(failures.splitlines()), 5, failures)
         left = [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline")
                 if f"{self.folder}/no-graphs" in read(path).split("\0")]
-        self.assertEqual(left, []) # what was left of it was ended as well
+        self.assertEqual(left, []) # what was left of it was ended as well, and looked at before
+        self.assertIn(", tail, ", (self.folder / "no-graphs.hang.txt").read_text())
+        self.assertEqual(len(list(self.folder.glob("*.hang.txt"))), 1)
         self.assertIn("NCCL is not there", result.stdout)
         for name in ("own-bf16", *BY_HOST_MEMORY):
             self.assertIn(f"{name}: last loss", result.stdout)
