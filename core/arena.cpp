@@ -23,9 +23,10 @@ Arena::Arena(std::size_t capacity_bytes, Device device) : device_(device)
     }
     void* memory = std::aligned_alloc(arena_alignment_bytes, capacity_bytes_);
     if (memory == nullptr)
-        throw usage_error("cannot reserve " + std::to_string(capacity_bytes_ >> 20) +
-                              " MiB of memory on this rank",
-                          "", "use more stages, a smaller micro_batch_size or a smaller model");
+        throw usage_error(
+            "cannot reserve " + std::to_string(capacity_bytes_ >> 20) +
+                " MiB of memory on this rank",
+            "", "take a smaller micro-batch or a smaller model; in training, or more stages");
     std::memset(memory, 0, capacity_bytes_);
     host_memory_.reset(static_cast<std::byte*>(memory));
     begin_ = host_memory_.get();

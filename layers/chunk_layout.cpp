@@ -42,8 +42,11 @@ void check(const ModelChunkOptions& options)
 DecoderLayerActivations allocate_part(const ModelChunkOptions& options, ActivationPart part,
                                       Arena& arena)
 {
-    return allocate_activations(options.model, options.micro_batch, options.precision,
-                                options.recompute, part, arena);
+    // Forwards only keep nothing either.
+    const Recompute recompute =
+        options.passes == Passes::forward_only ? Recompute::full : options.recompute;
+    return allocate_activations(options.model, options.micro_batch, options.precision, recompute,
+                                part, arena);
 }
 
 ActivationSlot allocate_slot(const ModelChunkOptions& options,
@@ -56,6 +59,14 @@ ActivationSlot allocate_slot(const ModelChunkOptions& options,
     if (options.range.head)
         slot.target_tokens = arena.allocate(DType::i32, {extents.n});
     slot.input = slot.output = arena.allocate(extents.dtype, extents.stream());
+    if (options.passes == Passes::forward_only) {
+        // A layer's input is dead before its last write, that of its output.
+        DecoderLayerActivations layer = recomputed;
+        layer.mlp_residual.y = slot.input;
+        link(options.model, slot.input, layer);
+        slot.layers.assign(static_cast<std::size_t>(options.range.num_layers()), layer);
+        return slot;
+    }
     for (std::int64_t layer = 0; layer < options.range.num_layers(); ++layer) {
         slot.layers.push_back(
             overlay(recomputed, allocate_part(options, ActivationPart::kept, arena)));
@@ -69,6 +80,8 @@ GradientSlot allocate_gradient_slot(const ModelChunkOptions& options, Arena& are
 {
     const Extents extents(options);
     const LayerRange& range = options.range;
+    if (options.passes == Passes::forward_only)
+        return {};
     const bool split = options.split == BackwardSplit::split;
     const auto stream_gradient = [&] { return arena.allocate(extents.dtype, extents.stream()); };
     GradientSlot slot;
@@ -96,6 +109,8 @@ LayerScratch allocate_layer_scratch(const ModelChunkOptions& options, Arena& are
     scratch.activations =
         overlay(allocate_part(options, ActivationPart::recomputed_for_weights, arena),
                 allocate_part(options, ActivationPart::recomputed_for_input, arena));
+    if (options.passes == Passes::forward_only)
+        return scratch;
     scratch.stream_gradient = arena.allocate(extents.dtype, extents.stream());
     scratch.attention = {.heads = scratch.stream_gradient,
                          .row_dot = arena.allocate(options.precision.statistics(),
@@ -158,8 +173,10 @@ ChunkLayout lay_out(const ModelChunkOptions& options, ChunkArenas& arenas)
     ChunkLayout layout;
     layout.model = options.model;
     layout.parameters =
-        allocate_parameters(options.model, options.range, options.precision, options.moments,
-                            arenas.parameters, arenas.gradients, arenas.moments);
+        options.passes == Passes::forward_only
+            ? allocate_values(options.model, options.range, options.precision, arenas.parameters)
+            : allocate_parameters(options.model, options.range, options.precision, options.moments,
+                                  arenas.parameters, arenas.gradients, arenas.moments);
     if (options.range.num_layers() > 0)
         layout.scratch = allocate_layer_scratch(options, arenas.scratch);
     for (Arena& arena : arenas.slots)
@@ -200,7 +217,9 @@ ChunkMemory memory_of(const ChunkArenas& arenas)
             .optimizer_bytes = arenas.moments.used_bytes(),
             .table_bytes = arenas.tables.used_bytes(),
             .slot_bytes = arenas.slots.front().used_bytes(),
-            .gradient_slot_bytes = arenas.gradient_slots.front().used_bytes(),
+            .gradient_slot_bytes = arenas.gradient_slots.empty()
+                                       ? 0 // forwards only
+                                       : arenas.gradient_slots.front().used_bytes(),
             .scratch_bytes = arenas.scratch.used_bytes()};
 }
 

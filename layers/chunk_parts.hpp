@@ -74,8 +74,15 @@ struct ModelChunk::Parts {
         return layout.slots[static_cast<std::size_t>(index)];
     }
 
+    void require_gradients() const
+    {
+        SLUICE_CHECK(options.passes == Passes::forward_and_backward,
+                     "a chunk of forwards only has no gradients");
+    }
+
     const GradientSlot& gradient_slot(std::int64_t index) const
     {
+        require_gradients();
         SLUICE_CHECK(index >= 0 && index < options.num_gradient_slots,
                      "gradient slot " << index << " of " << options.num_gradient_slots);
         return layout.gradient_slots[static_cast<std::size_t>(index)];

@@ -153,6 +153,7 @@ void ModelChunk::initialize(std::uint64_t seed)
 
 void ModelChunk::zero_gradients()
 {
+    parts_->require_gradients();
     parts_->run({.kind = ActionKey::Kind::zero_gradients}, nullptr, [&] {
         for (const Parameter& parameter : parts_->layout.parameters)
             kernels::launch(parts_->stream, kernels::Fill{.to = parameter.gradient, .value = 0.0});
@@ -161,6 +162,7 @@ void ModelChunk::zero_gradients()
 
 void ModelChunk::gradient_squares(std::span<double> sums) const
 {
+    parts_->require_gradients();
     const auto& parameters = parts_->layout.parameters;
     SLUICE_CHECK(sums.size() == parameters.size(),
                  sums.size() << " sums, " << parameters.size() << " parameters");
@@ -177,6 +179,7 @@ void ModelChunk::gradient_squares(std::span<double> sums) const
 
 void ModelChunk::update_weights(const kernels::AdamW& numbers)
 {
+    parts_->require_gradients();
     parts_->upload(numbers);
     parts_->run({.kind = ActionKey::Kind::update_weights}, nullptr, [&] {
         for (const Parameter& parameter : parts_->layout.parameters)

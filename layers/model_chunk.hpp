@@ -22,6 +22,7 @@
 #include "layers/parameter_memory.hpp"
 #include "layers/recompute.hpp"
 
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -39,6 +40,11 @@ struct AdamW;
 /// slot. Both give the same bits.
 enum class BackwardSplit : bool { fused, split };
 
+/// What the chunk will be asked for. Forwards only: forward() and evaluate(), the same bits, in
+/// memory that holds the weights as products see them, one layer's activations and the head's, and
+/// nothing of gradients and the optimizer.
+enum class Passes : std::uint8_t { forward_and_backward, forward_only };
+
 struct ModelChunkOptions {
     ModelSpec model;
     LayerRange range;
@@ -47,6 +53,7 @@ struct ModelChunkOptions {
     std::int64_t num_gradient_slots = 1; ///< likewise
     BackwardSplit split = BackwardSplit::fused;
     Recompute recompute = Recompute::none;
+    Passes passes = Passes::forward_and_backward;
     MomentShard moments{}; ///< which part of the optimizer's state lives here
     Precision precision{}; ///< fp64 on the reference backend, any other elsewhere
     /// On GPUs: forward and backward passes are captured as graphs of up to so many launches in all

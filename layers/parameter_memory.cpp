@@ -92,6 +92,28 @@ void allocate_state(std::vector<Parameter>& parameters, const GroupLayout& group
     }
 }
 
+std::vector<Parameter> without_memory(const ModelSpec& spec, const LayerRange& range,
+                                      const Precision& precision)
+{
+    std::vector<Parameter> parameters;
+    for (ParameterSpec& parameter : parameters_of(spec, range)) {
+        const TensorView state{nullptr, precision.state, {0}};
+        parameters.push_back({.spec = std::move(parameter),
+                              .value = {nullptr, precision.compute, {0}},
+                              .gradient = {nullptr, precision.gradient, {0}},
+                              .master = state,
+                              .first_moment = state,
+                              .second_moment = state});
+    }
+    return parameters;
+}
+
+std::vector<GroupLayout> layouts_of(const std::vector<Parameter>& parameters, DType dtype)
+{
+    return layouts_of(parameters.size(), dtype,
+                      [&](std::size_t i) -> const ParameterSpec& { return parameters[i].spec; });
+}
+
 } // namespace
 
 ElementRange part_of(std::int64_t num_elements, DType dtype, MomentShard shard)
@@ -138,12 +160,8 @@ std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRan
                                            const Precision& precision, MomentShard shard,
                                            Arena& values, Arena& gradients, Arena& states)
 {
-    std::vector<Parameter> parameters;
-    for (ParameterSpec& parameter : parameters_of(spec, range))
-        parameters.push_back({.spec = std::move(parameter)});
-    const auto groups =
-        layouts_of(parameters.size(), precision.compute,
-                   [&](std::size_t i) -> const ParameterSpec& { return parameters[i].spec; });
+    std::vector<Parameter> parameters = without_memory(spec, range, precision);
+    const auto groups = layouts_of(parameters, precision.compute);
     for (const GroupLayout& group : groups) {
         allocate_whole(parameters, group, &Parameter::value, precision.compute, values);
         allocate_whole(parameters, group, &Parameter::gradient, precision.gradient, gradients);
@@ -157,6 +175,15 @@ std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRan
         allocate_states(&Parameter::master);
     allocate_states(&Parameter::first_moment);
     allocate_states(&Parameter::second_moment);
+    return parameters;
+}
+
+std::vector<Parameter> allocate_values(const ModelSpec& spec, const LayerRange& range,
+                                       const Precision& precision, Arena& values)
+{
+    std::vector<Parameter> parameters = without_memory(spec, range, precision);
+    for (const GroupLayout& group : layouts_of(parameters, precision.compute))
+        allocate_whole(parameters, group, &Parameter::value, precision.compute, values);
     return parameters;
 }
 

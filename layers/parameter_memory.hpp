@@ -46,4 +46,9 @@ std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRan
                                            const Precision& precision, MomentShard shard,
                                            Arena& values, Arena& gradients, Arena& states);
 
+/// Of every parameter of `range` the value alone, as allocate_parameters() lays it out; zero.
+/// Gradient and state are empty, of the types that they would have.
+std::vector<Parameter> allocate_values(const ModelSpec& spec, const LayerRange& range,
+                                       const Precision& precision, Arena& values);
+
 } // namespace sluice

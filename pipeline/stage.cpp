@@ -66,6 +66,7 @@ ModelChunkOptions chunk_options(const StageOptions& options, const Schedule& pro
             .num_gradient_slots = 1,
             .split = split ? BackwardSplit::split : BackwardSplit::fused,
             .recompute = options.recompute,
+            .passes = options.passes,
             .moments = options.moments,
             .precision = options.precision,
             .graph_launches =

@@ -22,8 +22,9 @@ struct StageOptions {
     std::int64_t warmup_steps = 1000; ///< T
     int rank = 0;
     Recompute recompute = Recompute::none;
-    MomentShard moments{};           ///< this replica's share of the optimizer's state
-    Precision precision{};           ///< as in ModelChunkOptions
+    Passes passes = Passes::forward_and_backward; ///< as in ModelChunkOptions
+    MomentShard moments{};                        ///< this replica's share of the optimizer's state
+    Precision precision{};                        ///< as in ModelChunkOptions
     std::int64_t graph_launches = 0; ///< as in ModelChunkOptions, for all chunks of a rank
     /// Replica 0 keeps a copy of its parameters and of all their moments while it is saved, in host
     /// memory. Planned here; who saves takes it.

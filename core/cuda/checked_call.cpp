@@ -10,9 +10,10 @@ UserError out_of_gpu_memory(const std::string& call)
     cudaGetLastError(); // or the next call would report it again
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
-    return usage_error("the GPU's memory is used up (" + std::to_string(free >> 20) + " of " +
-                           std::to_string(total >> 20) + " MiB free) in " + call,
-                       "", "use more stages, a smaller micro_batch_size or a smaller model");
+    return usage_error(
+        "the GPU's memory is used up (" + std::to_string(free >> 20) + " of " +
+            std::to_string(total >> 20) + " MiB free) in " + call,
+        "", "take a smaller micro-batch or a smaller model; in training, or more stages");
 }
 
 void check_cuda(cudaError_t status, const char* call, const char* file, int line)
@@ -23,8 +24,8 @@ void check_cuda(cudaError_t status, const char* call, const char* file, int line
     case cudaErrorInsufficientDriver:
     case cudaErrorStubLibrary:
         throw usage_error("this machine has no usable NVIDIA GPU (" + why_no_gpu() + ")",
-                          "[run] device",
-                          "set [run] device = \"cpu\", or run where a GPU and its driver are");
+                          "run.device",
+                          "write run.device = \"cpu\", or run where a GPU and its driver are");
     case cudaErrorMemoryAllocation: throw out_of_gpu_memory(call);
     default: break;
     }

@@ -21,9 +21,10 @@ DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
     const cudaError_t status = cudaMalloc(&memory, num_bytes);
     if (status == cudaErrorMemoryAllocation) {
         cudaGetLastError();
-        throw usage_error("cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
-                              mebibytes(free_gpu_bytes()) + " free",
-                          "", "use more stages, a smaller micro_batch_size or a smaller model");
+        throw usage_error(
+            "cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
+                mebibytes(free_gpu_bytes()) + " free",
+            "", "take a smaller micro-batch or a smaller model; in training, or more stages");
     }
     check_cuda(status, "cudaMalloc", __FILE__, __LINE__);
     owned_.reset(memory);

@@ -9,7 +9,10 @@
 #include "layers/kernels/cudnn_attention.hpp"
 #include "src/cli/commands.hpp"
 #include "src/train/checkpointing.hpp"
-#include "src/train/run_plan.hpp"
+#include "src/train/evaluation_plan.hpp"
+#include "src/train/memory_budget.hpp"
+#include "src/train/rank_binding.hpp"
+#include "src/train/rank_device.hpp"
 #include "src/train/threads.hpp"
 #include "src/train/token_stream.hpp"
 
@@ -23,12 +26,34 @@ namespace sluice {
 namespace {
 
 struct EvalOptions {
-    std::string checkpoint, data;
+    std::string checkpoint, data, device;
     std::int64_t tokens = 0;
     std::int64_t batch_size = 0;
     int threads = 0;
     bool json = false;
 };
+
+/// The processor asked for or, where that was said loosely, one that is there: where a model was
+/// trained does not matter.
+std::string device_for(const RunConfig& saved, const std::string& asked)
+{
+    const std::string wanted = asked.empty() ? saved.run.device : asked;
+    const bool on_cpus_alone = saved.precision == ComputePrecision::fp64;
+    if (on_cpus_alone && asked == "cuda")
+        throw usage_error("fp64 is computed on CPUs alone", "--device", "leave it out");
+    if (wanted == "cpu" || on_cpus_alone)
+        return "cpu";
+    const RankGpu gpu = gpu_of_this_process(binding_of_this_rank().node, 0);
+    const std::string why = why_unfit(gpu);
+    if (why.empty())
+        return "cuda";
+    if (asked == "cuda")
+        throw usage_error("this machine has " + why, "--device",
+                          "write --device cpu, or see `sluice doctor` where a GPU is");
+    if (asked.empty())
+        log_warning("on the CPU, not as in training on a GPU: this machine has " + why);
+    return "cpu";
+}
 
 /// The saved run, with its data replaced and nothing else changed.
 RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& options)
@@ -42,9 +67,7 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
     if (options.batch_size > 0)
         config.batch.micro_batch_size = options.batch_size;
     config.batch.global_batch_size = config.batch.micro_batch_size;
-    config.pipeline = {};
-    if (config.run.device == "cuda" && num_gpus() == 0)
-        config.run.device = "cpu"; // where it was trained does not matter
+    config.run.device = device_for(config, options.device);
     if (config.attention == AttentionKernels::cudnn)
         if (const std::string why = kernels::why_no_cudnn(); !why.empty()) {
             // Nor does it matter whose attention it was trained with, to the last bits.
@@ -55,6 +78,15 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
     return config;
 }
 
+/// On the current GPU, or in this machine's memory.
+std::size_t bytes_there(const RunConfig& config)
+{
+    if (config.run.device != "cuda")
+        return memory_per_rank();
+    use_gpu(0);
+    return free_gpu_bytes();
+}
+
 int evaluate(const EvalOptions& options)
 {
     set_num_threads(threads_for_this_rank(options.threads));
@@ -63,17 +95,16 @@ int evaluate(const EvalOptions& options)
         throw data_error("this checkpoint is damaged: " + problems.front(), options.checkpoint,
                          "see `sluice inspect --verify`");
     const RunConfig config = evaluation_config(reader, options);
-    RunPlan plan = plan_run(config, 1);
+    TokenStream tokens(config);
+    const std::int32_t num_microbatches = tokens.num_evaluation_microbatches();
+    RunPlan plan = plan_evaluation(config, num_microbatches);
+    refuse_evaluation_unless_it_fits(config, plan, bytes_there(config));
     const ComputeStream compute(plan.stage.stream);
     plan.stage.stream = compute.stream();
-    TokenStream tokens(config);
     const auto transport = make_in_process_transport();
     Stage stage(plan.stage, plan.program, plan.slots, plan.partition);
     restore_stage(reader, stage);
-    const std::int32_t num_microbatches = tokens.num_evaluation_microbatches();
-    const Schedule forwards = make_forward_only(plan.program.rank_of_chunk, 1, num_microbatches);
-    const SlotTable slots = forward_only_slots(forwards);
-    Executor executor(forwards, slots, stage, *transport, VerifyTransfers::no);
+    Executor executor(plan.program, plan.slots, stage, *transport, VerifyTransfers::no);
     const std::int64_t count =
         std::int64_t{num_microbatches} * config.batch.micro_batch_size * config.batch.seq_len;
     const double loss = executor.run_evaluation(tokens.evaluation()) / static_cast<double>(count);
@@ -104,6 +135,10 @@ void add_eval_command(CLI::App& app, ChosenCommand& chosen)
         ->check(CLI::PositiveNumber);
     command->add_option("--batch-size", options->batch_size, "Sequences at once [the run's]")
         ->check(CLI::PositiveNumber);
+    command
+        ->add_option("--device", options->device,
+                     "auto: a GPU where one is; cpu; cuda [the run's, or the CPU where no GPU is]")
+        ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
     command->add_option("--threads", options->threads, "Threads [all cores]")
         ->check(CLI::PositiveNumber);
     command->add_flag("--json", options->json, "One JSON object");

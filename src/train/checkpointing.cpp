@@ -111,6 +111,8 @@ public:
             read(0, {{parameter_.value, all}, {parameter_.master, parameter_.owned}});
         else
             read(0, {{parameter_.value, all}});
+        if (parameter_.owned.empty())
+            return; // other replicas have the moments, or nobody needs them
         read(1, {{parameter_.first_moment, parameter_.owned}});
         read(2, {{parameter_.second_moment, parameter_.owned}});
     }
@@ -151,10 +153,12 @@ private:
     {
         const TensorView& gradient = parameter_.gradient;
         const DType stored = stored_dtype(parameter_.first_moment.dtype);
-        if (gradient.device.kind == DeviceKind::cpu && gradient.dtype == stored)
+        if (!gradient.empty() && gradient.device.kind == DeviceKind::cpu &&
+            gradient.dtype == stored)
             return gradient;
-        memory_.resize(static_cast<std::size_t>(gradient.num_elements()) * size_of(stored));
-        return {memory_.data(), stored, gradient.shape, {}};
+        const Shape& shape = parameter_.spec.shape;
+        memory_.resize(static_cast<std::size_t>(shape.num_elements()) * size_of(stored));
+        return {memory_.data(), stored, shape, {}};
     }
 
     const CheckpointReader& checkpoint_;

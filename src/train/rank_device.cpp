@@ -16,21 +16,6 @@ namespace {
 
 constexpr int least_major = 8;
 
-RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
-{
-    RankGpu gpu{.node = node, .num_visible = num_gpus(), .why_none = why_no_gpu()};
-    if (gpu.num_visible == 0)
-        return gpu;
-    gpu.index = gpu_index_of(rank_on_node, gpu.num_visible);
-    const GpuInfo info = gpu_info(gpu.index);
-    gpu.name = info.name;
-    gpu.uuid = info.uuid;
-    gpu.pci_bus = info.pci_bus;
-    gpu.major = info.major;
-    gpu.minor = info.minor;
-    return gpu;
-}
-
 std::vector<RankGpu> gpus_of_all_ranks(Transport& world)
 {
     const std::string node = binding_of_this_rank().node;
@@ -99,20 +84,42 @@ RankGpu gpu_from(const std::string& text)
 
 int gpu_index_of(int rank_on_node, int num_visible) { return rank_on_node % num_visible; }
 
+RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
+{
+    RankGpu gpu{.node = node, .num_visible = num_gpus(), .why_none = why_no_gpu()};
+    if (gpu.num_visible == 0)
+        return gpu;
+    gpu.index = gpu_index_of(rank_on_node, gpu.num_visible);
+    const GpuInfo info = gpu_info(gpu.index);
+    gpu.name = info.name;
+    gpu.uuid = info.uuid;
+    gpu.pci_bus = info.pci_bus;
+    gpu.major = info.major;
+    gpu.minor = info.minor;
+    return gpu;
+}
+
+std::string why_unfit(const RankGpu& gpu)
+{
+    if (gpu.num_visible == 0)
+        return "no GPU: " + gpu.why_none;
+    return gpu.major < least_major ? "a GPU of an older kind: " + kind_of(gpu) : std::string();
+}
+
 void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank)
 {
     const RankGpu& first = of_rank.front();
     for (std::size_t rank = 0; rank < of_rank.size(); ++rank) {
         const RankGpu& gpu = of_rank[rank];
         const std::string who = fmt::format("rank {} on {}", rank, gpu.node);
-        if (gpu.num_visible == 0)
-            throw usage_error(who + " has no GPU: " + gpu.why_none, "run.device",
-                              "ask the cluster for a GPU per rank, see `sluice doctor` there, or "
-                              "write device = \"cpu\"");
-        if (gpu.major < least_major)
-            throw usage_error(who + " has a GPU of an older kind: " + kind_of(gpu), "run.device",
-                              "use GPUs of compute capability 8.0 (A100) or later, or write "
-                              "device = \"cpu\"");
+        if (const std::string why = why_unfit(gpu); !why.empty())
+            throw usage_error(
+                who + " has " + why, "run.device",
+                gpu.num_visible == 0
+                    ? "ask the cluster for a GPU per rank, see `sluice doctor` there, or write "
+                      "device = \"cpu\""
+                    : "use GPUs of compute capability 8.0 (A100) or later, or write device = "
+                      "\"cpu\"");
         if (gpu.name != first.name)
             throw usage_error(fmt::format("ranks have GPUs of different kinds: rank 0 on {} {}, {} "
                                           "{}; the slowest would hold up all, and sums would be "

@@ -28,6 +28,13 @@ RankGpu gpu_from(const std::string& text);
 /// Ranks of one node take its GPUs in turns, by their order on the node.
 int gpu_index_of(int rank_on_node, int num_visible);
 
+/// The GPU that this process would take as number `rank_on_node` of the ranks on `node`.
+RankGpu gpu_of_this_process(const std::string& node, int rank_on_node);
+
+/// "no GPU: no NVIDIA driver is loaded", "a GPU of an older kind: ..."; empty where the kernels run
+/// on it.
+std::string why_unfit(const RankGpu& gpu);
+
 /// Throws UserError (usage) that names the rank when one has no GPU, its GPU is older than the
 /// kernels (compute capability 8.0), or ranks have GPUs of different kinds.
 void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank);

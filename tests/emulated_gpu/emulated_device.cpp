@@ -29,8 +29,8 @@ void require_gpu(int index)
 {
     if (num_gpus() == 0)
         throw usage_error("this machine has no usable NVIDIA GPU (" + why_no_gpu() + ")",
-                          "[run] device",
-                          "set [run] device = \"cpu\", or run where a GPU and its driver are");
+                          "run.device",
+                          "write run.device = \"cpu\", or run where a GPU and its driver are");
     if (index < 0 || index >= num_gpus())
         throw usage_error("there is no GPU " + std::to_string(index) + "; this process sees " +
                               std::to_string(num_gpus()),
@@ -102,9 +102,10 @@ DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
     WorkQueues::of_process().refuse_while_capturing("taking memory");
     owned_.reset(EmulatedMemory::of_process().allocate(current_emulated_gpu(), num_bytes, fresh));
     if (!owned_)
-        throw usage_error("cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
-                              mebibytes(free_gpu_bytes()) + " free",
-                          "", "use more stages, a smaller micro_batch_size or a smaller model");
+        throw usage_error(
+            "cannot reserve " + mebibytes(num_bytes) + " on the GPU, which has " +
+                mebibytes(free_gpu_bytes()) + " free",
+            "", "take a smaller micro-batch or a smaller model; in training, or more stages");
 }
 
 void DeviceMemory::clear() const

@@ -17,8 +17,8 @@ namespace {
 
 [[noreturn]] void refuse()
 {
-    throw usage_error("this build of sluice has no CUDA support", "[run] device",
-                      "set [run] device = \"cpu\", or build with the CUDA toolkit installed");
+    throw usage_error("this build of sluice has no CUDA support", "run.device",
+                      "write run.device = \"cpu\", or build with the CUDA toolkit installed");
 }
 
 } // namespace
