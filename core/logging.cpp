@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/ringbuffer_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <string>
@@ -14,12 +15,17 @@ namespace {
 
 int logging_rank = 0;
 
+/// What was said while there was no file yet.
+using Said = spdlog::sinks::ringbuffer_sink_mt;
+constexpr std::size_t most_said = 256;
+
 /// Each level has its own word in front, so the pattern is the bare text.
 std::shared_ptr<spdlog::logger> make_logger()
 {
     auto logger = std::make_shared<spdlog::logger>(
         "sluice", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     logger->sinks().front()->set_pattern("%v");
+    logger->sinks().push_back(std::make_shared<Said>(most_said));
     logger->flush_on(spdlog::level::info);
     // A full disk under log.txt must not end the run, nor repeat itself on the terminal.
     logger->set_error_handler([](const std::string&) {});
@@ -55,7 +61,12 @@ void log_to_file(const std::filesystem::path& path)
     try {
         auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
         sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %v");
-        // The terminal keeps its place at the front; a second run folder replaces the first.
+        if (const auto said = std::dynamic_pointer_cast<Said>(logger().sinks().back()))
+            for (const auto& message : said->last_raw())
+                sink->log(message);
+        sink->flush();
+        // The terminal keeps its place at the front; the file takes that of what was said before,
+        // or of another run's file.
         logger().sinks().resize(1);
         logger().sinks().push_back(std::move(sink));
     } catch (const spdlog::spdlog_ex& error) {

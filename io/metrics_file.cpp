@@ -89,6 +89,8 @@ std::string value_text(const MetricField& field, Json& nonfinite)
         return Json(*integer).dump();
     if (const auto* integers = std::get_if<std::vector<std::int64_t>>(&field.value))
         return Json(*integers).dump();
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&field.value))
+        return Json(*texts).dump(-1, ' ', false, Json::error_handler_t::replace);
     if (const auto* flag = std::get_if<bool>(&field.value))
         return Json(*flag).dump();
     return Json(std::get<std::string>(field.value))

@@ -16,7 +16,7 @@
 namespace sluice {
 
 using MetricValue = std::variant<std::int64_t, double, std::string, std::vector<double>, bool,
-                                 std::vector<std::int64_t>>;
+                                 std::vector<std::int64_t>, std::vector<std::string>>;
 
 struct MetricField {
     std::string_view key;

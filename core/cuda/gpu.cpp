@@ -1,7 +1,10 @@
 #include "core/cuda/gpu.hpp"
 
 #include "core/cuda/checked_call.hpp"
+#include "core/driver_version.hpp"
 #include "core/error.hpp"
+
+#include <unistd.h>
 
 namespace sluice {
 
@@ -59,7 +62,16 @@ std::string why_no_gpu()
     int driver = 0;
     if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
         return "no NVIDIA driver is loaded";
+    if (count.status == cudaErrorInsufficientDriver)
+        return why_driver_is_too_old(driver, CUDART_VERSION);
     return count.status == cudaSuccess ? "no GPU is visible" : cudaGetErrorString(count.status);
+}
+
+bool gpu_driver_is_loaded()
+{
+    int driver = 0;
+    return (cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0) ||
+           access("/dev/nvidiactl", F_OK) == 0;
 }
 
 GpuInfo gpu_info(int index)
@@ -92,6 +104,14 @@ std::size_t free_gpu_bytes()
     std::size_t free = 0, total = 0;
     SLUICE_CUDA_CALL(cudaMemGetInfo(&free, &total));
     return free;
+}
+
+std::size_t used_gpu_bytes()
+{
+    require_gpu(0);
+    std::size_t free = 0, total = 0;
+    SLUICE_CUDA_CALL(cudaMemGetInfo(&free, &total));
+    return total - free;
 }
 
 } // namespace sluice

@@ -23,11 +23,16 @@ struct GpuInfo {
 int num_gpus();
 /// "no NVIDIA driver is loaded" and the like; empty when there is a GPU.
 std::string why_no_gpu();
+/// Whether this machine is one with GPUs, whether or not this process and this build can use them;
+/// never throws.
+bool gpu_driver_is_loaded();
 /// Throws UserError (usage) when there is no GPU with this index.
 GpuInfo gpu_info(int index);
 /// Makes it the calling thread's current GPU. Throws UserError (usage) like gpu_info.
 Device use_gpu(int index);
 /// Free bytes on the current GPU. Throws UserError (usage) when there is none.
 std::size_t free_gpu_bytes();
+/// What all processes together have taken of the current GPU, CUDA's own share included.
+std::size_t used_gpu_bytes();
 
 } // namespace sluice

@@ -5,6 +5,8 @@
 #include "core/cuda/memory.hpp"
 #include "core/error.hpp"
 
+#include <unistd.h>
+
 namespace sluice {
 
 namespace {
@@ -19,9 +21,11 @@ namespace {
 
 int num_gpus() { return 0; }
 std::string why_no_gpu() { return "this build of sluice has no CUDA support"; }
+bool gpu_driver_is_loaded() { return access("/dev/nvidiactl", F_OK) == 0; }
 GpuInfo gpu_info(int) { refuse(); }
 Device use_gpu(int) { refuse(); }
 std::size_t free_gpu_bytes() { refuse(); }
+std::size_t used_gpu_bytes() { refuse(); }
 
 void DeviceMemory::Release::operator()(void*) const {}
 void PinnedMemory::Release::operator()(void*) const {}

@@ -5,6 +5,7 @@
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
+#include "src/train/rank_device.hpp"
 #include "src/train/threads.hpp"
 
 #include <CLI/CLI.hpp>
@@ -18,14 +19,29 @@ namespace sluice {
 
 namespace {
 
+/// "71.3 of 79 GiB free", or why that is not known: the first touch of a GPU may fail.
+std::string memory_of(int index, const GpuInfo& gpu)
+{
+    const auto gib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1u << 30); };
+    try {
+        use_gpu(index);
+        return fmt::format("{:.1f} of {:.0f} GiB free", gib(free_gpu_bytes()),
+                           gib(gpu.total_bytes));
+    } catch (const std::exception& error) {
+        return fmt::format("{:.0f} GiB, cannot be used: {}", gib(gpu.total_bytes), error.what());
+    }
+}
+
 void examine_gpus()
 {
     if (num_gpus() == 0)
         fmt::print("  GPUs           none: {}\n", why_no_gpu());
     for (int index = 0; index < num_gpus(); ++index) {
         const GpuInfo gpu = gpu_info(index);
-        fmt::print("  GPU {}          {}, compute capability {}.{}, {:.0f} GiB\n", index, gpu.name,
-                   gpu.major, gpu.minor, static_cast<double>(gpu.total_bytes) / (1u << 30));
+        fmt::print("  GPU {}          {}, compute capability {}.{}{}, {}\n", index, gpu.name,
+                   gpu.major, gpu.minor,
+                   gpu.major < least_gpu_major ? " (too old: 8.0 is the least)" : "",
+                   memory_of(index, gpu));
     }
 }
 

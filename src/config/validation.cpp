@@ -205,6 +205,20 @@ void check_pipeline(const RunConfig& config, const RunFile& file)
             where, "make them add up to " + text(config.model.num_layers) + ", or write \"auto\"");
 }
 
+void check_precision(const RunConfig& config, const RunFile& file)
+{
+    if (config.precision == ComputePrecision::fp64 && config.run.device == "cuda")
+        throw usage_error("fp64 is computed on CPUs alone, and the run is to be on GPUs",
+                          file.where({"run.device", "precision.compute"}),
+                          "write device = \"cpu\", or compute = \"fp32\"");
+    if (config.tf32 && config.precision != ComputePrecision::fp32 &&
+        config.precision != ComputePrecision::automatic)
+        throw usage_error("tf32 = true is for products of fp32, and the run is to compute in " +
+                              std::string(name_of(config.precision)),
+                          file.where({"precision.tf32", "precision.compute"}),
+                          "write compute = \"fp32\", or leave tf32 out");
+}
+
 void check_attention(const RunConfig& config, const RunFile& file)
 {
     if (config.attention == AttentionKernels::own)
@@ -275,6 +289,7 @@ void validate(const RunConfig& config, const RunFile& file)
     check_batch(config, file);
     check_learning_rate(config, file);
     check_pipeline(config, file);
+    check_precision(config, file);
     check_attention(config, file);
     check_trace(config, file);
     check_anomaly(config.anomaly, file);

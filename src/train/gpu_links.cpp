@@ -87,6 +87,25 @@ Transport& GpuLinks::connect(const RunPlan& plan)
     return *over_mpi_;
 }
 
+std::string GpuLinks::carrier_name() const
+{
+    if (world_.num_ranks() == 1)
+        return "in-process";
+    if (!compute_)
+        return "mpi";
+    const auto name_of = [](GpuCarrier carrier) -> std::string {
+        switch (carrier) {
+        case GpuCarrier::nccl: return "nccl";
+        case GpuCarrier::direct: return "mpi";
+        case GpuCarrier::staged: break;
+        }
+        return "staged";
+    };
+    if (num_replicas_ == 1 || between_replicas_ == between_chunks_)
+        return name_of(between_chunks_);
+    return name_of(between_chunks_) + ", " + name_of(between_replicas_) + " between replicas";
+}
+
 Replicas::Links GpuLinks::by_nccl(const RunPlan& plan) const
 {
     Replicas::Links links;

@@ -9,6 +9,7 @@
 #include "src/train/run_plan.hpp"
 
 #include <memory>
+#include <string>
 
 namespace sluice {
 
@@ -22,6 +23,9 @@ public:
     void choose(GpuTransport asked, const RunPlan& plan);
     /// Where the trainer's messages go, for as long as this lives.
     Transport& connect(const RunPlan& plan);
+    /// Of what was chosen, for metrics: "in-process", "mpi" (from GPUs: from where they lie),
+    /// "staged" or "nccl"; both where replicas have another one, "mpi, nccl between replicas".
+    std::string carrier_name() const;
     /// Those that NCCL carries.
     Replicas::Links by_nccl(const RunPlan& plan) const;
 

@@ -2,6 +2,8 @@
 
 #include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
+#include "core/logging.hpp"
+#include "src/config/run_key.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/rank_binding.hpp"
 
@@ -13,8 +15,6 @@
 namespace sluice {
 
 namespace {
-
-constexpr int least_major = 8;
 
 std::vector<RankGpu> gpus_of_all_ranks(Transport& world)
 {
@@ -29,39 +29,37 @@ std::vector<RankGpu> gpus_of_all_ranks(Transport& world)
     return of_rank;
 }
 
-bool all_fit(const std::vector<RankGpu>& of_rank)
-{
-    try {
-        refuse_unfit_gpus(of_rank);
-        return true;
-    } catch (const UserError&) {
-        return false;
-    }
-}
-
 std::string kind_of(const RankGpu& gpu)
 {
     return fmt::format("{} (compute capability {}.{})", gpu.name, gpu.major, gpu.minor);
 }
 
+RankDevice on_cpus(RunConfig& config, WhyOnCpus why)
+{
+    config.run.device = "cpu";
+    RankDevice settled;
+    settled.why_on_cpus = std::move(why);
+    return settled;
+}
+
 RankDevice choose_device(RunConfig& config, Transport& world)
 {
     const bool asked = config.run.device == "cuda";
-    if (config.run.device == "cpu" || config.precision == ComputePrecision::fp64) {
-        config.run.device = "cpu";
+    if (config.run.device == "cpu")
         return {};
-    }
+    if (config.precision == ComputePrecision::fp64)
+        return on_cpus(config, {.reason = "fp64 is computed there alone"});
     const std::vector<RankGpu> of_rank = gpus_of_all_ranks(world);
     if (asked)
         agree(world, [&] { refuse_unfit_gpus(of_rank); });
-    if (!asked && !all_fit(of_rank)) {
-        config.run.device = "cpu";
-        return {};
-    }
+    else if (auto why = why_on_cpus(of_rank))
+        return on_cpus(config, *std::move(why));
     config.run.device = "cuda";
     RankDevice settled{.num_sharing = num_sharing(of_rank, world.rank()),
                        .all_alone = all_alone(of_rank),
                        .lines = gpu_lines(of_rank)};
+    for (const RankGpu& gpu : of_rank)
+        settled.gpus.push_back(gpu.name);
     agree(world,
           [&] { settled.device = use_gpu(of_rank[static_cast<std::size_t>(world.rank())].index); });
     return settled;
@@ -71,22 +69,26 @@ RankDevice choose_device(RunConfig& config, Transport& world)
 
 std::string to_text(const RankGpu& gpu)
 {
-    return nlohmann::json{gpu.node, gpu.num_visible, gpu.why_none, gpu.index, gpu.name,
-                          gpu.uuid, gpu.pci_bus,     gpu.major,    gpu.minor}
+    return nlohmann::json{gpu.node, gpu.num_visible, gpu.why_none, gpu.driver_loaded, gpu.index,
+                          gpu.name, gpu.uuid,        gpu.pci_bus,  gpu.major,         gpu.minor}
         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 RankGpu gpu_from(const std::string& text)
 {
     const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1], json[2], json[3], json[4], json[5], json[6], json[7], json[8]};
+    return {json[0], json[1], json[2], json[3], json[4],
+            json[5], json[6], json[7], json[8], json[9]};
 }
 
 int gpu_index_of(int rank_on_node, int num_visible) { return rank_on_node % num_visible; }
 
 RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
 {
-    RankGpu gpu{.node = node, .num_visible = num_gpus(), .why_none = why_no_gpu()};
+    RankGpu gpu{.node = node,
+                .num_visible = num_gpus(),
+                .why_none = why_no_gpu(),
+                .driver_loaded = gpu_driver_is_loaded()};
     if (gpu.num_visible == 0)
         return gpu;
     gpu.index = gpu_index_of(rank_on_node, gpu.num_visible);
@@ -103,7 +105,7 @@ std::string why_unfit(const RankGpu& gpu)
 {
     if (gpu.num_visible == 0)
         return "no GPU: " + gpu.why_none;
-    return gpu.major < least_major ? "a GPU of an older kind: " + kind_of(gpu) : std::string();
+    return gpu.major < least_gpu_major ? "a GPU of an older kind: " + kind_of(gpu) : std::string();
 }
 
 void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank)
@@ -129,6 +131,27 @@ void refuse_unfit_gpus(const std::vector<RankGpu>& of_rank)
                               "ask the cluster for GPUs of one kind, or choose with "
                               "CUDA_VISIBLE_DEVICES");
     }
+}
+
+std::string WhyOnCpus::line() const
+{
+    return "on CPUs: " + reason +
+           (warns ? "; device = \"cuda\" would refuse that, device = \"cpu\" does not mention it"
+                  : "");
+}
+
+std::optional<WhyOnCpus> why_on_cpus(const std::vector<RankGpu>& of_rank)
+{
+    const bool has_gpus = std::ranges::any_of(
+        of_rank, [](const RankGpu& gpu) { return gpu.driver_loaded || gpu.num_visible > 0; });
+    if (!has_gpus)
+        return WhyOnCpus{.reason = "there are no GPUs (" + of_rank.front().why_none + ")"};
+    try {
+        refuse_unfit_gpus(of_rank);
+    } catch (const UserError& error) {
+        return WhyOnCpus{.reason = error.problem(), .warns = true};
+    }
+    return std::nullopt;
 }
 
 int num_sharing(const std::vector<RankGpu>& of_rank, int rank)
@@ -172,8 +195,28 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
 RankDevice settle_device(RunConfig& config, Transport& world)
 {
     RankDevice device = choose_device(config, world);
+    if (world.rank() == 0) {
+        for (const std::string& line : device.lines)
+            log_info(line);
+        if (const WhyOnCpus& why = device.why_on_cpus; !why.reason.empty())
+            why.warns ? log_warning(why.line()) : log_info(why.line());
+    }
     config.pipeline.graphs = captures_graphs(config) ? Switch::on : Switch::off;
     return device;
+}
+
+std::string refuse_idle_tf32(const RunConfig& config)
+{
+    if (!config.tf32)
+        return {};
+    if (config.run.device != "cuda")
+        return "precision.tf32 does nothing on CPUs";
+    if (config.precision != ComputePrecision::fp32)
+        throw usage_error("tf32 = true is for products of fp32, and this run computes in " +
+                              std::string(name_of(config.precision)),
+                          "precision.tf32, precision.compute",
+                          "write compute = \"fp32\", or leave tf32 out");
+    return {};
 }
 
 } // namespace sluice

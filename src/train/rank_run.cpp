@@ -90,8 +90,13 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     watch(config);
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
     RunConfig settled = config;
-    const std::size_t bytes_of_processor = settle_processor(settled);
+    RunHardware hardware{.precision_was_auto = config.precision == ComputePrecision::automatic};
+    const std::size_t bytes_of_processor = settle_processor(settled, hardware);
     settle_precision(settled);
+    std::string idle_tf32;
+    agree(*transport_, [&] { idle_tf32 = refuse_idle_tf32(settled); });
+    if (transport_->rank() == 0 && !idle_tf32.empty())
+        log_warning(idle_tf32);
     const std::size_t bytes_per_rank = prepare_attention(settled, bytes_of_processor);
     const std::size_t host_bytes_per_rank = least_of_all(*transport_, memory_per_rank());
     RunPlan plan;
@@ -105,11 +110,12 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
             plan.stage.stream = compute_->stream();
     });
     const std::size_t bytes_left = connect(settled, plan, bytes_per_rank);
+    hardware.transport = links_->carrier_name();
     agree(*transport_, [&] {
         refuse_unless_it_fits(settled, plan, bytes_left);
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *replicas_);
     });
-    trainer_->start(resume);
+    trainer_->start(resume, hardware);
     started_ = true;
     announce_binding();
     return static_cast<int>(trainer_->run(stop_after, fault));
@@ -139,12 +145,11 @@ std::size_t RankRun::connect(const RunConfig& config, const RunPlan& plan,
     return least;
 }
 
-std::size_t RankRun::settle_processor(RunConfig& config)
+std::size_t RankRun::settle_processor(RunConfig& config, RunHardware& hardware)
 {
     const RankDevice device = settle_device(config, *transport_);
-    if (transport_->rank() == 0)
-        for (const std::string& line : device.lines)
-            log_info(line);
+    hardware.gpus = device.gpus;
+    hardware.why_on_cpus = device.why_on_cpus.reason;
     gpus_alone_ = device.all_alone;
     if (!device.is_gpu())
         return least_of_all(*transport_, memory_per_rank());

@@ -32,7 +32,7 @@ private:
     int train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
               const FaultInjection& fault);
     /// Collective. Where this rank computes; what it may take there, the same on all ranks.
-    std::size_t settle_processor(RunConfig& config);
+    std::size_t settle_processor(RunConfig& config, RunHardware& hardware);
     /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.
     std::size_t prepare_attention(const RunConfig& config, std::size_t bytes_per_rank);
     /// Collective. Opens the ways between GPUs that `plan` needs. What they leave of what a rank

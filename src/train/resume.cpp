@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "src/config/run_key.hpp"
 #include "src/train/agreement.hpp"
 
 #include <algorithm>
@@ -75,6 +76,27 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
     return {};
 }
 
+/// precision.compute = "auto" became another one, for GPUs came or went.
+std::string device_changed(const RunConfig& saved, const RunConfig& now, const std::string& why)
+{
+    const std::string before(name_of(saved.precision)), after(name_of(now.precision));
+    if (now.run.device == "cuda")
+        return "this run was saved on CPUs in " + before +
+               ", and this start is on GPUs, where precision.compute = \"auto\" is " + after;
+    return "this run was saved on GPUs in " + before + ", and this start is on CPUs (" +
+           (why.empty() ? "as run.device says" : why) +
+           "), where precision.compute = \"auto\" is " + after;
+}
+
+std::string device_remedy(const RunConfig& saved)
+{
+    const bool on_gpus = saved.run.device == "cuda";
+    return std::string(on_gpus ? "start it where every rank has a GPU"
+                               : "add --set run.device=cpu") +
+           ", or add --set precision.compute=" + std::string(name_of(saved.precision)) +
+           " to go on on " + (on_gpus ? "CPUs" : "GPUs");
+}
+
 } // namespace
 
 std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request,
@@ -89,18 +111,34 @@ std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const Res
 }
 
 std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
-                                               const RunConfig& config)
+                                               const RunConfig& config, const RunHardware& hardware)
 {
-    const RunConfig saved = parse_run_config(checkpoint.config_toml(),
-                                             (checkpoint.path() / "config").string(), ".", {});
-    const auto differences = differences_in_result(saved, config);
+    RunConfig saved = parse_run_config(checkpoint.config_toml(),
+                                       (checkpoint.path() / "config").string(), ".", {});
+    settle_precision(saved);
+    auto differences = differences_in_result(saved, config);
     if (differences.empty())
         return differences_in_rounding(saved, config);
-    throw usage_error("the run file differs from the one this run was started with, in a way that "
-                      "changes the result:" +
-                          first_lines(differences, 40),
-                      checkpoint.path().string(),
-                      "undo the change, or start a new run in another --run-dir");
+    std::string problem, remedy;
+    const bool saved_on_gpus = saved.run.device == "cuda",
+               now_on_gpus = config.run.device == "cuda";
+    if (hardware.precision_was_auto && saved.precision != config.precision &&
+        saved_on_gpus != now_on_gpus) {
+        std::erase_if(differences, [](const std::string& difference) {
+            return difference.starts_with("precision.compute:");
+        });
+        problem = device_changed(saved, config, hardware.why_on_cpus);
+        remedy = device_remedy(saved);
+    }
+    if (!differences.empty()) {
+        problem += (problem.empty() ? "the" : "; and the") +
+                   std::string(" run file differs from the one this run was started with, in a way "
+                               "that changes the result:") +
+                   first_lines(differences, 40);
+        remedy += (remedy.empty() ? "undo" : "; and undo") +
+                  std::string(" the change, or start a new run in another --run-dir");
+    }
+    throw usage_error(problem, checkpoint.path().string(), remedy);
 }
 
 } // namespace sluice

@@ -4,6 +4,7 @@
 #include "io/checkpoint.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/config/run_config.hpp"
+#include "src/train/run_hardware.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -29,8 +30,11 @@ std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::pa
                                                        Transport& transport);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result
-/// of the run that wrote `checkpoint`. Returns the differences that only change its rounding.
+/// of the run that wrote `checkpoint`, or says that GPUs came or went where that alone changed
+/// precision.compute = "auto". Returns the differences that only change its rounding. `config` is
+/// concrete, on `hardware`.
 std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
-                                               const RunConfig& config);
+                                               const RunConfig& config,
+                                               const RunHardware& hardware = {});
 
 } // namespace sluice

@@ -50,7 +50,7 @@ RunJournal::RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t 
 }
 
 void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
-                         const Replicas& replicas,
+                         const Replicas& replicas, const RunHardware& hardware,
                          const std::optional<std::filesystem::path>& resumed_from,
                          const std::vector<std::string>& changed_rounding)
 {
@@ -81,7 +81,11 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                        {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
                        {"layers_per_stage", layers},
                        {"schedule", plan.schedule_name},
-                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)}});
+                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)},
+                       {"device", config_.run.device},
+                       {"gpus", hardware.gpus},
+                       {"precision", std::string(name_of(config_.precision))},
+                       {"transport", hardware.transport}});
 }
 
 /// First and last global sample of a range of batches.
@@ -241,12 +245,16 @@ void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)
                                update, earlier));
 }
 
-void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_bytes)
+void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_bytes,
+                       const std::vector<double>& peak_device_bytes)
 {
     progress_.finish();
-    metrics_.write("stop", std::vector<MetricField>{{"update", end.update},
-                                                    {"reason", end.reason},
-                                                    {"peak_resident_bytes", peak_resident_bytes}});
+    std::vector<MetricField> fields{{"update", end.update},
+                                    {"reason", end.reason},
+                                    {"peak_resident_bytes", peak_resident_bytes}};
+    if (!peak_device_bytes.empty())
+        fields.push_back({"peak_device_bytes", peak_device_bytes});
+    metrics_.write("stop", fields);
     metrics_.sync();
     const ExitCode code = end.finished ? ExitCode::finished : ExitCode::stopped;
     folder_.tell(end.finished ? "finished" : "stopped", end.update, end.reason,

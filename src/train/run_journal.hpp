@@ -9,6 +9,7 @@
 #include "src/train/anomaly_guard.hpp"
 #include "src/train/asynchronous_save.hpp"
 #include "src/train/run_folder.hpp"
+#include "src/train/run_hardware.hpp"
 #include "src/train/run_plan.hpp"
 #include "src/train/slow_ranks.hpp"
 #include "src/train/training_progress.hpp"
@@ -33,6 +34,7 @@ public:
     /// `plan`: of one replica. `changed_rounding`: keys that make a resumed run round in another
     /// order, to be warned of.
     void started(std::int64_t completed_updates, const RunPlan& plan, const Replicas& replicas,
+                 const RunHardware& hardware,
                  const std::optional<std::filesystem::path>& resumed_from,
                  const std::vector<std::string>& changed_rounding);
 
@@ -67,8 +69,10 @@ public:
         bool finished = false;   ///< or stopped
         std::string reason;
     };
-    /// Into metrics and status. `peak_resident_bytes`: [num_ranks].
-    void ended(const End& end, const std::vector<double>& peak_resident_bytes);
+    /// Into metrics and status. `peak_resident_bytes`: [num_ranks]; `peak_device_bytes` likewise,
+    /// of each rank's GPU; empty on CPUs.
+    void ended(const End& end, const std::vector<double>& peak_resident_bytes,
+               const std::vector<double>& peak_device_bytes = {});
     /// The last words to people, once the run's folder is ready for the next start.
     static void say_ended(const End& end);
 

@@ -1,5 +1,6 @@
 #include "src/train/trainer.hpp"
 
+#include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
@@ -89,12 +90,12 @@ void Trainer::enter(RankPhase phase)
         activity->enter(phase);
 }
 
-void Trainer::start(const ResumeRequest& resume)
+void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
 {
     open_data();
     const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, replicas_.world());
     if (checkpoint)
-        anomalies_.restore(restore(*checkpoint));
+        anomalies_.restore(restore(*checkpoint, hardware));
     else
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(config_.run.seed);
@@ -105,7 +106,8 @@ void Trainer::start(const ResumeRequest& resume)
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget());
-        journal_->started(completed_updates_, plan_, replicas_, checkpoint, changed_rounding_);
+        journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
+                          changed_rounding_);
     });
     if (!checkpoint && config_.anomaly.reach_back() > 0)
         save(); // so that there is always something to go back to
@@ -151,16 +153,24 @@ ExitCode Trainer::end(bool stopping)
     say_graphs();
     const bool finished = completed_updates_ >= config_.run.updates;
     Transport& world = replicas_.world();
-    std::vector<double> peak(static_cast<std::size_t>(world.num_ranks()), 0.0);
-    peak[static_cast<std::size_t>(world.rank())] = static_cast<double>(peak_resident_bytes());
-    world.sum(peak);
+    const auto of_ranks = [&](std::size_t bytes) {
+        std::vector<double> all(static_cast<std::size_t>(world.num_ranks()), 0.0);
+        all[static_cast<std::size_t>(world.rank())] = static_cast<double>(bytes);
+        world.sum(all);
+        return all;
+    };
+    const std::vector<double> peak = of_ranks(peak_resident_bytes());
+    // Nothing of a GPU is given back before the end.
+    const std::vector<double> peak_on_gpus = stage_.stream().device.kind == DeviceKind::cuda
+                                                 ? of_ranks(used_gpu_bytes())
+                                                 : std::vector<double>{};
     if (journal_) {
         const std::string reason = finished                  ? "all updates done"
                                    : !stop_.reason().empty() ? "stopped by " + stop_.reason()
                                    : stopping                ? "stopped by a signal to another rank"
                                                              : "stopped by --stop-after";
         const RunJournal::End end{completed_updates_, finished, reason};
-        journal_->ended(end, peak);
+        journal_->ended(end, peak, peak_on_gpus);
         stop_.obeyed();
         RunJournal::say_ended(end);
     }

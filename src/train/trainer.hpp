@@ -14,6 +14,7 @@
 #include "src/train/repeat_check.hpp"
 #include "src/train/resume.hpp"
 #include "src/train/run_folder.hpp"
+#include "src/train/run_hardware.hpp"
 #include "src/train/run_journal.hpp"
 #include "src/train/run_plan.hpp"
 #include "src/train/slow_ranks.hpp"
@@ -36,7 +37,7 @@ public:
     Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const Replicas& replicas);
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
-    void start(const ResumeRequest& resume);
+    void start(const ResumeRequest& resume, const RunHardware& hardware);
     /// Collective. Trains until the last update or a request to stop. `stop_after`: updates to do
     /// in this process at most (0: all). Returns `finished` or `stopped`.
     ExitCode run(std::int64_t stop_after, const FaultInjection& fault);
@@ -49,7 +50,7 @@ public:
 private:
     void open_data();
     TimeBudget time_budget() const;
-    CheckpointProgress restore(const std::filesystem::path& folder);
+    CheckpointProgress restore(const std::filesystem::path& folder, const RunHardware& hardware);
     /// Nothing where an anomaly made the run go back (trainer_rewind.cpp).
     std::optional<UpdateSummary> run_update_or_go_back(const FaultInjection& fault);
     void go_back(const AnomalyVerdict& verdict);

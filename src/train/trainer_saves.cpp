@@ -19,12 +19,13 @@ TimeBudget Trainer::time_budget() const
             static_cast<double>(saved_bytes) * 1e-8};
 }
 
-CheckpointProgress Trainer::restore(const std::filesystem::path& folder)
+CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
+                                    const RunHardware& hardware)
 {
     CheckpointProgress progress;
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
-        changed_rounding_ = refuse_changed_result(reader, config_);
+        changed_rounding_ = refuse_changed_result(reader, config_, hardware);
         restore_stage(reader, stage_);
         progress = reader.progress();
         published_updates_ = completed_updates_ = progress.update;

@@ -66,6 +66,7 @@ BOOST_AUTO_TEST_CASE(the_log_file_is_appended_to_with_times)
     const Folder folder;
     const fs::path log = folder.path / "log.txt";
     start_logging(0, 1);
+    standard_error_of(folder.path / "e", [] { log_warning("before there was a file"); });
     for (const char* message : {"first", "second"}) {
         log_to_file(log);
         standard_error_of(folder.path / "e", [&] { log_info(message); });
@@ -74,6 +75,12 @@ BOOST_AUTO_TEST_CASE(the_log_file_is_appended_to_with_times)
     BOOST_TEST(text.find(" [sluice] first\n") != std::string::npos, text);
     BOOST_TEST(text.find(" [sluice] second\n") != std::string::npos, text);
     BOOST_TEST(text.starts_with("20"), text);
+    const std::string before = " [sluice] warning: before there was a file\n";
+    BOOST_TEST(text.find(before) < text.find(" [sluice] first\n"), text);
+    BOOST_TEST(text.find(before) == text.rfind(before), text); // once
+    const fs::path other = folder.path / "other.txt";
+    log_to_file(other);
+    BOOST_TEST(read_file(other) == "");
     BOOST_CHECK_THROW(log_to_file("/proc/nonexistent/log.txt"), UserError);
 }
 

@@ -4,7 +4,7 @@ import json
 import unittest
 
 from harness import SLUICE, call
-from on_emulated_gpus import OnEmulatedGpus, emulated
+from on_emulated_gpus import NCCL, OnEmulatedGpus, emulated
 
 MIB = 1 << 20
 
@@ -66,6 +66,120 @@ class Evaluation(OnEmulatedGpus):
                                  in result.stderr, said, result.stderr)
             result = self.evaluate("--device", "cuda", expect=2)
             self.assert_one_clear_message(result, "--device: this machine has no GPU")
+
+
+class Choice(OnEmulatedGpus):
+    """What run.device = "auto" becomes, and that it is said."""
+
+    def start_on(self, run_dir, ranks=1, device="auto", expect=0, overrides=()):
+        """Lines of log.txt and the event start, which say the same as standard error."""
+        result = self.run_on(device, ranks, run_dir, "--stop-after", 1, expect=expect or 75,
+                             overrides=overrides)
+        if expect:
+            return result
+        log = (self.folder / run_dir / "log.txt").read_text()
+        for line in result.stderr.splitlines():
+            if line.startswith("[sluice] ") and ("GPU" in line or "CPU" in line):
+                self.assertEqual(log.count(f" {line}\n"), 1, log)
+        return result.stderr, self.metrics(run_dir, "start")[-1], self.metrics(run_dir, "stop")[-1]
+
+    def test_gpus_are_taken_and_stand_in_log_and_metrics(self):
+        with emulated(2):
+            said, start, stop = self.start_on("gpus", ranks=2)
+        self.assertIn("[sluice] rank 0 on GPU 0 of ", said)
+        self.assertIn("[sluice] messages between GPUs go ", said)
+        self.assertEqual((start["device"], start["precision"], start["gpus"], start["transport"]),
+                         ("cuda", "bf16", ["emulated GPU"] * 2, "nccl" if NCCL else "staged"))
+        self.assertEqual(len(stop["peak_device_bytes"]), 2)
+        for taken in stop["peak_device_bytes"]: # at least the workspace of the stream
+            self.assertGreater(taken, 64 * MIB)
+            self.assertLess(taken, 512 * MIB)
+
+    def test_on_a_machine_without_gpus_one_plain_line(self):
+        with emulated(0):
+            said, start, stop = self.start_on("plain")
+        self.assertIn("[sluice] on CPUs: there are no GPUs (no NVIDIA driver is loaded)\n", said)
+        self.assertEqual((start["device"], start["precision"], start["gpus"], start["transport"]),
+                         ("cpu", "fp32", [], "in-process"))
+        self.assertNotIn("peak_device_bytes", stop)
+        with emulated(0):
+            said, start, _ = self.start_on("asked", device="cpu", ranks=2)
+        self.assertNotIn("on CPUs", said)
+        self.assertEqual(start["transport"], "mpi")
+
+    def test_idle_gpus_are_warned_of(self):
+        warning = "[sluice] warning: on CPUs: rank 0 on "
+        with emulated(2, CUDA_VISIBLE_DEVICES=""):
+            said, start, _ = self.start_on("hidden")
+        self.assertIn(warning, said)
+        self.assertIn("has no GPU: no GPU is visible", said)
+        self.assertEqual(start["device"], "cpu")
+        with emulated(SLUICE_EMULATED_DRIVER=12020):
+            said, _, _ = self.start_on("driver")
+            self.assertIn(warning, said)
+            said = "has no GPU: the NVIDIA driver is for CUDA 12.2, this program for CUDA 13.0"
+            self.assertIn(said, (self.folder / "driver" / "log.txt").read_text())
+            self.assert_one_clear_message(self.start_on("refused", device="cuda", expect=2), said)
+
+    def test_lists_of_visible_gpus(self):
+        kinds = "first GPU,second GPU,third GPU"
+        for visible, names in (("1", ["second GPU"]), ("1,0", ["second GPU"]), ("2,7,0", ["third GPU"])):
+            with self.subTest(visible), emulated(3, CUDA_VISIBLE_DEVICES=visible,
+                                                 SLUICE_EMULATED_GPU_KINDS=kinds):
+                said, start, _ = self.start_on(f"visible-{visible}")
+                self.assertEqual(start["gpus"], names)
+                self.assertIn(f"({names[0]})", said)
+        for visible in ("7", "0,0", "-1"): # as CUDA: an unknown GPU ends the list, one twice empties it
+            with self.subTest(visible), emulated(3, CUDA_VISIBLE_DEVICES=visible):
+                result = self.start_on(f"none-{visible}", device="cuda", expect=2)
+                self.assert_one_clear_message(result, "no GPU is visible")
+
+    def test_gpus_of_unequal_kinds(self):
+        machine = {"SLUICE_EMULATED_GPU_KINDS": "old GPU:7.0,fast GPU:9.0,slow GPU:8.6,slow GPU:8.6"}
+        with emulated(4, CUDA_VISIBLE_DEVICES="1,2", **machine):
+            result = self.start_on("unequal", ranks=2, device="cuda", expect=2)
+            self.assert_one_clear_message(result, "GPUs of different kinds: rank 0 on",
+                                          "fast GPU (compute capability 9.0), rank 1 on",
+                                          "slow GPU (compute capability 8.6)", "CUDA_VISIBLE_DEVICES")
+            said, start, _ = self.start_on("unequal", ranks=2)
+            self.assertIn("warning: on CPUs: ranks have GPUs of different kinds", said)
+            self.assertEqual(start["device"], "cpu")
+        with emulated(4, CUDA_VISIBLE_DEVICES="3,2", **machine):
+            said, start, _ = self.start_on("equal", ranks=2, device="cuda")
+            self.assertIn("rank 1 on GPU 1 of ", said)
+            self.assertEqual(start["gpus"], ["slow GPU"] * 2)
+        with emulated(4, **machine):
+            doctor = call(SLUICE, "doctor").stdout
+            self.assertIn("old GPU, compute capability 7.0 (too old: 8.0 is the least), ", doctor)
+            self.assertIn("fast GPU, compute capability 9.0, 2.0 of 2 GiB free", doctor)
+            result = self.start_on("old", device="cuda", expect=2)
+            self.assert_one_clear_message(result, "a GPU of an older kind: old GPU")
+
+    def test_a_resume_that_lost_its_gpu_and_one_that_found_one(self):
+        with emulated():
+            self.start_on("lost")
+        with emulated(1, CUDA_VISIBLE_DEVICES=""):
+            result = self.start_on("lost", expect=2)
+            self.assert_one_clear_message(
+                result, "saved on GPUs in bf16, and this start is on CPUs (rank 0 on",
+                "no GPU is visible", "--set precision.compute=bf16 to go on on CPUs")
+            self.start_on("lost", overrides=("precision.compute=bf16",))
+        with emulated(0):
+            self.start_on("found")
+        with emulated():
+            result = self.start_on("found", expect=2)
+            self.assert_one_clear_message(result, "saved on CPUs in fp32, and this start is on GPUs",
+                                          "--set precision.compute=fp32 to go on on GPUs")
+            self.start_on("found", overrides=("precision.compute=fp32",))
+
+    def test_tf32_beside_other_types(self):
+        with emulated():
+            result = self.start_on("tf32", expect=2, overrides=("precision.tf32=true",))
+            self.assert_one_clear_message(result, "this run computes in bf16", 'compute = "fp32"')
+            self.start_on("tf32", overrides=("precision.tf32=true", "precision.compute=fp32"))
+        with emulated(0):
+            said, _, _ = self.start_on("tf32-cpu", overrides=("precision.tf32=true",))
+            self.assertIn("warning: precision.tf32 does nothing on CPUs", said)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/cuda/memory.hpp"
+#include "core/driver_version.hpp"
 #include "core/error.hpp"
 #include "tests/emulated_gpu/emulated_memory.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
@@ -55,17 +56,36 @@ Event& event_of(void* native) { return *static_cast<Event*>(native); }
 
 } // namespace
 
-int num_gpus() { return testing::num_emulated_gpus(); }
-std::string why_no_gpu() { return num_gpus() > 0 ? "" : "no GPU is visible"; }
+int num_gpus()
+{
+    return testing::emulated_old_driver() > 0
+               ? 0
+               : static_cast<int>(testing::visible_emulated_gpus().size());
+}
+
+std::string why_no_gpu()
+{
+    if (num_gpus() > 0)
+        return "";
+    if (testing::num_emulated_gpus() == 0)
+        return "no NVIDIA driver is loaded";
+    if (const int driver = testing::emulated_old_driver(); driver > 0)
+        return why_driver_is_too_old(driver, 13000);
+    return "no GPU is visible";
+}
+
+bool gpu_driver_is_loaded() { return testing::num_emulated_gpus() > 0; }
 
 GpuInfo gpu_info(int index)
 {
     require_gpu(index);
-    return {.name = "emulated GPU",
-            .uuid = "emulated-" + std::to_string(index),
-            .pci_bus = testing::emulated_pci_bus(index),
-            .major = 8,
-            .minor = 0,
+    const int number = testing::visible_emulated_gpus()[static_cast<std::size_t>(index)];
+    const testing::EmulatedKind kind = testing::kind_of_emulated_gpu(number);
+    return {.name = kind.name,
+            .uuid = "emulated-" + std::to_string(number),
+            .pci_bus = testing::emulated_pci_bus(number),
+            .major = kind.major,
+            .minor = kind.minor,
             .num_multiprocessors = 1,
             .total_bytes = testing::emulated_gpu_bytes(),
             .shared_bytes_per_block = std::size_t{99} << 10}; // sm_120's, the least
@@ -83,6 +103,8 @@ std::size_t free_gpu_bytes()
     require_gpu(0);
     return EmulatedMemory::of_process().free_bytes(current_emulated_gpu());
 }
+
+std::size_t used_gpu_bytes() { return testing::emulated_gpu_bytes() - free_gpu_bytes(); }
 
 void DeviceMemory::Release::operator()(void* memory) const
 {

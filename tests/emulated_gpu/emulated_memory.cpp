@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <execinfo.h>
+#include <numeric>
+#include <sstream>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -74,21 +76,51 @@ void map_twice(MemoryBlock& block, std::size_t inside)
 
 } // namespace
 
-int num_emulated_gpus()
+int num_emulated_gpus() { return static_cast<int>(number_in("SLUICE_EMULATED_GPUS", 1)); }
+
+std::vector<int> visible_emulated_gpus()
 {
-    const auto count = static_cast<int>(number_in("SLUICE_EMULATED_GPUS", 1));
-    const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-    if (visible == nullptr)
-        return count;
-    const std::string list = visible;
-    const auto named = list.empty() ? 0 : 1 + std::count(list.begin(), list.end(), ',');
-    return std::min(count, static_cast<int>(named));
+    const char* variable = std::getenv("CUDA_VISIBLE_DEVICES");
+    std::vector<int> numbers;
+    if (variable == nullptr) {
+        numbers.resize(static_cast<std::size_t>(num_emulated_gpus()));
+        std::iota(numbers.begin(), numbers.end(), 0);
+        return numbers;
+    }
+    std::istringstream list(variable);
+    for (std::string entry; std::getline(list, entry, ',');) {
+        char* end = nullptr;
+        const long number = std::strtol(entry.c_str(), &end, 10);
+        if (end == entry.c_str() || *end != '\0' || number < 0 || number >= num_emulated_gpus())
+            break;
+        if (std::ranges::find(numbers, number) != numbers.end())
+            return {};
+        numbers.push_back(static_cast<int>(number));
+    }
+    return numbers;
 }
 
 std::string emulated_pci_bus(int gpu)
 {
     return "0000:0" + std::to_string(number_in("SLUICE_EMULATED_MIG", 0) != 0 ? 0 : gpu) + ":00.0";
 }
+
+EmulatedKind kind_of_emulated_gpu(int number)
+{
+    EmulatedKind kind;
+    const char* variable = std::getenv("SLUICE_EMULATED_GPU_KINDS");
+    std::istringstream list(variable == nullptr ? "" : variable);
+    std::string entry;
+    for (int i = 0; i <= number && std::getline(list, entry, ','); ++i) {
+        kind = {};
+        kind.name = entry.substr(0, entry.find(':'));
+        if (const auto colon = entry.find(':'); colon != std::string::npos)
+            std::sscanf(entry.c_str() + colon, ":%d.%d", &kind.major, &kind.minor);
+    }
+    return kind;
+}
+
+int emulated_old_driver() { return static_cast<int>(number_in("SLUICE_EMULATED_DRIVER", 0)); }
 
 bool emulated_mpi_takes_gpu_memory() { return number_in("SLUICE_EMULATED_CUDA_AWARE_MPI", 0) != 0; }
 

@@ -14,8 +14,21 @@
 
 namespace sluice::testing {
 
-/// SLUICE_EMULATED_GPUS, 1 without it, of which CUDA_VISIBLE_DEVICES hides some.
+/// SLUICE_EMULATED_GPUS, 1 without it: those of the machine.
 int num_emulated_gpus();
+/// Their numbers, in the order in which this process sees them. As CUDA reads CUDA_VISIBLE_DEVICES:
+/// a list of numbers of which those before the first that names no GPU count, and none where one
+/// comes twice. (Names that are not numbers name no GPU here.)
+std::vector<int> visible_emulated_gpus();
+/// Of GPU `number` of the machine: from SLUICE_EMULATED_GPU_KINDS, names with or without a compute
+/// capability, like "fast GPU:9.0,slow GPU"; the last goes for all behind it.
+struct EmulatedKind {
+    std::string name = "emulated GPU";
+    int major = 8, minor = 0;
+};
+EmulatedKind kind_of_emulated_gpu(int number);
+/// SLUICE_EMULATED_DRIVER, a version like 12020: where it is given the driver is too old.
+int emulated_old_driver();
 /// SLUICE_EMULATED_GPU_BYTES, 2 GiB without it.
 std::size_t emulated_gpu_bytes();
 /// SLUICE_EMULATED_CODE_BYTES, 0 without it: what loading one kernel takes.

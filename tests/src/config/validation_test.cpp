@@ -54,6 +54,11 @@ BOOST_AUTO_TEST_CASE(impossible_combinations_name_the_nearest_possible_value)
          {"in bf16, not in f32", "precision.attention", "attention = \"own\""}},
         {{"precision.attention=cudnn", "model.num_heads=1", "batch.seq_len=1"},
          {"at least 2 tokens"}},
+        {{"precision.compute=fp64", "run.device=cuda"},
+         {"fp64 is computed on CPUs alone", "run.device", "device = \"cpu\""}},
+        {{"precision.compute=bf16", "precision.tf32=true"},
+         {"tf32 = true is for products of fp32", "bf16", "precision.tf32", "compute = \"fp32\""}},
+        {{"precision.compute=fp64", "precision.tf32=true"}, {"products of fp32", "fp64"}},
         {{"eval.tokens=255"}, {"255 tokens", "one sequence of 256", "tokens = 256"}},
     };
     for (const Impossible& impossible : cases) {

@@ -16,6 +16,7 @@ RankGpu gpu(const std::string& node, int index, const std::string& uuid,
     return {.node = node,
             .num_visible = 2,
             .why_none = {},
+            .driver_loaded = true,
             .index = index,
             .name = name,
             .uuid = uuid,
@@ -83,6 +84,52 @@ BOOST_AUTO_TEST_CASE(gpus_too_old_for_the_kernels_are_refused)
     old.major = 7;
     BOOST_CHECK_EQUAL(problem_with({old}), "rank 0 on n1 has a GPU of an older kind: Tesla V100 "
                                            "(compute capability 7.0)");
+}
+
+std::string line_for(const std::vector<RankGpu>& of_rank)
+{
+    const auto why = why_on_cpus(of_rank);
+    return why ? (why->warns ? "warning: " : "") + why->line() : std::string();
+}
+
+BOOST_AUTO_TEST_CASE(why_a_run_is_on_cpus_is_said_and_warned_of_where_gpus_lie_idle)
+{
+    const RankGpu none{.node = "n2", .why_none = "no NVIDIA driver is loaded"};
+    BOOST_CHECK_EQUAL(line_for({gpu("n1", 0, "a"), gpu("n2", 1, "b")}), "");
+    BOOST_CHECK_EQUAL(line_for({none, none}),
+                      "on CPUs: there are no GPUs (no NVIDIA driver is loaded)");
+    const std::string remedy =
+        "; device = \"cuda\" would refuse that, device = \"cpu\" does not mention it";
+    BOOST_CHECK_EQUAL(line_for({gpu("n1", 0, "a"), none}),
+                      "warning: on CPUs: rank 1 on n2 has no GPU: no NVIDIA driver is loaded" +
+                          remedy);
+    RankGpu hidden = none;
+    hidden.why_none = "no GPU is visible";
+    hidden.driver_loaded = true;
+    BOOST_CHECK_EQUAL(line_for({hidden}),
+                      "warning: on CPUs: rank 0 on n2 has no GPU: no GPU is visible" + remedy);
+    BOOST_CHECK(line_for({gpu("n1", 0, "a"), gpu("n2", 0, "c", "NVIDIA A100")})
+                    .starts_with("warning: on CPUs: ranks have GPUs of different kinds: rank 0"));
+}
+
+BOOST_AUTO_TEST_CASE(tf32_that_does_nothing_is_not_passed_over)
+{
+    RunConfig config = asking_for("cuda");
+    config.tf32 = true;
+    config.precision = ComputePrecision::fp32;
+    BOOST_CHECK_EQUAL(refuse_idle_tf32(config), "");
+    config.precision = ComputePrecision::bf16; // as "auto" becomes
+    BOOST_CHECK_EXCEPTION(refuse_idle_tf32(config), UserError, [](const UserError& error) {
+        return error.code() == ExitCode::usage &&
+               error.problem() == "tf32 = true is for products of fp32, and this run computes in "
+                                  "bf16";
+    });
+    config.tf32 = false;
+    BOOST_CHECK_EQUAL(refuse_idle_tf32(config), "");
+    config = asking_for("cpu");
+    config.tf32 = true;
+    config.precision = ComputePrecision::fp32;
+    BOOST_CHECK_EQUAL(refuse_idle_tf32(config), "precision.tf32 does nothing on CPUs");
 }
 
 BOOST_AUTO_TEST_CASE(sharing_goes_by_the_gpu_and_not_by_its_number)

@@ -118,4 +118,46 @@ BOOST_AUTO_TEST_CASE(a_run_file_that_changes_the_result_is_refused)
                           });
 }
 
+BOOST_AUTO_TEST_CASE(gpus_that_came_or_went_are_not_called_a_change_of_the_run_file)
+{
+    Checkpoints checkpoints;
+    const auto on = [](const std::string& device, const std::string& precision) {
+        return small({"run.device=" + device, "precision.compute=" + precision});
+    };
+    const RunHardware no_gpu{.why_on_cpus = "rank 0 on n1 has no GPU: no GPU is visible",
+                             .precision_was_auto = true};
+    const CheckpointReader from_gpus(checkpoints.add(3, on("cuda", "bf16")));
+    BOOST_CHECK_EXCEPTION(
+        refuse_changed_result(from_gpus, on("cpu", "fp32"), no_gpu), UserError,
+        [](const UserError& error) {
+            BOOST_TEST(error.problem() ==
+                       "this run was saved on GPUs in bf16, and this start is on CPUs (rank 0 on "
+                       "n1 has no GPU: no GPU is visible), where precision.compute = \"auto\" is "
+                       "fp32");
+            BOOST_TEST(error.remedy() ==
+                       "start it where every rank has a GPU, or add --set precision.compute=bf16 "
+                       "to go on on CPUs");
+            return error.code() == ExitCode::usage;
+        });
+    BOOST_TEST(refuse_changed_result(from_gpus, on("cpu", "bf16"), {}).size() == 1u);
+    // Who wrote fp32 changed something.
+    BOOST_CHECK_EXCEPTION(refuse_changed_result(from_gpus, on("cpu", "fp32"), {}), UserError,
+                          [](const UserError& error) {
+                              return is(error, ExitCode::usage, "the run file differs") &&
+                                     is(error, ExitCode::usage, "precision.compute:");
+                          });
+    const CheckpointReader from_cpus(checkpoints.add(4, on("cpu", "fp32")));
+    BOOST_CHECK_EXCEPTION(
+        refuse_changed_result(from_cpus,
+                              small({"run.device=cuda", "precision.compute=bf16", "run.seed=9"}),
+                              {.gpus = {"H200"}, .precision_was_auto = true}),
+        UserError, [](const UserError& error) {
+            return is(error, ExitCode::usage, "saved on CPUs in fp32, and this start is on GPUs") &&
+                   is(error, ExitCode::usage, "run.seed") &&
+                   !is(error, ExitCode::usage, "precision.compute:") &&
+                   error.remedy().starts_with("add --set run.device=cpu, or add --set "
+                                              "precision.compute=fp32 to go on on GPUs; and undo");
+        });
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
     journal.ended({2, false, "stopped by SIGTERM"}, {1.0, 2.0});
     BOOST_TEST(run.status() ==
                R"({"state":"stopped","update":2,"reason":"stopped by SIGTERM","exit_code":75})");
-    journal.ended({3, true, "all updates done"}, {1.0, 2.0});
+    journal.ended({3, true, "all updates done"}, {1.0, 2.0}, {3.0, 4.0});
     BOOST_TEST(run.status() ==
                R"({"state":"finished","update":3,"reason":"all updates done","exit_code":0})");
     const auto lines = run.metrics();
@@ -118,6 +118,8 @@ BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
                                R"("stall_seconds":0.25,"write_seconds":0.375})");
     BOOST_TEST(lines[1] == R"({"event":"stop","update":2,"reason":"stopped by SIGTERM",)"
                            R"("peak_resident_bytes":[1.0,2.0]})");
+    BOOST_TEST(lines[2] == R"({"event":"stop","update":3,"reason":"all updates done",)"
+                           R"("peak_resident_bytes":[1.0,2.0],"peak_device_bytes":[3.0,4.0]})");
 }
 
 BOOST_AUTO_TEST_CASE(going_back_leaves_every_update_once_and_says_what_is_skipped)

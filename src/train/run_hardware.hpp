@@ -1,0 +1,20 @@
+// What a run found to compute on, for those who read its log and metrics later, and for a resume
+// elsewhere.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// The same on every rank.
+struct RunHardware {
+    std::vector<std::string> gpus{}; ///< [num_ranks] names; none on CPUs
+    /// Where run.device = "auto" found no GPUs that fit: "rank 1 on n2 has no GPU: ...".
+    std::string why_on_cpus{};
+    bool precision_was_auto = false; ///< precision.compute, before the device settled it
+    /// What carries messages between ranks: "in-process", "mpi", "staged", "nccl".
+    std::string transport{};
+};
+
+} // namespace sluice
