@@ -30,12 +30,6 @@ void copy(const Stream& stream, const TensorView& from, const TensorView& to)
         std::memcpy(to.data, from.data, from.num_bytes());
 }
 
-void synchronize(const Stream& stream)
-{
-    if (stream.device.kind == DeviceKind::cuda)
-        GpuStream::of(stream).synchronize();
-}
-
 HostCopy::HostCopy(const Stream& stream, const TensorView& tensor, Begin begin)
     : stream_(stream), tensor_(tensor), view_(tensor)
 {
@@ -46,6 +40,7 @@ HostCopy::HostCopy(const Stream& stream, const TensorView& tensor, Begin begin)
     view_.device = {};
     if (begin == Begin::empty)
         return;
+    synchronize(stream_); // attended: the copy would wait within CUDA, as this memory is not locked
     copy(stream_, tensor_, view_);
     synchronize(stream_);
 }

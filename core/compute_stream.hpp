@@ -32,10 +32,11 @@ private:
 
 /// Queues a copy of a tensor's bytes to another of as many, in whatever memories they are that
 /// `stream` reaches. On CPUs it is done on return; on GPUs host memory stays untouched until
-/// synchronize().
+/// synchronize(). From a GPU into host memory that is not locked it waits, unattended.
 void copy(const Stream& stream, const TensorView& from, const TensorView& to);
 
-/// Blocks the host until everything queued so far is done. Throws PeerError when the device failed.
+/// Blocks the host until everything queued so far is done; meanwhile the stream's WaitAttendant
+/// looks after what the GPU waits for. Throws PeerError when the device failed.
 void synchronize(const Stream& stream);
 
 /// A tensor where the host can read and write it: the tensor itself in host memory, a copy of one

@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/cuda/memory.hpp"
+#include "core/wait_attendant.hpp"
 
 namespace sluice {
 
@@ -59,7 +60,7 @@ void HostRing::send(const TensorView& filled, const TensorView& to)
 void HostRing::wait(std::size_t number) const
 {
     if (rows_[number]->under_way)
-        rows_[number]->copied.wait();
+        wait_for(rows_[number]->copied, stream_);
 }
 
 } // namespace sluice

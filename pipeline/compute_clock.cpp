@@ -2,6 +2,7 @@
 
 #include "core/cuda/gpu_stream.hpp"
 #include "core/error.hpp"
+#include "core/wait_attendant.hpp"
 #include "pipeline/steady_clock.hpp"
 
 #include <chrono>
@@ -58,7 +59,7 @@ void ComputeClock::stop_on_host()
 double ComputeClock::seconds() const
 {
     if (num_marks_ > 0)
-        marks_[num_marks_ - 1]->wait();
+        wait_for(*marks_[num_marks_ - 1], stream_);
     double seconds = 1e-9 * static_cast<double>(total_ns_);
     for (std::size_t i = 0; i < num_marks_; i += 2)
         seconds += 1e-3 * marks_[i + 1]->milliseconds_since(*marks_[i]);

@@ -14,6 +14,7 @@ RankState RankActivity::state() const
     state.wait = wait_;
     state.partner = partner_;
     state.collective = {first_, stride_, count_, communicator_, number_};
+    state.presumed = presumed_;
     return state;
 }
 

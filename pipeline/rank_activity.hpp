@@ -26,6 +26,14 @@ struct CollectiveCall {
     bool operator==(const CollectiveCall&) const = default;
 };
 
+/// Whom a rank waits for.
+struct RankWait {
+    WaitKind kind = WaitKind::none;
+    std::int32_t partner = 0;    ///< rank of the job, where receiving or sending
+    CollectiveCall collective{}; ///< where in a collective
+    bool operator==(const RankWait&) const = default;
+};
+
 /// One reading. Fields may be of neighbouring instants while the rank goes on; a state that lasts
 /// is read whole.
 struct RankState {
@@ -38,6 +46,8 @@ struct RankState {
     WaitKind wait = WaitKind::none;
     std::int32_t partner = 0;  ///< rank of the job, where receiving or sending
     CollectiveCall collective; ///< where in a collective
+    /// The host was not seen waiting: its GPU had not come past that message when it last looked.
+    bool presumed = false;
 };
 
 /// Written by one thread, read by any.
@@ -81,6 +91,7 @@ public:
     void wait_for(WaitKind kind, std::int32_t rank)
     {
         put(partner_, rank);
+        put(presumed_, false);
         put(wait_, kind);
         changed();
     }
@@ -91,11 +102,30 @@ public:
         put(count_, call.count);
         put(communicator_, call.communicator);
         put(number_, call.number);
+        put(presumed_, false);
         put(wait_, WaitKind::collective);
+        changed();
+    }
+    void wait_for(const RankWait& wait)
+    {
+        if (wait.kind == WaitKind::none)
+            go_on();
+        else if (wait.kind == WaitKind::collective)
+            wait_in(wait.collective);
+        else
+            wait_for(wait.kind, wait.partner);
+    }
+    /// While the host goes on: what its GPU may be waiting for. Should the host then stand still
+    /// because the GPU takes no more work, that is why.
+    void presume(const RankWait& wait)
+    {
+        wait_for(wait);
+        put(presumed_, wait.kind != WaitKind::none);
         changed();
     }
     void go_on()
     {
+        put(presumed_, false);
         put(wait_, WaitKind::none);
         changed();
     }
@@ -122,7 +152,7 @@ private:
     std::atomic<double> update_seconds_{0.0};
     std::atomic<RankPhase> phase_{RankPhase::starting};
     std::atomic<Activity> activity_{Activity::other};
-    std::atomic<bool> in_action_{false};
+    std::atomic<bool> in_action_{false}, presumed_{false};
     std::atomic<ActionKind> kind_{ActionKind::forward};
     std::atomic<std::int32_t> chunk_{0}, microbatch_{0};
     std::atomic<WaitKind> wait_{WaitKind::none};

@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu_stream.hpp"
 #include "core/error.hpp"
+#include "core/wait_attendant.hpp"
 #include "pipeline/steady_clock.hpp"
 
 #include <array>
@@ -41,7 +42,7 @@ const std::vector<std::int64_t>& StreamClock::read()
     times_.clear();
     if (num_marks_ == 0)
         return times_;
-    events_[num_marks_]->wait();
+    wait_for(*events_[num_marks_], stream_);
     // CUDA tells times in milliseconds as a float: from mark to mark nothing is lost in it.
     for (std::size_t i = 1; i <= num_marks_; ++i) {
         read_ns_ += std::llround(1e6 * events_[i]->milliseconds_since(*events_[i - 1]));

@@ -9,6 +9,8 @@
 
 namespace sluice {
 
+class WaitAttendant;
+
 enum class StreamPriority { usual, high };
 
 /// A CUDA stream on the current GPU, and the scratch memory that operations launched on it share.
@@ -47,10 +49,15 @@ public:
     /// Queues a copy in either direction; host memory should be PinnedMemory, or the call blocks.
     void copy(void* to, const void* from, std::size_t num_bytes) const;
 
+    /// nullptr: nobody looks on while the host waits. Not owned.
+    WaitAttendant* attendant() const { return attendant_; }
+    void attend(WaitAttendant* attendant) const { attendant_ = attendant; }
+
 private:
     Device device_;
     DeviceMemory workspace_;
     mutable std::vector<DeviceMemory> large_workspaces_; ///< the last is the largest
+    mutable WaitAttendant* attendant_ = nullptr;         ///< by any copy of stream()
     void* native_ = nullptr;
 };
 
@@ -66,7 +73,7 @@ public:
     /// Later work on `stream` waits until the mark is reached; the host does not.
     void hold_back(const Stream& stream) const;
     bool reached() const;
-    /// Blocks the host.
+    /// Blocks the host, unattended: see wait_for() in core/wait_attendant.hpp.
     void wait() const;
     double milliseconds_since(const GpuEvent& earlier) const;
 

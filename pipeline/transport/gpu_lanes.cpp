@@ -1,6 +1,7 @@
 #include "pipeline/transport/gpu_lanes.hpp"
 
 #include "core/error.hpp"
+#include "core/wait_attendant.hpp"
 
 namespace sluice {
 
@@ -46,7 +47,7 @@ void GpuLanes::progress()
 void GpuLanes::start_all()
 {
     while (!to_start_.empty()) {
-        messages_[to_start_.front()].may_start->wait();
+        wait_for(*messages_[to_start_.front()].may_start, compute_);
         GpuLanes::progress();
     }
 }

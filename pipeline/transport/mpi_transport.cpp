@@ -81,7 +81,10 @@ public:
 
     int rank() const override { return rank_; }
     int num_ranks() const override { return num_ranks_; }
-    int world_rank() const override { return world_ranks_[static_cast<std::size_t>(rank_)]; }
+    int world_rank_of(int rank) const override
+    {
+        return world_ranks_[static_cast<std::size_t>(rank)];
+    }
 
     std::unique_ptr<Transport> split(int color, int key) override
     {

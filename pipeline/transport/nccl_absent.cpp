@@ -19,12 +19,15 @@ constexpr const char* not_built = "this build of sluice has no NCCL";
 std::string why_no_nccl() { return not_built; }
 std::string nccl_version() { refuse(); }
 
-std::unique_ptr<Transport> make_nccl_transport(Transport&, const Stream&,
+std::unique_ptr<Transport> make_nccl_transport(Transport&, std::shared_ptr<StreamWaits>,
                                                const std::vector<EdgeChannel>&)
 {
     refuse();
 }
 
-std::unique_ptr<Transport> make_nccl_group_transport(Transport&, const Stream&) { refuse(); }
+std::unique_ptr<Transport> make_nccl_group_transport(Transport&, std::shared_ptr<StreamWaits>)
+{
+    refuse();
+}
 
 } // namespace sluice

@@ -107,10 +107,13 @@ void NcclConnection::check_state() const
         check_nccl(state, name_);
 }
 
-TransportOverNccl::TransportOverNccl(Transport& host, const Stream& compute)
-    : TransportOver(host), compute_(compute), messages_(nccl_mark)
+TransportOverNccl::TransportOverNccl(Transport& host, std::shared_ptr<StreamWaits> waits)
+    : TransportOver(host), compute_(waits->stream()), messages_(nccl_mark), waits_(std::move(waits))
 {
+    waits_->add(*this);
 }
+
+TransportOverNccl::~TransportOverNccl() { waits_->remove(*this); }
 
 void TransportOverNccl::wait(MessageId id)
 {
@@ -121,8 +124,15 @@ void TransportOverNccl::wait(MessageId id)
     // From here on the host may wait for others wherever it waits for the computing stream.
     host().start_all();
     const std::size_t index = messages_.index_of(id);
-    messages_[index].done->hold_back(compute_);
+    waits_->hold_back(*messages_[index].done, messages_[index].whom);
     messages_.remove(index);
+}
+
+void TransportOverNccl::progress()
+{
+    host().progress();
+    check_connections();
+    waits_->follow();
 }
 
 bool TransportOverNccl::is_done(MessageId id)

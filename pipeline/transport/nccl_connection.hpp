@@ -5,6 +5,7 @@
 #include "core/cuda/gpu_stream.hpp"
 #include "pipeline/transport/message_table.hpp"
 #include "pipeline/transport/nccl_library.hpp"
+#include "pipeline/transport/stream_waits.hpp"
 #include "pipeline/transport/transport_over.hpp"
 
 #include <memory>
@@ -60,17 +61,22 @@ private:
 /// An event is made with the entry of the table, and stays with it.
 struct NcclMessage {
     std::unique_ptr<GpuEvent> done = std::make_unique<GpuEvent>();
+    RankWait whom; ///< brings it about
 };
 
 /// Waiting for a message orders the computing stream, and never the host.
 class TransportOverNccl : public TransportOver {
 public:
-    TransportOverNccl(Transport& host, const Stream& compute);
+    TransportOverNccl(Transport& host, std::shared_ptr<StreamWaits> waits);
+    ~TransportOverNccl() override;
 
     void wait(MessageId id) override;
     bool is_done(MessageId id) override;
+    void progress() final;
 
 protected:
+    /// Throws PeerError when something went wrong beside the calls.
+    virtual void check_connections() const = 0;
     /// Makes messages on `connection` wait for what the computing stream has queued so far.
     void follow_compute(const NcclConnection& connection);
 
@@ -78,6 +84,7 @@ protected:
     MessageTable<NcclMessage> messages_;
 
 private:
+    std::shared_ptr<StreamWaits> waits_; ///< those of compute_
     GpuEvent computed_;
 };
 

@@ -18,8 +18,13 @@ namespace {
 
 class NcclGroupTransport final : public TransportOverNccl {
 public:
-    NcclGroupTransport(Transport& host, const Stream& compute) : TransportOverNccl(host, compute)
+    NcclGroupTransport(Transport& host, std::shared_ptr<StreamWaits> waits)
+        : TransportOverNccl(host, std::move(waits))
     {
+        group_ = {.first = world_rank_of(0),
+                  .stride = num_ranks() > 1 ? world_rank_of(1) - world_rank_of(0) : 1,
+                  .count = num_ranks(),
+                  .communicator = groups_communicator};
         ncclUniqueId id{};
         if (rank() == 0)
             check_nccl(NcclLibrary::loaded().get_unique_id(&id), "connecting GPUs");
@@ -35,6 +40,7 @@ public:
     {
         SLUICE_CHECK(!in_group_, "a group of messages inside another");
         in_group_ = true;
+        ++group_.number;
     }
 
     void end_group() override
@@ -52,8 +58,10 @@ public:
             else
                 connection_->send(one.tensor.data, one.tensor.num_bytes(), one.peer);
         check_nccl(nccl.group_end(), "messages " + connection_->name());
-        for (const Asked& one : asked_)
+        for (const Asked& one : asked_) {
             messages_[one.index].done->record(connection_->stream());
+            messages_[one.index].whom = {.kind = WaitKind::collective, .collective = group_};
+        }
         asked_.clear();
     }
 
@@ -79,13 +87,16 @@ public:
         return TransportOverNccl::is_done(id);
     }
 
-    void progress() override
+private:
+    /// To those who watch (CollectiveCall): no communicator of MPI has this number.
+    static constexpr std::uint32_t groups_communicator = 0xffffffff;
+
+    void check_connections() const override
     {
-        host().progress();
-        connection_->check_state();
+        if (connection_) // not while connecting
+            connection_->check_state();
     }
 
-private:
     struct Asked {
         TensorView tensor;
         int peer = -1;
@@ -127,15 +138,17 @@ private:
     }
 
     std::unique_ptr<NcclConnection> connection_;
+    CollectiveCall group_; ///< the last
     bool in_group_ = false;
     std::vector<Asked> asked_; ///< in the group that has begun
 };
 
 } // namespace
 
-std::unique_ptr<Transport> make_nccl_group_transport(Transport& host, const Stream& compute)
+std::unique_ptr<Transport> make_nccl_group_transport(Transport& host,
+                                                     std::shared_ptr<StreamWaits> waits)
 {
-    return std::make_unique<NcclGroupTransport>(host, compute);
+    return std::make_unique<NcclGroupTransport>(host, std::move(waits));
 }
 
 } // namespace sluice

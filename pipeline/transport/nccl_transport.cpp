@@ -33,8 +33,9 @@ std::string name_of(const EdgeChannel& channel)
 
 class NcclTransport final : public TransportOverNccl {
 public:
-    NcclTransport(Transport& host, const Stream& compute, const std::vector<EdgeChannel>& channels)
-        : TransportOverNccl(host, compute)
+    NcclTransport(Transport& host, std::shared_ptr<StreamWaits> waits,
+                  const std::vector<EdgeChannel>& channels)
+        : TransportOverNccl(host, std::move(waits))
     {
         connect(channels);
     }
@@ -46,7 +47,7 @@ public:
             return host().send(tensor, to_rank, label);
         follow_compute(end->connection);
         end->connection.send(tensor.data, tensor.num_bytes(), end->peer);
-        return queued(*end);
+        return queued(*end, {.kind = WaitKind::sending, .partner = world_rank_of(to_rank)});
     }
 
     MessageId receive(const TensorView& tensor, int from_rank, MessageLabel label) override
@@ -56,14 +57,7 @@ public:
             return host().receive(tensor, from_rank, label);
         follow_compute(end->connection);
         end->connection.receive(tensor.data, tensor.num_bytes(), end->peer);
-        return queued(*end);
-    }
-
-    void progress() override
-    {
-        host().progress();
-        for (const auto& [key, end] : ends_)
-            end->connection.check_state();
+        return queued(*end, {.kind = WaitKind::receiving, .partner = world_rank_of(from_rank)});
     }
 
 private:
@@ -114,10 +108,17 @@ private:
         return found == ends_.end() ? nullptr : found->second.get();
     }
 
-    MessageId queued(const ChannelEnd& end)
+    void check_connections() const override
+    {
+        for (const auto& [key, end] : ends_)
+            end->connection.check_state();
+    }
+
+    MessageId queued(const ChannelEnd& end, const RankWait& whom)
     {
         const std::size_t index = messages_.add();
         messages_[index].done->record(end.connection.stream());
+        messages_[index].whom = whom;
         return messages_.id_of(index);
     }
 
@@ -126,10 +127,10 @@ private:
 
 } // namespace
 
-std::unique_ptr<Transport> make_nccl_transport(Transport& host, const Stream& compute,
+std::unique_ptr<Transport> make_nccl_transport(Transport& host, std::shared_ptr<StreamWaits> waits,
                                                const std::vector<EdgeChannel>& channels)
 {
-    return std::make_unique<NcclTransport>(host, compute, channels);
+    return std::make_unique<NcclTransport>(host, std::move(waits), channels);
 }
 
 } // namespace sluice

@@ -34,7 +34,8 @@ public:
     virtual int rank() const = 0;
     virtual int num_ranks() const = 0;
     /// This rank's number in the whole job, the one that launchers and messages for people name.
-    virtual int world_rank() const { return rank(); }
+    int world_rank() const { return world_rank_of(rank()); }
+    virtual int world_rank_of(int rank) const { return rank; }
 
     /// Collective. Ranks with the same `color` form a group of their own, numbered from 0 by `key`,
     /// whose messages and collectives match among themselves only. The group must be gone before
@@ -121,20 +122,23 @@ struct EdgeChannel {
 std::string why_no_nccl();
 /// "2.28.9"; where why_no_nccl() has nothing to say.
 std::string nccl_version();
+class StreamWaits; // pipeline/transport/stream_waits.hpp
 /// Collective over the ranks of `host`, which must outlive it. Messages between chunks on
 /// `channels` (the same list on every rank), all of which must lie in GPUs' memory, go by NCCL and
 /// match in the order of the calls, not by micro-batch; all else goes by `host`. Every rank must
-/// have a GPU of its own and NCCL (why_no_nccl). wait() orders the stream `compute` as in
-/// make_staged_transport(). Throws PeerError where NCCL fails, UserError (usage) where there is
-/// none or no memory: on that rank alone, while the others wait for it, so that the job must end.
-std::unique_ptr<Transport> make_nccl_transport(Transport& host, const Stream& compute,
+/// have a GPU of its own and NCCL (why_no_nccl). wait() orders the stream of `waits`, which is
+/// told so, as in make_staged_transport(); all transports that order one stream have the same
+/// `waits`. Throws PeerError where NCCL fails, UserError (usage) where there is none or no memory:
+/// on that rank alone, while the others wait for it, so that the job must end.
+std::unique_ptr<Transport> make_nccl_transport(Transport& host, std::shared_ptr<StreamWaits> waits,
                                                const std::vector<EdgeChannel>& channels);
 
 /// Collective over the ranks of `host`, which must outlive it. Messages of GPUs' memory that are
 /// asked for in groups (begin_group) go by NCCL, over one communicator of all ranks: the groups of
 /// all ranks must be the same in number and order, and within a group messages between a pair match
 /// in the order of the calls. All else goes by `host`. Otherwise as make_nccl_transport().
-std::unique_ptr<Transport> make_nccl_group_transport(Transport& host, const Stream& compute);
+std::unique_ptr<Transport> make_nccl_group_transport(Transport& host,
+                                                     std::shared_ptr<StreamWaits> waits);
 
 /// Rank and size as the launcher tells by environment variables, before MPI starts: {0, 1} when
 /// this process was not started by an MPI launcher.

@@ -14,7 +14,7 @@ public:
 
     int rank() const override { return host_.rank(); }
     int num_ranks() const override { return host_.num_ranks(); }
-    int world_rank() const override { return host_.world_rank(); }
+    int world_rank_of(int rank) const override { return host_.world_rank_of(rank); }
     void start_all() override
     {
         before_others_are_waited_for();

@@ -26,6 +26,7 @@ DType stored_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dty
 void copy_as_stored(const Stream& stream, const TensorView& from, const TensorView& to)
 {
     if (from.dtype == to.dtype) {
+        synchronize(stream); // as HostCopy does
         copy(stream, from, to);
         return;
     }

@@ -4,6 +4,7 @@
 #include "core/logging.hpp"
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
+#include "pipeline/transport/stream_waits.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/rank_binding.hpp"
 
@@ -111,15 +112,15 @@ Replicas::Links GpuLinks::by_nccl(const RunPlan& plan) const
     Replicas::Links links;
     if (!compute_)
         return links;
+    std::shared_ptr<StreamWaits> waits; // one for all
+    if (between_chunks_ == GpuCarrier::nccl || between_replicas_ == GpuCarrier::nccl)
+        waits = std::make_shared<StreamWaits>(compute_->stream(), world_.activity());
     if (plan.program.num_ranks() > 1 && between_chunks_ == GpuCarrier::nccl)
-        links.pipeline = [stream = compute_->stream(),
-                          channels = edge_channels(plan.program)](Transport& ranks) {
-            return make_nccl_transport(ranks, stream, channels);
+        links.pipeline = [waits, channels = edge_channels(plan.program)](Transport& ranks) {
+            return make_nccl_transport(ranks, waits, channels);
         };
     if (between_replicas_ == GpuCarrier::nccl)
-        links.peers = [stream = compute_->stream()](Transport& ranks) {
-            return make_nccl_group_transport(ranks, stream);
-        };
+        links.peers = [waits](Transport& ranks) { return make_nccl_group_transport(ranks, waits); };
     return links;
 }
 

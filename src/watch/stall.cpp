@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace sluice {
 
@@ -29,7 +30,14 @@ Stall find_circle(std::span<const RankView> ranks)
     if (rank < 0)
         return {Stall::Kind::incomplete, {}};
     path.erase(path.begin(), path.begin() + seen[at(rank)]);
-    return {Stall::Kind::circle, path};
+    // What a host is not seen waiting for may long be there: then it stands still by itself.
+    std::vector<int> presumed;
+    std::ranges::copy_if(path, std::back_inserter(presumed),
+                         [&](int other) { return ranks[at(other)].state.presumed; });
+    if (presumed.empty())
+        return {Stall::Kind::circle, path};
+    std::ranges::sort(presumed);
+    return {Stall::Kind::stuck, presumed};
 }
 
 std::string phase_text(const RankState& state)

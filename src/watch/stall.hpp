@@ -38,7 +38,8 @@ struct Stall {
 /// A stall, as rank `here` sees it, or nothing. In this order: ranks that have been silent too long
 /// while `here` stands still as well (a heartbeat lost on a network that training does not use ends
 /// no run); known ranks on one spot beyond their phase's bound that wait for nobody; and, where
-/// all ranks are known, wait, and stand still beyond their bounds, a circle.
+/// all ranks are known, wait, and stand still beyond their bounds, a circle; or those in it whose
+/// waiting is only presumed (RankState).
 std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBounds& bounds,
                                 int here);
 

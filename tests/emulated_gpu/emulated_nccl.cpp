@@ -6,7 +6,8 @@
 // a message that does not come holds up its stream and not the host. Messages of a group go on
 // together, and its stream goes on when all are through; alone, each holds up what is behind it.
 // The first message between two ranks blocks the host until both have asked for it, as NCCL then
-// connects them. A rank that aborts is an asynchronous error to the others.
+// connects them. A rank that aborts is an asynchronous error to the others, as is
+// a message that does not come for SLUICE_EMULATED_NCCL_PATIENCE seconds (without it: for ever).
 //
 // SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; =offline: it
 // finds no network; with ":1" behind it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each
@@ -20,6 +21,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -39,6 +42,13 @@ using sluice::testing::EmulationError;
 using sluice::testing::WorkQueue;
 using sluice::testing::WorkQueues;
 
+std::int64_t now_ms()
+{
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
 struct Channel {
     fs::path folder;
     int place = 0, num_ranks = 0, gpu = 0;
@@ -47,6 +57,7 @@ struct Channel {
     int num_ctas = 0;                                    ///< at most, of each kernel
     void* memory = nullptr;                              ///< of the GPU
     std::atomic<bool> aborted{false};
+    std::atomic<std::int64_t> waits_since_ms{0}; ///< for the message at the front; 0: for none
 
     fs::path message(int from, int to, std::uint64_t number) const
     {
@@ -61,6 +72,16 @@ struct Channel {
     {
         return folder / ("way-" + std::to_string(from) + "-to-" + std::to_string(to) + "-" +
                          std::to_string(of));
+    }
+    /// What it was asked; remembers since when a message does not come.
+    bool answer(bool is_there)
+    {
+        std::int64_t none = 0;
+        if (is_there)
+            waits_since_ms = 0;
+        else
+            waits_since_ms.compare_exchange_strong(none, now_ms());
+        return is_there;
     }
     bool nobody_else_is_left() const
     {
@@ -125,12 +146,12 @@ struct Asked {
     bool has_come() const
     {
         std::error_code error;
-        return channel->aborted || fs::exists(file, error);
+        return channel->answer(channel->aborted || fs::exists(file, error));
     }
     bool was_taken() const
     {
         std::error_code error;
-        return channel->aborted || !fs::exists(file, error);
+        return channel->answer(channel->aborted || !fs::exists(file, error));
     }
 };
 
@@ -325,9 +346,16 @@ ncclResult_t comm_abort(ncclComm_t communicator)
 
 ncclResult_t comm_get_async_error(ncclComm_t communicator, ncclResult_t* state)
 {
+    // As a network's, which gives up on a peer after a while: SLUICE_EMULATED_NCCL_PATIENCE
+    // seconds.
+    static const char* const patience = std::getenv("SLUICE_EMULATED_NCCL_PATIENCE");
+    const Channel& channel = *communicator->channel;
+    const std::int64_t since = channel.waits_since_ms;
+    const bool lost = patience != nullptr && since > 0 &&
+                      static_cast<double>(now_ms() - since) > 1e3 * std::atof(patience);
     std::error_code error;
     *state = ncclSuccess;
-    if (fs::exists(communicator->channel->given_up(), error))
+    if (lost || fs::exists(channel.given_up(), error))
         *state = fails(ncclRemoteError, "a connection was closed");
     return ncclSuccess;
 }

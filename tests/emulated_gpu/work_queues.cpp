@@ -47,6 +47,8 @@ WorkQueues& WorkQueues::of_process()
         auto* made = new WorkQueues;
         const char* seed = std::getenv("SLUICE_EMULATED_SEED");
         made->set_seed(seed != nullptr ? std::strtoull(seed, nullptr, 10) : 0);
+        const char* most_held = std::getenv("SLUICE_EMULATED_QUEUE");
+        made->set_most_held(most_held != nullptr ? std::strtoull(most_held, nullptr, 10) : 0);
         return made;
     }();
     return *queues;
@@ -79,6 +81,8 @@ void WorkQueues::push(WorkQueue& queue, Work work)
     }
     if (refuses_missing_waits_)
         order_.add_work(queue.stream_, work.name, work.accesses);
+    if (most_held_ > 0 && queue.held_.size() >= most_held_)
+        run_to(queue, queue.num_done_ + queue.held_.size() + 1 - most_held_);
     queue.held_.push_back(std::move(work));
     ++queue.num_added_;
     run_some();
@@ -317,6 +321,15 @@ void WorkQueues::wait_for(const Mark& mark)
         throw EmulationError(failure_);
 }
 
+/// A host that asks again and again waits as one that blocks does.
+void WorkQueues::run_for_poll(Mark& mark)
+{
+    run_some();
+    run_what_can(*mark.queue, mark.position);
+    if (!mark.reached && ++mark.late_polls > usual_polls)
+        run_for_others();
+}
+
 bool WorkQueues::poll(Mark& mark)
 {
     refuse_while_capturing("asking for an event");
@@ -324,7 +337,7 @@ bool WorkQueues::poll(Mark& mark)
     if (mark.polls_left > 0)
         --mark.polls_left;
     else if (!mark.reached)
-        run_what_can(*mark.queue, mark.position);
+        run_for_poll(mark);
     if (mark.reached)
         order_.host_waited(mark.done);
     if (!failure_.empty())

@@ -21,6 +21,9 @@
 // Work that touches memory which another stream uses, without an event or a wait of the host
 // between, is refused when it is queued (stream_order.hpp).
 //
+// A queue may be given a length, as a GPU's has (of about a thousand launches): the host then waits
+// where it would get further ahead.
+//
 // Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
 // a GPU.
 #pragma once
@@ -51,6 +54,7 @@ struct Mark {
     WorkQueue* queue = nullptr; ///< valid until reached
     std::uint64_t position = 0; ///< reached when that many pieces of work of the queue are done
     int polls_left = 0;         ///< asking more often makes the work run
+    int late_polls = 0;         ///< behind these that did not find it reached
     bool reached = false;
     std::chrono::steady_clock::time_point time; ///< when the stream came to it
     WorkDone done;                              ///< what is done where it stands
@@ -94,6 +98,9 @@ public:
     /// From now on. With nothing held.
     void set_seed(std::uint64_t seed);
     std::uint64_t seed() const { return seed_; }
+    /// From now on the host waits where a stream would hold more work; 0: never. At first
+    /// SLUICE_EMULATED_QUEUE, or never.
+    void set_most_held(std::size_t most) { most_held_ = most; }
 
     WorkQueue* make(int gpu);
     /// Its work is done first.
@@ -151,12 +158,14 @@ private:
     void run_some();
     bool run_what_can(WorkQueue& queue, std::uint64_t position);
     bool run_for_others();
+    void run_for_poll(Mark& mark);
     void keep_running();
     bool coin() { return seed_ != 0 && random_() % 2 == 0; }
 
     std::mutex mutex_;
     StreamOrder order_;
     bool refuses_missing_waits_ = true;
+    std::size_t most_held_ = 0;
     std::uint64_t seed_ = 0;
     std::mt19937_64 random_;
     std::vector<std::unique_ptr<WorkQueue>> queues_;

@@ -2,6 +2,7 @@
 
 KERNELS = "layers/kernels/"
 STAGING = "pipeline/transport/staging_lanes.cpp"
+WAITS = "pipeline/transport/stream_waits.cpp"
 
 FAULTS = [
     ("sign of the rotation", KERNELS + "reference/rotary.cpp",
@@ -137,7 +138,7 @@ FAULTS = [
      "        messages_[index].may_start->record(compute_);",
      "        if (!messages_[index].receiving)\n            messages_[index].may_start->record(compute_);"),
     ("GPU: losses added up before they are there", "core/host_ring.cpp",
-     "rows_[number]->copied.wait();", ";"),
+     "wait_for(rows_[number]->copied, stream_);", ";"),
     # Graphs: what they freeze, and when they may run again.
     ("GPU: a gate frozen when a pass is captured", "layers/gates.cpp",
      "return {alphas_[layer], memory_.slice(static_cast<std::int64_t>(layer), {1})};",
@@ -167,8 +168,8 @@ FAULTS = [
      "done_.wait();", ""),
     ("GPU: NCCL sends what is not computed yet", "pipeline/transport/nccl_connection.cpp",
      "computed_.hold_back(connection.stream());", ""),
-    ("GPU: a message used before NCCL has brought it", "pipeline/transport/nccl_connection.cpp",
-     "messages_[index].done->hold_back(compute_);", ""),
+    ("GPU: a message used before NCCL has brought it", WAITS,
+     "come_to.record(stream());\n    done.hold_back(stream());", "come_to.record(stream());"),
     ("GPU: messages held back while the GPU waits for others", "pipeline/transport/nccl_connection.cpp",
      "host().start_all();", ""),
     ("GPU: NCCL connects ranks in the first message of a group", "pipeline/transport/nccl_group_transport.cpp",
@@ -179,7 +180,7 @@ FAULTS = [
     ("GPU: NCCL's errors on edges not looked for", "pipeline/transport/nccl_transport.cpp",
      "end->connection.check_state();", "(void)end;"),
     ("GPU: NCCL's errors between replicas not looked for", "pipeline/transport/nccl_group_transport.cpp",
-     "connection_->check_state();", ""),
+     "connection_->check_state();", ";"),
     ("GPU: NCCL takes as many blocks as it likes", "pipeline/transport/nccl_connection.cpp",
      "    config.maxCTAs = max_ctas;\n", "    (void)max_ctas;\n"),
     ("GPU: NCCL looked for by each rank alone", "src/train/gpu_links.cpp",
@@ -194,6 +195,17 @@ FAULTS = [
      "chosen.chunks.carrier == GpuCarrier::direct)", "false)"),
     ("GPU: a stream of NCCL's not counted", "src/train/gpu_carrier.cpp",
      "return 3 * num_communicators + 5;", "return 2 * num_communicators + 5;"),
+    # Whom a rank waits for, and what is found meanwhile.
+    ("GPU: a host that waits for its GPU waits for nobody", WAITS,
+     "activity_->wait_for(now);", "activity_->go_on();"),
+    ("GPU: a message is waited for before the GPU comes to it", WAITS,
+     "count_ > 0 && oldest().come_to.reached() ? oldest().whom", "count_ > 0 ? oldest().whom"),
+    ("GPU: a rank whose GPU takes no more work waits for nobody", WAITS,
+     "activity_->presume(count_ > 0 ? oldest().whom : RankWait{});", "activity_->go_on();"),
+    ("GPU: NCCL's errors not looked for while the host waits", WAITS,
+     "        carrier->progress();", "        (void)carrier;"),
+    ("GPU: a rank only presumed to wait is never blamed", "src/watch/stall.cpp",
+     "if (presumed.empty())", "if (true)"),
     # Checksums of messages.
     ("a checksum that knows no places", KERNELS + "cpu/checksum.cpp",
      "steps += words_at_once * checksum_step;", ""),

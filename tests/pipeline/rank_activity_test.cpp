@@ -31,6 +31,36 @@ BOOST_AUTO_TEST_CASE(says_what_was_published_and_that_it_changed)
     BOOST_TEST(activity.state().changes == state.changes);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_presumed_lasts_until_a_wait_is_known)
+{
+    RankActivity activity;
+    const RankWait for_rank_3{.kind = WaitKind::sending, .partner = 3};
+    const RankWait together{.kind = WaitKind::collective,
+                            .collective = {.first = 1, .stride = 2, .count = 3, .number = 4}};
+    const auto before = activity.state().changes;
+    activity.presume(for_rank_3);
+    RankState state = activity.state();
+    BOOST_TEST(state.changes > before);
+    BOOST_TEST(state.presumed);
+    BOOST_TEST((state.wait == WaitKind::sending));
+    BOOST_TEST(state.partner == 3);
+    activity.presume(together);
+    state = activity.state();
+    BOOST_TEST(state.presumed);
+    BOOST_TEST((state.collective == together.collective));
+    activity.wait_for(for_rank_3);
+    BOOST_TEST(!activity.state().presumed);
+    activity.presume(together);
+    activity.wait_for(together);
+    BOOST_TEST(!activity.state().presumed);
+    activity.presume(together);
+    activity.go_on();
+    BOOST_TEST(!activity.state().presumed);
+    activity.presume({});
+    BOOST_TEST(!activity.state().presumed);
+    BOOST_TEST((activity.state().wait == WaitKind::none));
+}
+
 BOOST_AUTO_TEST_CASE(a_collective_lasts_as_long_as_its_scope)
 {
     RankActivity activity;

@@ -1,5 +1,6 @@
 // np: 2 3
 // Messages by NCCL between ranks with a GPU each, or with an emulated one (tests/emulated_gpu).
+#include "pipeline/transport/stream_waits.hpp"
 #include "tests/pipeline/transport/gpu_messages_over_mpi.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -49,12 +50,13 @@ struct ByNccl {
             channels.push_back({to, false, from, to});
             channels.push_back({from, true, to, from});
         }
-        return make_nccl_transport(*host, stream(), channels);
+        return make_nccl_transport(*host, waits, channels);
     }
-    std::unique_ptr<Transport> groups() const { return make_nccl_group_transport(*host, stream()); }
+    std::unique_ptr<Transport> groups() const { return make_nccl_group_transport(*host, waits); }
 
     ComputeStream compute;
     std::unique_ptr<Transport> host;
+    std::shared_ptr<StreamWaits> waits = std::make_shared<StreamWaits>(stream(), nullptr);
 };
 
 /// What a rank sends to another.

@@ -29,6 +29,14 @@ RankView waiting(int for_rank, double seconds, WaitKind kind = WaitKind::receivi
     return view;
 }
 
+/// Of a host that goes on, or cannot, as its GPU takes no more work.
+RankView presumed_waiting(int for_rank, double seconds)
+{
+    RankView view = waiting(for_rank, seconds);
+    view.state.presumed = true;
+    return view;
+}
+
 RankView in_collective(std::uint32_t number, double seconds, std::int32_t count = 3)
 {
     RankView view = waiting(0, seconds, WaitKind::collective);
@@ -149,6 +157,30 @@ BOOST_AUTO_TEST_CASE(ranks_that_wait_for_each_other_are_named_in_a_circle)
     const auto lines = describe(*stall, ranks, names(4));
     BOOST_TEST(lines[0].starts_with("rank 2, rank 3 wait for each other"));
     BOOST_TEST(lines[1].starts_with("rank 2 waits to send to rank 3"));
+}
+
+// Rank 1 cannot go on for its GPU waits for rank 0, which is stuck.
+BOOST_AUTO_TEST_CASE(who_is_presumed_to_wait_for_a_rank_that_is_stuck_is_not_blamed)
+{
+    const std::vector<RankView> ranks{computing(11.0), presumed_waiting(0, 11.0),
+                                      presumed_waiting(1, 11.0)};
+    const auto stall = find_stall(ranks, bounds, 0);
+    BOOST_REQUIRE(stall);
+    BOOST_TEST((stall->kind == Stall::Kind::stuck));
+    BOOST_TEST(stall->culprits == std::vector<int>{0}, boost::test_tools::per_element());
+    BOOST_TEST(
+        describe(*stall, ranks, names(3))[1].starts_with("rank 1 waits for rank 0 for 11 s"));
+}
+
+// Rank 1 is stuck itself, long past the message from rank 0 that its GPU may have waited for.
+BOOST_AUTO_TEST_CASE(who_is_presumed_to_wait_for_those_that_wait_for_it_is_stuck)
+{
+    const std::vector<RankView> ranks{waiting(1, 11.0), presumed_waiting(0, 11.0),
+                                      presumed_waiting(1, 11.0)};
+    const auto stall = find_stall(ranks, bounds, 0);
+    BOOST_REQUIRE(stall);
+    BOOST_TEST((stall->kind == Stall::Kind::stuck));
+    BOOST_TEST(stall->culprits == std::vector<int>{1}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_circle_is_not_judged_while_somebody_moves)
