@@ -101,7 +101,7 @@ private:
     void tick();
     void look_at_myself(double gap);
     void judge(double gap);
-    double patience(const std::vector<int>& culprits) const;
+    double patience(const std::vector<int>& silent) const;
     void raise(Alarm alarm, const std::vector<int>& culprits);
     std::string process_text(int other) const;
     Alarm death_of(int other) const;
@@ -207,17 +207,21 @@ void Watchdog::Thread::judge(double gap)
         hang_bounds(options_.hang_seconds, counted_updates_, slowest_.seconds());
     const auto stall = find_stall(views_, bounds, rank_);
     stalled_seconds_ = stall ? stalled_seconds_ + gap : 0.0;
-    if (stall && stalled_seconds_ > patience(stall->culprits) && end())
+    // Only a silent rank cannot speak: one that stands still has its watching thread.
+    const std::vector<int> silent =
+        stall && stall->kind == Stall::Kind::silent ? stall->culprits : std::vector<int>{};
+    if (stall && stalled_seconds_ > patience(silent) && end())
         raise(hang_of(*stall), stall->culprits);
 }
 
-/// Rank 0 speaks; the others only where the ones before them had the time to and did not.
-double Watchdog::Thread::patience(const std::vector<int>& culprits) const
+/// Rank 0 speaks; the others only where the ones before them cannot (they are among `silent`), or
+/// had the time to and did not.
+double Watchdog::Thread::patience(const std::vector<int>& silent) const
 {
     if (rank_ == centres_.front())
         return 0.0;
     if (rank_ == centres_.back())
-        return contains(culprits, centres_.front()) ? 0.0 : 3.0;
+        return contains(silent, centres_.front()) ? 0.0 : 3.0;
     return 6.0;
 }
 
