@@ -11,7 +11,8 @@ namespace {
 /// Slots lie behind one another, so each must end where the next may begin.
 PoolSizes aligned(PoolSizes sizes)
 {
-    SLUICE_CHECK(sizes.num_slots > 0 && sizes.num_gradient_slots >= 0,
+    SLUICE_CHECK(sizes.num_slots > 0 && sizes.num_gradient_slots >= 0 &&
+                     (sizes.num_gradient_slots > 0 || sizes.gradient_slot_bytes == 0),
                  sizes.num_slots << " slots, " << sizes.num_gradient_slots << " gradient slots");
     sizes.slot_bytes = aligned_bytes(sizes.slot_bytes);
     sizes.gradient_slot_bytes = aligned_bytes(sizes.gradient_slot_bytes);

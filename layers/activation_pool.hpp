@@ -17,7 +17,7 @@ struct ChunkMemory;
 
 struct PoolSizes {
     std::int64_t num_slots = 1;
-    std::int64_t num_gradient_slots = 1;
+    std::int64_t num_gradient_slots = 1; ///< 0 where no chunk trains
     std::size_t slot_bytes = 0;          ///< one activation slot
     std::size_t gradient_slot_bytes = 0; ///< one gradient slot
     std::size_t scratch_bytes = 0;

@@ -52,6 +52,8 @@ struct ModelChunk::Parts {
           graphs(stream, options.graph_launches),
           adamw_ring(stream, layout.adamw_factors.num_bytes())
     {
+        SLUICE_CHECK(options.num_gradient_slots > 0 || options.passes == Passes::forward_only,
+                     "a chunk that trains needs a gradient slot");
         for (std::int64_t layer = options.range.begin; layer < options.range.end; ++layer)
             layers.emplace_back(options.model, layer, layout.parameters, options.micro_batch,
                                 layout.cos, layout.sin);

@@ -136,7 +136,7 @@ class Benchmark(unittest.TestCase):
     def test_without_a_gpu_it_is_skipped(self):
         result = bench(gpus=0)
         self.assertEqual(result.returncode, 77)
-        self.assertEqual(result.stdout.strip(), "skipped: no GPU is visible")
+        self.assertEqual(result.stdout.strip(), "skipped: no NVIDIA driver is loaded")
 
 
 if __name__ == "__main__":

@@ -47,8 +47,16 @@ BOOST_AUTO_TEST_CASE(slots_and_scratch_lie_apart_and_use_all_the_memory)
 BOOST_AUTO_TEST_CASE(a_pool_without_slots_is_a_broken_promise)
 {
     BOOST_CHECK_THROW(ActivationPool({.num_slots = 0, .slot_bytes = 64}, Device{}), InvariantError);
-    BOOST_CHECK_THROW(ActivationPool({.num_gradient_slots = 0, .slot_bytes = 64}, Device{}),
-                      InvariantError);
+    const PoolSizes of_nothing{
+        .num_gradient_slots = 0, .slot_bytes = 64, .gradient_slot_bytes = 64};
+    BOOST_CHECK_THROW(ActivationPool(of_nothing, Device{}), InvariantError);
+    // None is enough where nobody trains.
+    ModelChunkOptions options = testing::whole_model(testing::small_model({Arrangement::pre}));
+    options.num_gradient_slots = 0;
+    BOOST_CHECK_THROW(ModelChunk{options}, InvariantError);
+    options.passes = Passes::forward_only;
+    const ModelChunk chunk(options);
+    BOOST_TEST(chunk.pool().sizes().num_gradient_slots == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_chunk_that_does_not_fit_is_refused)
