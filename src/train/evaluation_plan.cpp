@@ -35,6 +35,7 @@ RunPlan plan_evaluation(const RunConfig& config, std::int32_t num_microbatches)
     alone.checkpoint.asynchronous = Switch::off; // nothing is saved
     RunPlan plan = plan_run(alone, 1);
     plan.stage.passes = Passes::forward_only;
+    plan.stage.graph_launches = 0; // one pass after the other: no time to bring graphs to the GPU
     plan.program = make_forward_only(plan.program.rank_of_chunk, 1, num_microbatches);
     plan.slots = forward_only_slots(plan.program);
     return plan;
