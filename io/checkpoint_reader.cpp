@@ -22,7 +22,7 @@ namespace {
 constexpr std::uint64_t max_manifest_bytes = std::uint64_t{1} << 28;
 constexpr std::uint64_t max_index_bytes = std::uint64_t{1} << 28;
 constexpr const char* use_another =
-    "use another checkpoint (--resume auto takes the newest whole one)";
+    "use another checkpoint; `sluice checkpoint list RUN_DIR --verify` tells which are whole";
 
 Manifest read_manifest(const fs::path& folder)
 {

@@ -96,6 +96,7 @@ decide() {
         state=$(status_of state) code=$(status_of exit_code)
     fi
     reason=$(status_of reason)
+    reason=${reason//'\n  '/; } reason=${reason//'\"'/'"'} # as JSON writes them
     case $state in
     finished) say "finished"; end_chain 0 ;;
     running | none) reason="the ranks ended without a word (srun: exit code $1)"; code=$1 ;;

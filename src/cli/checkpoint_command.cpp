@@ -151,7 +151,7 @@ void add_checkpoint_command(CLI::App& app, ChosenCommand& chosen)
     command->callback([&chosen, command] {
         if (command->get_subcommands().empty())
             chosen = [command] {
-                fmt::print(stderr, "{}", command->help());
+                fmt::print(stderr, "{}", command->help("sluice"));
                 return static_cast<int>(ExitCode::usage);
             };
     });

@@ -2,9 +2,12 @@
 
 #include "core/error.hpp"
 #include "src/cli/commands.hpp"
+#include "src/cli/standard_output.hpp"
 #include "src/config/nearest_name.hpp"
 
 #include <CLI/CLI.hpp>
+#include <string_view>
+#include <system_error>
 
 namespace sluice {
 
@@ -63,7 +66,9 @@ UserError explain(const CLI::App& app, const CLI::ParseError& error)
 
 } // namespace
 
-int run_command_line(int argc, char** argv)
+namespace {
+
+int parse_and_run(int argc, char** argv)
 {
     CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes)\n"
                  "over MPI pipeline stages.",
@@ -84,6 +89,8 @@ int run_command_line(int argc, char** argv)
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
+        if (app.get_subcommands().empty() && !app.remaining().empty())
+            throw explain(app, CLI::ExtrasError(app.remaining())); // `sluice tarin --help`
         const CLI::App& command = innermost(app);
         std::cout << command.help(words_before(command));
         return 0;
@@ -97,6 +104,23 @@ int run_command_line(int argc, char** argv)
         return static_cast<int>(ExitCode::usage);
     }
     return chosen();
+}
+
+} // namespace
+
+int run_command_line(int argc, char** argv)
+{
+    int code = 0;
+    try {
+        code = parse_and_run(argc, argv);
+    } catch (const std::system_error&) {
+        if (!standard_output_failed())
+            throw;
+    }
+    // A run that stopped or finished keeps its code: its words are in its folder.
+    if (argc < 2 || std::string_view(argv[1]) != "train")
+        flush_standard_output();
+    return code;
 }
 
 } // namespace sluice

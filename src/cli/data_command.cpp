@@ -310,7 +310,7 @@ void add_data_command(CLI::App& app, ChosenCommand& chosen)
     data->callback([&chosen, data] {
         if (data->get_subcommands().empty())
             chosen = [data] {
-                fmt::print(stderr, "{}", data->help());
+                fmt::print(stderr, "{}", data->help("sluice"));
                 return static_cast<int>(ExitCode::usage);
             };
     });

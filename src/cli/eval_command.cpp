@@ -8,6 +8,8 @@
 #include "io/checkpoint.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "src/cli/commands.hpp"
+#include "src/cli/option_checks.hpp"
+#include "src/inspect/checkpoint_list.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/evaluation_plan.hpp"
 #include "src/train/memory_budget.hpp"
@@ -90,7 +92,7 @@ std::size_t bytes_there(const RunConfig& config)
 int evaluate(const EvalOptions& options)
 {
     set_num_threads(threads_for_this_rank(options.threads));
-    const CheckpointReader reader(options.checkpoint);
+    const CheckpointReader reader(checkpoint_at(options.checkpoint));
     if (const auto problems = reader.verify(); !problems.empty())
         throw data_error("this checkpoint is damaged: " + problems.front(), options.checkpoint,
                          "see `sluice inspect --verify`");
@@ -126,21 +128,22 @@ void add_eval_command(CLI::App& app, ChosenCommand& chosen)
 {
     auto options = std::make_shared<EvalOptions>();
     CLI::App* command = app.add_subcommand("eval", "Perplexity of a checkpoint on a token file");
-    command->add_option("CHECKPOINT", options->checkpoint, "Checkpoint folder or merged file")
+    command
+        ->add_option("CHECKPOINT", options->checkpoint,
+                     "Checkpoint folder, a run folder (its newest), or a merged file")
         ->required();
     command->add_option("--data", options->data, "Token file")->required();
     command
         ->add_option("--tokens", options->tokens,
                      "At most this many tokens [the run's eval.tokens]")
-        ->check(CLI::PositiveNumber);
+        ->check(at_least(1));
     command->add_option("--batch-size", options->batch_size, "Sequences at once [the run's]")
-        ->check(CLI::PositiveNumber);
+        ->check(at_least(1));
     command
         ->add_option("--device", options->device,
                      "auto: a GPU where one is; cpu; cuda [the run's, or the CPU where no GPU is]")
         ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-    command->add_option("--threads", options->threads, "Threads [all cores]")
-        ->check(CLI::PositiveNumber);
+    command->add_option("--threads", options->threads, "Threads [all cores]")->check(at_least(1));
     command->add_flag("--json", options->json, "One JSON object");
     command->callback([&chosen, options] { chosen = [options] { return evaluate(*options); }; });
 }

@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/cli/commands.hpp"
+#include "src/cli/option_checks.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
@@ -14,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
 #include <sys/wait.h>
@@ -91,10 +93,12 @@ std::size_t node_bytes(const std::string& memory)
 {
     if (memory.empty() || memory == "0")
         return unlimited_bytes;
-    const bool unit = !std::isdigit(static_cast<unsigned char>(memory.back()));
-    return bytes_from(memory.substr(0, memory.size() - (unit ? 1 : 0)) +
-                          (unit ? std::string(1, memory.back()) : "M") + "iB",
-                      "--mem");
+    const std::size_t digits = std::min(memory.find_first_not_of("0123456789"), memory.size());
+    const std::string unit = digits == memory.size() ? "M" : memory.substr(digits);
+    if (digits == 0 || unit.size() != 1 || !std::strchr("KMGTkmgt", unit.front()))
+        throw usage_error("'" + memory + "' is not an amount of memory that sbatch takes", "--mem",
+                          "write a whole number with K, M, G or T behind it, like 240G");
+    return bytes_from(memory.substr(0, digits) + unit + "iB", "--mem");
 }
 
 /// "4 stages, zb-v, up to 812 MB per rank". Throws UserError (usage) when it does not fit.
@@ -218,8 +222,10 @@ void add_submit_command(CLI::App& app, ChosenCommand& chosen)
     add_resources(*command, *options);
     command->add_option("--site", options->site, "Settings of the cluster (slurm/sites/README.md)");
     command->add_option("--name", options->name, "Name of the job [the run file's]");
-    command->add_option("--run-dir", options->run_dir,
-                        "Folder of the run [runs/<name of the run file>]");
+    command
+        ->add_option("--run-dir", options->run_dir,
+                     "Folder of the run [runs/<name of the run file>]")
+        ->check(not_empty());
     command
         ->add_option("--set", options->overrides,
                      "Override one key of the run file: section.key=value")

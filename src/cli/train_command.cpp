@@ -6,6 +6,7 @@
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/launcher.hpp"
+#include "src/cli/option_checks.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/rank_run.hpp"
@@ -119,12 +120,15 @@ int train(const TrainOptions& options)
             throw usage_error("--ranks starts mpirun, and this process was started by one",
                               "command line", "leave out either of the two");
         // What one process can find wrong is said once, before there are many.
-        check_layout(load_run_config(options.run_file, options.overrides), options.num_ranks);
+        const RunConfig asked = load_run_config(options.run_file, options.overrides);
+        check_layout(asked, options.num_ranks);
+        refuse_without_target(fault_from(options.inject), asked);
         return launch_ranks(options.num_ranks, without_ranks(options));
     }
     // Everything that can be wrong without a word to other ranks is found before MPI starts.
     RunConfig config = load_run_config(options.run_file, options.overrides);
     const FaultInjection fault = fault_from(options.inject);
+    refuse_without_target(fault, config);
     const LaunchedAs launched = launched_as();
     if (!launched.by_launcher)
         check_world(launched, 1);
@@ -162,18 +166,20 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
             "Start this many ranks with mpirun, those of all replicas together; Ctrl-C then "
             "saves and stops")
         ->check(CLI::Range(std::int64_t{1}, most_ranks));
-    command->add_option("--run-dir", options->run_dir,
-                        "Folder of the run [runs/<name of the run file>]");
+    command
+        ->add_option("--run-dir", options->run_dir,
+                     "Folder of the run [runs/<name of the run file>]")
+        ->check(not_empty());
     command
         ->add_option(
             "--resume", options->resume,
             "auto: newest whole checkpoint of the run folder; never; or the path of a checkpoint's "
-            "folder or merged file")
+            "folder or merged file, or of a run folder (its newest)")
         ->capture_default_str();
     command
         ->add_option("--stop-after", options->stop_after,
                      "Save and stop (exit 75) after this many updates in this process")
-        ->check(CLI::NonNegativeNumber);
+        ->check(at_least(0));
     command->add_option(
         "--inject", options->inject,
         "Fault drill: KIND@UPDATE[-LAST]:LAYER[:REPLICA] breaks something on purpose, to see the "

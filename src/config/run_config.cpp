@@ -6,7 +6,9 @@
 #include "src/config/run_key.hpp"
 #include "src/config/validation.hpp"
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 namespace sluice {
@@ -124,13 +126,15 @@ RunConfig load_run_config(const std::filesystem::path& path,
     if (std::filesystem::is_directory(path, error))
         throw usage_error("the run file is a folder", path.string(),
                           "name a file, like recipes/demo.toml");
+    errno = 0;
     std::ifstream stream(path, std::ios::binary);
+    const int reason = errno != 0 ? errno : EIO;
     std::string text(most_run_file_bytes + 1, '\0');
     stream.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(stream.gcount())); // one byte too many is refused below
     if (!stream.is_open() || stream.bad())
-        throw usage_error("cannot read the run file", path.string(),
-                          "name a readable file, like recipes/demo.toml");
+        throw usage_error(std::string("cannot read the run file: ") + std::strerror(reason),
+                          path.string(), "name a readable file, like recipes/demo.toml");
     return parse_run_config(
         text, path.string(),
         path.has_parent_path() ? path.parent_path() : std::filesystem::path("."), overrides);

@@ -154,7 +154,11 @@ ConfigPayload override_payload(const std::string& text)
             !node->is_date_time())
             return payload_of(*node);
     } catch (const toml::parse_error&) {
-        // A bare word.
+        // A bare word, or digits that are more than the parser's integers hold.
+        const std::size_t first = text.starts_with('-') || text.starts_with('+') ? 1 : 0;
+        if (text.size() > first + 18 &&
+            text.find_first_not_of("0123456789", first) == std::string::npos)
+            return UnusableValue{"a number beyond 63 bits"};
     } catch (const TomlAssertion&) {
         // Perhaps a bare word, certainly no TOML.
     }

@@ -2,7 +2,9 @@
 
 #include "core/bfloat16.hpp"
 #include "core/compute_stream.hpp"
+#include "core/error.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <thread>
@@ -13,7 +15,7 @@ namespace {
 
 bool hits(const FaultInjection& fault, std::int64_t batch, int replica)
 {
-    return batch >= fault.first_batch && batch <= fault.last_batch && replica == fault.replica;
+    return fault.meets(batch) && replica == fault.replica;
 }
 
 /// The first element of every tensor of a layer.
@@ -35,7 +37,70 @@ void put(float value, const Stream& stream, StageChunk& chunk, std::int64_t laye
 
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
+UserError no_effect(const std::string& problem, const std::string& remedy)
+{
+    return usage_error(problem, "--inject", remedy);
+}
+
+/// The rank at the other end of the messages that enter `chunk`, or `chunk`'s own.
+int rank_behind(const RunPlan& plan, std::size_t chunk, bool gradient)
+{
+    const std::vector<std::int32_t>& rank_of = plan.program.rank_of_chunk;
+    if (gradient)
+        return chunk + 1 < rank_of.size() ? rank_of[chunk + 1] : rank_of[chunk];
+    return chunk > 0 ? rank_of[chunk - 1] : rank_of[chunk];
+}
+
 } // namespace
+
+void refuse_without_target(const FaultInjection& fault, const RunConfig& config)
+{
+    if (fault.kind == FaultInjection::Kind::none)
+        return;
+    const std::int64_t layers = config.model.num_layers;
+    if (fault.layer >= layers)
+        throw no_effect("there is no layer " + std::to_string(fault.layer),
+                        "name one of 0 to " + std::to_string(layers - 1));
+    if (fault.replica >= config.pipeline.replicas)
+        throw no_effect("there is no replica " + std::to_string(fault.replica),
+                        "name one of 0 to " + std::to_string(config.pipeline.replicas - 1));
+    if (fault.last_batch < std::max<std::int64_t>(1, fault.first_batch))
+        throw no_effect("no update lies from " + std::to_string(fault.first_batch) + " to " +
+                            std::to_string(fault.last_batch),
+                        "updates count from 1; write the first one first");
+    // Skipped batches move later ones forward, so that the last update may meet any.
+    const bool skips = config.anomaly.on_nonfinite != AnomalyResponse::stop ||
+                       config.anomaly.on_spike == AnomalyResponse::skip ||
+                       config.anomaly.on_spike == AnomalyResponse::rewind;
+    if (!skips && fault.first_batch > config.run.updates)
+        throw no_effect("there is no update " + std::to_string(fault.first_batch),
+                        "the last one is run.updates = " + std::to_string(config.run.updates));
+}
+
+void refuse_without_message(const FaultInjection& fault, const RunConfig& config,
+                            const RunPlan& plan)
+{
+    using Kind = FaultInjection::Kind;
+    if (fault.kind == Kind::flip_exchange && config.pipeline.replicas == 1)
+        throw no_effect("one replica exchanges no gradients", "write pipeline.replicas = 2");
+    if (fault.kind != Kind::flip_activation && fault.kind != Kind::flip_gradient)
+        return;
+    const bool gradient = fault.kind == Kind::flip_gradient;
+    std::string possible;
+    for (std::size_t chunk = 0; chunk < plan.partition.size(); ++chunk) {
+        const LayerRange& range = plan.partition[chunk];
+        if (range.num_layers() == 0 ||
+            rank_behind(plan, chunk, gradient) == plan.program.rank_of_chunk[chunk])
+            continue;
+        if (fault.layer >= range.begin && fault.layer < range.end)
+            return;
+        possible += (possible.empty() ? "" : ", ") + std::to_string(range.begin) + " to " +
+                    std::to_string(range.end - 1);
+    }
+    throw no_effect("no " + std::string(gradient ? "gradient" : "activation") +
+                        " is sent to the stage with layer " + std::to_string(fault.layer),
+                    possible.empty() ? "run on more ranks" : "name a layer of " + possible);
+}
 
 void inject(const FaultInjection& fault, std::int64_t batch, int replica, Stage& stage,
             Executor& executor, GradientExchange& exchange)

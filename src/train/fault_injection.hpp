@@ -4,6 +4,7 @@
 #include "pipeline/executor.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/stage.hpp"
+#include "src/train/run_plan.hpp"
 
 #include <cstdint>
 
@@ -31,7 +32,18 @@ struct FaultInjection {
     std::int64_t layer =
         0; ///< counted from 0; flips hit the message that enters this layer's stage
     int replica = 0;
+
+    bool meets(std::int64_t batch) const
+    {
+        return kind != Kind::none && batch >= first_batch && batch <= last_batch;
+    }
 };
+
+/// Throws UserError (usage) when the run of `config` has no such update, layer or replica.
+void refuse_without_target(const FaultInjection& fault, const RunConfig& config);
+/// The same when the fault is of a message, and under `plan` none enters the layer's stage.
+void refuse_without_message(const FaultInjection& fault, const RunConfig& config,
+                            const RunPlan& plan);
 
 /// Does what `fault` says to batch `batch` where this rank, of `replica`, has the layer. To be
 /// called when any update begins.

@@ -30,6 +30,9 @@ std::filesystem::path terminal_of_launcher()
 
 bool shows_on_terminal(std::FILE* stream)
 {
+    // TERM=dumb: such a terminal shows control characters instead of obeying them.
+    if (const char* kind = std::getenv("TERM"); kind != nullptr && std::string_view(kind) == "dumb")
+        return false;
     return isatty(fileno(stream)) == 1 || (stream == stderr && !terminal_of_launcher().empty());
 }
 

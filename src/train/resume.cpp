@@ -2,10 +2,14 @@
 
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
+#include "src/inspect/checkpoint_list.hpp"
 #include "src/train/agreement.hpp"
 
 #include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 namespace sluice {
 
@@ -29,40 +33,14 @@ std::vector<std::string> problems_of(const fs::path& folder)
     try {
         return CheckpointReader(folder).verify();
     } catch (const UserError& error) {
-        return {error.what()};
+        return {error.where() + ": " + error.problem()};
     }
 }
 
-/// The one asked for, unless it is damaged or this run has gone further.
-std::string chosen_by_path(const fs::path& checkpoints, const fs::path& path)
+/// Empty where there is none at all. Throws UserError (data) when every one is damaged.
+std::string newest_whole(const fs::path& checkpoints)
 {
-    const auto problems = problems_of(path);
-    if (!problems.empty())
-        throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
-                         path.string(),
-                         "choose another checkpoint, or --resume auto for the newest whole one");
-    const auto later = list_checkpoints(checkpoints);
-    if (!later.empty() && update_of_checkpoint(later.back()) > CheckpointReader(path).update())
-        throw usage_error(
-            "this run folder has a later checkpoint, " + later.back().filename().string() +
-                ": going on from an earlier one would mix two histories",
-            path.string(), "choose another --run-dir, or move the later checkpoints away");
-    return path.string();
-}
-
-/// On rank 0: the checkpoint's path, or empty for a fresh start.
-std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
-{
-    if (request.mode == ResumeMode::path)
-        return chosen_by_path(checkpoints, request.path);
-    auto folders = list_checkpoints(checkpoints);
-    if (request.mode == ResumeMode::never) {
-        if (!folders.empty())
-            throw usage_error("--resume never, but this run folder already has checkpoints",
-                              checkpoints.string(),
-                              "choose another --run-dir, or delete them if they are not needed");
-        return {};
-    }
+    const auto folders = list_checkpoints(checkpoints);
     for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
         const auto problems = problems_of(*folder);
         if (problems.empty())
@@ -97,6 +75,74 @@ std::string device_remedy(const RunConfig& saved)
            " to go on on " + (on_gpus ? "CPUs" : "GPUs");
 }
 
+/// Whether what stands in this run folder began with `path`, by the starts in its metrics.
+bool descends_from(const fs::path& path, const fs::path& checkpoints)
+{
+    std::error_code error;
+    const fs::path asked = fs::weakly_canonical(path, error);
+    const fs::path own = fs::weakly_canonical(checkpoints, error);
+    std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
+    bool descends = false;
+    for (std::string line; std::getline(metrics, line);) {
+        if (line.find("\"start\"") == std::string::npos)
+            continue;
+        const auto row = nlohmann::json::parse(line, nullptr, false);
+        if (!row.is_object() || row.value("event", "") != "start")
+            continue;
+        const fs::path from = fs::weakly_canonical(row.value("resumed_from", ""), error);
+        if (from == asked)
+            descends = true;
+        else if (from.parent_path() != own)
+            descends = false; // another history began
+    }
+    return descends;
+}
+
+/// The one asked for, or what this run has made of it since. Throws UserError where it is damaged
+/// or this run folder holds a later one of another history.
+std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked)
+{
+    const fs::path path = checkpoint_at(asked);
+    const auto problems = problems_of(path);
+    if (!problems.empty())
+        throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
+                         path.string(),
+                         "choose another checkpoint, or --resume auto for the newest whole one");
+    const auto later = list_checkpoints(checkpoints);
+    if (later.empty() || update_of_checkpoint(later.back()) <= CheckpointReader(path).update())
+        return path.string();
+    const std::string name = later.back().filename().string();
+    if (!descends_from(path, checkpoints))
+        throw usage_error("this run folder has a later checkpoint, " + name +
+                              ": going on from an earlier one would mix two histories",
+                          path.string(),
+                          "choose another --run-dir, or move the later checkpoints away; --resume "
+                          "auto goes on from the newest");
+    log_warning("this run has gone further than " + path.string() + " and continues from " + name +
+                "; to go back, move the later checkpoints away");
+    return newest_whole(checkpoints);
+}
+
+/// On rank 0: the checkpoint's path, or empty for a fresh start.
+std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
+{
+    if (request.mode == ResumeMode::path)
+        return chosen_by_path(checkpoints, request.path);
+    if (request.mode == ResumeMode::automatic)
+        return newest_whole(checkpoints);
+    if (!list_checkpoints(checkpoints).empty())
+        throw usage_error("--resume never, but this run folder already has checkpoints",
+                          checkpoints.string(),
+                          "choose another --run-dir, or delete them if they are not needed");
+    return {};
+}
+
+RunConfig saved_config(const CheckpointReader& checkpoint)
+{
+    return parse_run_config(checkpoint.config_toml(), (checkpoint.path() / "config").string(), ".",
+                            {});
+}
+
 } // namespace
 
 std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request,
@@ -110,11 +156,20 @@ std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const Res
     return fs::path(chosen);
 }
 
+void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
+{
+    const LearningRateConfig saved = saved_config(checkpoint).lr_schedule;
+    LearningRateConfig& now = config.lr_schedule;
+    if (saved.kind == LearningRateKind::constant && now.kind == LearningRateKind::constant &&
+        now.warmup_steps == default_lr_warmup_steps(config) &&
+        saved.warmup_steps <= config.run.updates)
+        now.warmup_steps = saved.warmup_steps;
+}
+
 std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
                                                const RunConfig& config, const RunHardware& hardware)
 {
-    RunConfig saved = parse_run_config(checkpoint.config_toml(),
-                                       (checkpoint.path() / "config").string(), ".", {});
+    RunConfig saved = saved_config(checkpoint);
     settle_precision(saved);
     auto differences = differences_in_result(saved, config);
     if (differences.empty())

@@ -18,16 +18,23 @@ enum class ResumeMode : std::uint8_t { automatic, never, path };
 
 struct ResumeRequest {
     ResumeMode mode = ResumeMode::automatic;
-    std::filesystem::path path; ///< of a checkpoint, for ResumeMode::path
+    /// Of a checkpoint, or of a run folder, which means its newest; for ResumeMode::path.
+    std::filesystem::path path;
 };
 
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
-/// (damaged ones are named in the log and skipped), the one asked for, or none. Throws UserError:
+/// (damaged ones are named in the log and skipped), the one asked for, or none. Where metrics.jsonl
+/// beside `checkpoints` says that they descend from the one asked for, the newest of them: the same
+/// command goes on. Throws UserError:
 /// usage when `never` meets a folder that has checkpoints, data when the one asked for, or every
 /// one there is, is damaged.
 std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::path& checkpoints,
                                                        const ResumeRequest& request,
                                                        Transport& transport);
+
+/// The default of lr_schedule.warmup_steps follows the length of the run. Where a constant schedule
+/// is made longer or shorter, it stays as it was when the run began, if the run is that long.
+void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result
 /// of the run that wrote `checkpoint`, or says that GPUs came or went where that alone changed

@@ -245,15 +245,23 @@ void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)
                                update, earlier));
 }
 
+namespace {
+/// Bytes, which sums over ranks carry as doubles.
+std::vector<std::int64_t> whole(const std::vector<double>& numbers)
+{
+    return {numbers.begin(), numbers.end()};
+}
+} // namespace
+
 void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_bytes,
                        const std::vector<double>& peak_device_bytes)
 {
     progress_.finish();
     std::vector<MetricField> fields{{"update", end.update},
                                     {"reason", end.reason},
-                                    {"peak_resident_bytes", peak_resident_bytes}};
+                                    {"peak_resident_bytes", whole(peak_resident_bytes)}};
     if (!peak_device_bytes.empty())
-        fields.push_back({"peak_device_bytes", peak_device_bytes});
+        fields.push_back({"peak_device_bytes", whole(peak_device_bytes)});
     metrics_.write("stop", fields);
     metrics_.sync();
     const ExitCode code = end.finished ? ExitCode::finished : ExitCode::stopped;

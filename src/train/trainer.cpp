@@ -144,6 +144,9 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     if (saved_update_ != completed_updates_)
         save();
     finish_save();
+    if (fault.kind != FaultInjection::Kind::none && !fault_met_ && replicas_.world().rank() == 0)
+        log_warning("--inject: none of the updates done here was the one to break; nothing was "
+                    "broken");
     return end(stopping);
 }
 
@@ -238,6 +241,7 @@ std::optional<UpdateSummary> Trainer::run_update_or_finish_save(const FaultInjec
 void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)
 {
     stage_.zero_gradients();
+    fault_met_ = fault_met_ || fault.meets(batch);
     inject(fault, batch, replicas_.index(), stage_, executor_, exchange_);
     FaultyTokens tokens(tokens_->training(batch, first_microbatch()), fault, batch,
                         replicas_.index(), config_.model.vocab_size);

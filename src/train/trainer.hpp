@@ -101,6 +101,7 @@ private:
     std::int64_t completed_updates_ = 0;
     std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;
+    bool fault_met_ = false; ///< an update was one that a fault was asked for
 };
 
 } // namespace sluice

@@ -25,6 +25,7 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
     CheckpointProgress progress;
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
+        keep_saved_defaults(reader, config_);
         changed_rounding_ = refuse_changed_result(reader, config_, hardware);
         restore_stage(reader, stage_);
         progress = reader.progress();

@@ -1,13 +1,19 @@
 """Each mistake: one clear message, the right exit code, nothing lost."""
 
+import fcntl
 import gzip
 import json
 import os
+import pathlib
 import shutil
+import subprocess
+import tempfile
 import unittest
 
 import h5py
-from harness import MPIRUN, SLUICE, RunTest, call
+from harness import MPIRUN, SLUICE, RunTest, call, environment
+
+DEMO = pathlib.Path(__file__).resolve().parents[2] / "recipes" / "demo.sh"
 
 
 class RunFiles(RunTest):
@@ -65,7 +71,7 @@ class RunFiles(RunTest):
                     "pipeline.schedule=custom", f"pipeline.schedule_file={path}"))
 
     def test_missing_run_file(self):
-        self.refuse("nowhere.toml", run_file=self.folder / "nowhere.toml")
+        self.refuse("nowhere.toml", "No such file", run_file=self.folder / "nowhere.toml")
 
     def test_not_toml(self):
         path = self.folder / "broken.toml"
@@ -92,6 +98,116 @@ class RunFiles(RunTest):
             self.assertEqual(result.returncode, 0)
             self.assertIn("--help", result.stdout)
             self.assertIn(" ".join(("Usage: sluice", *words, "[OPTIONS]")), result.stdout)
+
+
+    def test_a_seed_beyond_63_bits(self):
+        self.refuse("run.seed", "beyond 63 bits", overrides=("run.seed=99999999999999999999",))
+
+    def test_help_of_no_command(self):
+        result = call(SLUICE, "trian", "--help")
+        self.assertEqual(result.returncode, 2)
+        self.assert_one_clear_message(result, "trian", "train")
+        for command in ("data", "checkpoint"):
+            result = call(SLUICE, command)
+            self.assertEqual(result.returncode, 2)
+            self.assertIn(f"Usage: sluice {command} ", result.stderr)
+
+    def test_numbers_that_are_too_small(self):
+        for words in (("train", self.run_file, "--stop-after", "-1"),
+                      ("eval", "x", "--data", "y", "--tokens", "0"),
+                      ("train", self.run_file, "--stop-after", "9" * 30)):
+            with self.subTest(words=words):
+                result = call(SLUICE, *words)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assert_one_clear_message(result, words[-2], words[-1])
+                self.assertLess(len(result.stderr), 200)
+
+    def test_an_empty_run_folder_is_no_default(self):
+        for command in ("train", "submit"):
+            result = call(SLUICE, command, self.run_file, "--run-dir", "", cwd=self.folder)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, "--run-dir", "empty")
+
+    def test_memory_that_sbatch_would_not_take(self):
+        for memory in ("lots", "M", "-1G", "2.5G", "12GB"):
+            result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--mem={memory}")
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, "--mem", f"'{memory}' is not")
+
+
+class FullDisks(RunTest):
+    """What could not be printed is said, and the exit code says so too."""
+
+    def test_full_standard_output(self):
+        self.train(1, "run")
+        checkpoint = self.last_checkpoint("run")
+        for words in (("plan", self.run_file, "--stages", "2", "--print-schedule"),
+                      ("plan", self.run_file, "--stages", "2", "--compare"),
+                      ("data", "show", self.run_file, "--update", "1", "--json"),
+                      ("data", "info", "train.h5"),
+                      ("inspect", "run"),
+                      ("inspect", "run", "--tensors", "--json"),
+                      ("eval", checkpoint, "--data", "validation.h5"),
+                      ("checkpoint", "list", "run"),
+                      ("submit", self.run_file, "--dry-run"),
+                      ("doctor",), ("--help",), ("--version",), ("plan", "--help")):
+            with self.subTest(words=words), open("/dev/full", "w") as full:
+                result = subprocess.run([SLUICE, *map(str, words)], cwd=self.folder, text=True,
+                                        env=environment(), stdout=full, stderr=subprocess.PIPE)
+                self.assertEqual(result.returncode, 3, result.stderr)
+                self.assert_one_clear_message(result, "standard output", "No space left")
+
+
+class Faults(RunTest):
+    """A drill that would break nothing is a mistake; it must not look like a run that held."""
+
+    def refuse(self, fault, *parts, ranks=1):
+        result = self.train(ranks, "refused", "--inject", fault, expect=2)
+        self.assert_one_clear_message(result, "--inject", *parts)
+
+    def test_faults_without_a_target(self):
+        self.refuse("nan-gradient@9:0", "update 9", "= 8")
+        self.refuse("nan-gradient@0:0", "count from 1")
+        self.refuse("nan-gradient@5-4:0", "from 5 to 4")
+        self.refuse("nan-gradient@5:6", "layer 6", "0 to 5")
+        self.refuse("nan-gradient@5:1:1", "replica 1")
+        self.refuse("flip-exchange@5:1", "replicas")
+
+    def test_flips_where_no_message_arrives(self):
+        self.refuse("flip-activation@4:1", "layer 1", "more ranks")
+        self.refuse("flip-activation@4:1", "layer 1", "3 to 5", ranks=2)
+        self.refuse("flip-gradient@4:4", "layer 4", "0 to 2", ranks=2)
+
+    def test_a_fault_that_lies_behind_the_run(self):
+        self.train(1, "behind", "--stop-after", "4", expect=75)
+        result = self.train(1, "behind", "--inject", "nan-gradient@3:1")
+        self.assertIn("nothing was broken", result.stderr)
+        result = self.train(1, "met", "--inject", "slow@3:1")
+        self.assertNotIn("nothing was broken", result.stderr)
+
+
+class Demo(unittest.TestCase):
+    """The demo begins anew; what it deletes has to be its own."""
+
+    def refuse(self, folder, part):
+        (folder / "precious").write_text("1")
+        result = subprocess.run([DEMO, SLUICE], env={**environment(), "DEMO_DIR": str(folder)},
+                                text=True, capture_output=True, timeout=60)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn(part, result.stderr)
+        self.assertTrue((folder / "precious").exists())
+
+    def test_deletes_only_its_own(self):
+        with tempfile.TemporaryDirectory() as name:
+            self.refuse(pathlib.Path(name), "not the demo's")
+
+    def test_deletes_no_run_that_is_under_way(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "made-by-the-demo").touch()
+            with open(folder / ".lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.refuse(folder, "is writing")
 
 
 class Texts(RunTest):

@@ -45,8 +45,9 @@ private:
 /// A terminal of `columns` columns.
 class Terminal {
 public:
-    explicit Terminal(unsigned short columns)
+    explicit Terminal(unsigned short columns, const char* kind = "xterm")
     {
+        ::setenv("TERM", kind, 1);
         main_ = ::posix_openpt(O_RDWR | O_NOCTTY);
         BOOST_REQUIRE(main_ >= 0);
         BOOST_REQUIRE(::grantpt(main_) == 0);
@@ -99,6 +100,15 @@ BOOST_AUTO_TEST_CASE(piped_output_is_plain_lines_now_and_then)
     BOOST_TEST(pipe.written() == "three\n");
     line.finish();
     BOOST_TEST(pipe.written() == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_dumb_terminal_gets_plain_lines)
+{
+    Terminal terminal(40, "dumb");
+    ProgressLine line(terminal.stream(), 0ms);
+    BOOST_TEST(!line.is_terminal());
+    line.update("one");
+    BOOST_TEST(terminal.written() == "one\r\n"); // the \r is the terminal's own
 }
 
 BOOST_AUTO_TEST_CASE(piped_lines_are_never_cut)

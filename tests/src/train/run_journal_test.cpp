@@ -117,9 +117,9 @@ BOOST_AUTO_TEST_CASE(the_status_follows_saves_and_the_end)
                                R"(","parameters_digest":"abc","seconds":0.5,)"
                                R"("stall_seconds":0.25,"write_seconds":0.375})");
     BOOST_TEST(lines[1] == R"({"event":"stop","update":2,"reason":"stopped by SIGTERM",)"
-                           R"("peak_resident_bytes":[1.0,2.0]})");
+                           R"("peak_resident_bytes":[1,2]})");
     BOOST_TEST(lines[2] == R"({"event":"stop","update":3,"reason":"all updates done",)"
-                           R"("peak_resident_bytes":[1.0,2.0],"peak_device_bytes":[3.0,4.0]})");
+                           R"("peak_resident_bytes":[1,2],"peak_device_bytes":[3,4]})");
 }
 
 BOOST_AUTO_TEST_CASE(going_back_leaves_every_update_once_and_says_what_is_skipped)

@@ -1,0 +1,63 @@
+"""What a run goes on from, and what may have changed by then."""
+
+import shutil
+import unittest
+
+from harness import SLUICE, RunTest, call
+
+
+class Lengths(RunTest):
+    def constant(self, run_dir, updates, **arguments):
+        path = self.folder / "constant.toml"
+        path.write_text(self.run_file.read_text().replace('"wsd"\nwarmup_steps = 2', '"constant"'))
+        return self.train(1, run_dir, run_file=path, overrides=(f"run.updates={updates}",),
+                          **arguments)
+
+    def test_a_constant_run_may_be_made_longer_and_shorter(self):
+        self.constant("run", 20)
+        self.constant("run", 40)  # whose default warm-up would be twice as long
+        self.assertEqual([row["lr"] for row in self.metrics("run")], [0, 0.005] + [0.01] * 38)
+        shutil.copytree(self.folder / "run", self.folder / "third")
+        self.constant("third", 42)
+        self.constant("run", 30)
+        self.assertIn("warmup_steps = 2\n", (self.folder / "run" / "config.toml").read_text())
+
+
+class Paths(RunTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls().train(1, "first", "--stop-after", "3", expect=75)
+        cls.begun = cls().last_checkpoint("first")
+
+    def test_the_same_command_goes_on(self):
+        command = ("--resume", self.begun, "--stop-after", "2")
+        self.train(1, "second", *command, expect=75)
+        again = self.train(1, "second", *command, expect=75)
+        self.assertIn("continues from update-00000005", again.stderr)
+        self.train(1, "second", *command)
+        self.train(1, "whole")
+        self.assert_same_state("second", "whole")
+
+    def test_another_history_is_refused(self):
+        self.train(1, "other", "--stop-after", "4", expect=75)
+        result = self.train(1, "other", "--resume", self.begun, expect=2)
+        self.assert_one_clear_message(result, "update-00000004", "two histories", "auto")
+
+    def test_a_run_folder_means_its_newest(self):
+        self.train(1, "from-folder", "--resume", self.folder / "first")
+        self.train(1, "whole-again")
+        self.assert_same_state("from-folder", "whole-again")
+        losses = [call(SLUICE, "eval", path, "--data", "validation.h5", "--json", cwd=self.folder)
+                  for path in ("first", self.begun)]
+        self.assertEqual(losses[0].returncode, 0, losses[0].stderr)
+        self.assertEqual(losses[0].stdout, losses[1].stdout)
+
+    def test_nothing_to_go_on_from(self):
+        result = self.train(1, "nothing", "--resume", "nope", expect=3)
+        self.assert_one_clear_message(result, "nope", "neither a checkpoint")
+        self.assertEqual(result.stderr.count("what to do"), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
