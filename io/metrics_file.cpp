@@ -271,4 +271,19 @@ void write_status(const fs::path& path, std::string_view state, std::int64_t upd
     write_file_durably(path, status.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
+std::optional<RunStatus> read_status(const fs::path& path)
+{
+    try {
+        const auto status = nlohmann::json::parse(read_file(path));
+        return RunStatus{.state = status.at("state"),
+                         .update = status.at("update"),
+                         .reason = status.at("reason"),
+                         .exit_code = status.at("exit_code")};
+    } catch (const UserError&) {
+        return std::nullopt;
+    } catch (const nlohmann::json::exception&) {
+        return std::nullopt;
+    }
+}
+
 } // namespace sluice

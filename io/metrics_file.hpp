@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,5 +50,14 @@ private:
 /// "exit_code":C,"time":"2026-01-31T23:59:59Z"}.
 void write_status(const std::filesystem::path& path, std::string_view state, std::int64_t update,
                   std::string_view reason, int exit_code);
+
+struct RunStatus {
+    std::string state; ///< "running", "finished", "stopped", "failed"
+    std::int64_t update = 0;
+    std::string reason;
+    int exit_code = 0;
+};
+/// Nothing where there is no status, or none that can be read.
+std::optional<RunStatus> read_status(const std::filesystem::path& path);
 
 } // namespace sluice

@@ -1,14 +1,16 @@
 #include "src/cli/launcher.hpp"
 
 #include "core/error.hpp"
+#include "src/cli/ended_run.hpp"
+#include "src/cli/output_relay.hpp"
+#include "src/train/stop_patience.hpp"
 
-#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
-#include <filesystem>
+#include <fstream>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,18 +18,7 @@ namespace sluice {
 
 namespace {
 
-std::atomic<pid_t> mpirun_process{0};
-std::atomic<std::time_t> first_request{0};
-
-/// The first request asks the ranks to save and stop; a later one ends them.
-extern "C" void pass_on(int)
-{
-    const std::time_t now = std::time(nullptr);
-    std::time_t none = 0;
-    const bool first = first_request.compare_exchange_strong(none, now);
-    if (const pid_t process = mpirun_process.load(); process > 0)
-        kill(process, first || now <= first_request.load() + 1 ? SIGUSR1 : SIGTERM);
-}
+constexpr const char* mark = "SLUICE_STARTED_RANKS"; ///< in the environment of ranks
 
 std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::string>& arguments)
 {
@@ -41,9 +32,16 @@ std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::st
     return command;
 }
 
-[[noreturn]] void become(std::vector<std::string>& command)
+[[noreturn]] void become(std::vector<std::string>& command, pid_t launcher,
+                         const sigset_t& signals_before)
 {
     setpgid(0, 0);
+    // mpirun passes it on: ranks whose launcher was killed save and stop.
+    prctl(PR_SET_PDEATHSIG, SIGUSR2);
+    if (getppid() != launcher)
+        _exit(static_cast<int>(ExitCode::peer));
+    setenv(mark, "1", 1);
+    pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
     std::vector<char*> words;
     for (std::string& word : command)
         words.push_back(word.data());
@@ -56,31 +54,106 @@ std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::st
     _exit(static_cast<int>(ExitCode::usage));
 }
 
+/// What this process waits for. HUP stays ignored where it was (nohup).
+sigset_t awaited_signals()
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGTSTP, SIGCHLD})
+        sigaddset(&set, signal);
+    struct sigaction action = {};
+    if (sigaction(SIGHUP, nullptr, &action) == 0 && action.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
+    return set;
+}
+
+/// mpirun, as this process sees it.
+class Launch {
+public:
+    Launch(pid_t mpirun, const RunFolder& folder) : mpirun_(mpirun), folder_(folder) {}
+
+    /// Until mpirun has ended: its status, as waitpid() gives it.
+    int wait(const sigset_t& awaited)
+    {
+        int status = 0;
+        while (waitpid(mpirun_, &status, WNOHANG) == 0) {
+            int signal = 0;
+            if (sigwait(&awaited, &signal) != 0 || signal == SIGCHLD)
+                continue;
+            if (signal == SIGTSTP)
+                suspend();
+            else
+                hear(signal);
+        }
+        return status;
+    }
+
+    bool gave_up() const { return gave_up_; }
+    bool asked_to_stop() const { return asked_; }
+
+private:
+    /// Ctrl-Z reaches this process group only.
+    void suspend() const
+    {
+        kill(mpirun_, SIGTSTP); // mpirun stops the ranks, not itself
+        kill(getpid(), SIGSTOP);
+        kill(mpirun_, SIGCONT);
+    }
+
+    void hear(int signal)
+    {
+        const auto answer = patience_.hear(signal, StopPatience::Clock::now());
+        if (answer == StopPatience::Answer::stop) {
+            asked_ = true;
+            // Where there is no folder yet, the ranks call it SIGUSR1.
+            std::ofstream(folder_.signal_file()) << signal_name(signal) << "\n";
+        }
+        say_answer(answer, signal);
+        gave_up_ = gave_up_ || answer == StopPatience::Answer::give_up;
+        kill(mpirun_, gave_up_ ? SIGTERM : SIGUSR1);
+    }
+
+    pid_t mpirun_;
+    const RunFolder& folder_;
+    StopPatience patience_;
+    bool asked_ = false, gave_up_ = false;
+};
+
 } // namespace
 
-int launch_ranks(int num_ranks, const std::vector<std::string>& arguments)
+bool started_by_launch_ranks() { return std::getenv(mark) != nullptr; }
+
+int launch_ranks(int num_ranks, const std::vector<std::string>& arguments,
+                 const std::filesystem::path& run_dir)
 {
     std::vector<std::string> command = mpirun_command(num_ranks, arguments);
-    struct sigaction action = {};
-    action.sa_handler = pass_on;
-    sigemptyset(&action.sa_mask);
+    EndedRun ended(run_dir);
+    const RunFolder folder(run_dir);
+    std::error_code not_there;
+    std::filesystem::remove(folder.signal_file(), not_there);
+
+    // Blocked before there are children: theirs must not be missed, and a relay heeds no signal.
+    const sigset_t awaited = awaited_signals();
+    sigset_t before;
+    pthread_sigmask(SIG_BLOCK, &awaited, &before);
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
+        std::signal(signal, SIG_DFL);
+    OutputRelay relay;
+    const pid_t launcher = getpid();
     const pid_t process = fork();
     if (process < 0)
         throw usage_error(std::string("cannot start a process: ") + std::strerror(errno),
                           "--ranks");
-    if (process == 0)
-        become(command);
-    mpirun_process.store(process);
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
-        sigaction(signal, &action, nullptr);
-    int status = 0;
-    while (waitpid(process, &status, 0) < 0 && errno == EINTR) {
+    if (process == 0) {
+        relay.attach();
+        become(command, launcher, before);
     }
-    if (WIFSIGNALED(status))
-        return static_cast<int>(ExitCode::peer);
-    const int code = WEXITSTATUS(status);
-    // 128 + signal is mpirun's word for a rank that was killed.
-    return code > 128 ? static_cast<int>(ExitCode::peer) : code;
+    std::signal(SIGPIPE, SIG_IGN);
+    Launch launch(process, folder);
+    const int status = launch.wait(awaited);
+    relay.finish();
+    std::filesystem::remove(folder.signal_file(), not_there);
+    return ended.exit_code(status, launch.asked_to_stop(), launch.gave_up());
 }
 
 } // namespace sluice

@@ -10,6 +10,8 @@
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/rank_run.hpp"
+#include "src/train/run_folder.hpp"
+#include "src/train/stop_patience.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/stop_signals.hpp"
 #include "src/train/threads.hpp"
@@ -113,8 +115,23 @@ void check_world(const LaunchedAs& launched, int num_ranks)
                       "this Slurm has it), or with mpirun");
 }
 
+/// One rank tells people what comes of a signal, unless the launcher does.
+StopSignalOptions stop_signal_options(int rank, const std::filesystem::path& run_dir)
+{
+    if (rank != 0)
+        return {};
+    return {.speaks = !started_by_launch_ranks(), .before_giving_up = [run_dir] {
+                const RunFolder folder(run_dir);
+                if (folder.is_held_here())
+                    folder.tell_ended_without_a_word(given_up_reason);
+            }};
+}
+
 int train(const TrainOptions& options)
 {
+    const std::filesystem::path run_dir = options.run_dir.empty()
+                                              ? default_run_dir(options.run_file)
+                                              : std::filesystem::path(options.run_dir);
     if (options.num_ranks > 0) {
         if (launched_as().by_launcher)
             throw usage_error("--ranks starts mpirun, and this process was started by one",
@@ -123,7 +140,7 @@ int train(const TrainOptions& options)
         const RunConfig asked = load_run_config(options.run_file, options.overrides);
         check_layout(asked, options.num_ranks);
         refuse_without_target(fault_from(options.inject), asked);
-        return launch_ranks(options.num_ranks, without_ranks(options));
+        return launch_ranks(options.num_ranks, without_ranks(options), run_dir);
     }
     // Everything that can be wrong without a word to other ranks is found before MPI starts.
     RunConfig config = load_run_config(options.run_file, options.overrides);
@@ -134,15 +151,13 @@ int train(const TrainOptions& options)
         check_world(launched, 1);
     check_layout(config, launched.num_ranks);
     config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
-    watch_stop_signals();
+    watch_stop_signals(stop_signal_options(launched.rank, run_dir));
     set_num_threads(config.run.threads_per_rank);
 
     ask_for_queues_on_gpus();
     auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
-    RankRun run(std::move(transport), options.run_dir.empty()
-                                          ? default_run_dir(options.run_file)
-                                          : std::filesystem::path(options.run_dir));
+    RankRun run(std::move(transport), run_dir);
     return run.go(config, resume_request(options.resume), options.stop_after, fault);
 }
 

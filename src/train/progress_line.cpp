@@ -28,14 +28,6 @@ std::filesystem::path terminal_of_launcher()
                                                                          : std::filesystem::path();
 }
 
-bool shows_on_terminal(std::FILE* stream)
-{
-    // TERM=dumb: such a terminal shows control characters instead of obeying them.
-    if (const char* kind = std::getenv("TERM"); kind != nullptr && std::string_view(kind) == "dumb")
-        return false;
-    return isatty(fileno(stream)) == 1 || (stream == stderr && !terminal_of_launcher().empty());
-}
-
 int terminal_columns(std::FILE* stream)
 {
     winsize size{};
@@ -59,6 +51,14 @@ void write_text(std::FILE* stream, std::string_view text)
 }
 
 } // namespace
+
+bool shows_on_terminal(std::FILE* stream)
+{
+    // TERM=dumb: such a terminal shows control characters instead of obeying them.
+    if (const char* kind = std::getenv("TERM"); kind != nullptr && std::string_view(kind) == "dumb")
+        return false;
+    return isatty(fileno(stream)) == 1 || (stream == stderr && !terminal_of_launcher().empty());
+}
 
 std::string cut_to_columns(std::string_view text, int columns)
 {

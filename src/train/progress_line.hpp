@@ -9,6 +9,9 @@
 
 namespace sluice {
 
+/// Whether people see what is written there as it comes, be it by way of the launcher.
+bool shows_on_terminal(std::FILE* stream);
+
 class ProgressLine {
 public:
     using Clock = std::chrono::steady_clock;

@@ -13,6 +13,17 @@
 
 namespace sluice {
 
+namespace {
+
+std::string this_process()
+{
+    char host[256] = "";
+    ::gethostname(host, sizeof host - 1);
+    return "process " + std::to_string(::getpid()) + " on " + host;
+}
+
+} // namespace
+
 RunFolder::~RunFolder()
 {
     if (lock_ >= 0)
@@ -27,14 +38,16 @@ void RunFolder::create_and_lock()
         throw data_error("cannot create the run folder: " + error.message(), path_.string(),
                          "choose a folder you can write with --run-dir");
     if (!lock(std::chrono::seconds(5)))
-        throw usage_error("another run is writing into this run folder", path_.string(),
-                          "wait until it has ended, or choose another folder with --run-dir");
+        throw usage_error("another run (" + holder() + ") is writing into this run folder",
+                          path_.string(),
+                          "wait until it has ended, make it save and stop with `touch " +
+                              stop_file().string() + "`, or choose another folder with --run-dir");
 }
 
 bool RunFolder::lock(std::chrono::milliseconds patience)
 {
-    lock_ = retried(
-        [&] { return ::open((path_ / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
+    lock_ =
+        retried([&] { return ::open(lock_file().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
     if (lock_ < 0)
         throw data_error(std::string("cannot write into the run folder: ") + std::strerror(errno),
                          path_.string(), "choose a folder you can write with --run-dir");
@@ -45,8 +58,23 @@ bool RunFolder::lock(std::chrono::milliseconds patience)
             return false;
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
+    const std::string who = this_process();
+    // For people: nothing is lost where it cannot be written.
+    if (::ftruncate(lock_, 0) == 0) [[maybe_unused]]
+        const auto written = ::pwrite(lock_, who.data(), who.size(), 0);
     return true;
 }
+
+std::string RunFolder::holder() const
+{
+    try {
+        return read_file(lock_file());
+    } catch (const UserError&) {
+        return "";
+    }
+}
+
+bool RunFolder::is_held_here() const { return holder() == this_process(); }
 
 std::string RunFolder::status_text() const
 {
@@ -54,6 +82,16 @@ std::string RunFolder::status_text() const
         return read_file(status());
     } catch (const UserError&) {
         return "";
+    }
+}
+
+void RunFolder::tell_ended_without_a_word(std::string_view reason) const
+{
+    try {
+        if (const auto now = read_status(status()); now && now->state == "running")
+            write_status(status(), "failed", now->update, reason, static_cast<int>(ExitCode::peer));
+    } catch (const UserError&) {
+        // What is said on standard error is left.
     }
 }
 

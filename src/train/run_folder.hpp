@@ -26,6 +26,9 @@ public:
     /// Throws UserError (data) when it cannot be written.
     bool lock(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
+    /// Whether this process was the last to lock it, by whatever object.
+    bool is_held_here() const;
+
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
     /// job's.
     void remember_status() { last_status_ = status_text(); }
@@ -33,6 +36,10 @@ public:
     /// while this rank was stopped, and it has only woken up to be ended.
     void tell(std::string_view state, std::int64_t update, std::string_view reason, int exit_code);
     std::string status_text() const; ///< nothing where there is none
+    /// For whoever is left when the ranks are gone: where status.json still says that the run is
+    /// running, it says from now on that the run has failed. The update stays, which is that of
+    /// the newest checkpoint. Errors are left to be.
+    void tell_ended_without_a_word(std::string_view reason) const;
 
     const std::filesystem::path& path() const { return path_; }
     std::filesystem::path config() const { return path_ / "config.toml"; }
@@ -43,8 +50,13 @@ public:
     std::filesystem::path status() const { return path_ / "status.json"; }
     /// Put there by people who want the run to save and stop.
     std::filesystem::path stop_file() const { return path_ / "STOP"; }
+    /// What the launcher was asked to stop by, in one word: its ranks hear SIGUSR1 only.
+    std::filesystem::path signal_file() const { return path_ / ".stop-signal"; }
 
 private:
+    std::filesystem::path lock_file() const { return path_ / ".lock"; }
+    std::string holder() const; ///< of the lock, now or last: "process 4711 on n2"
+
     std::filesystem::path path_;
     std::string last_status_;
     int lock_ = -1;

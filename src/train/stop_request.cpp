@@ -1,14 +1,17 @@
 #include "src/train/stop_request.hpp"
 
+#include "src/train/stop_patience.hpp"
 #include "src/train/stop_signals.hpp"
 
 #include <csignal>
+#include <fstream>
 #include <unistd.h>
 
 namespace sluice {
 
-StopRequest::StopRequest(std::filesystem::path stop_file, TimeBudget budget)
-    : stop_file_(std::move(stop_file)), budget_(budget)
+StopRequest::StopRequest(std::filesystem::path stop_file, TimeBudget budget,
+                         std::filesystem::path signal_file)
+    : stop_file_(std::move(stop_file)), signal_file_(std::move(signal_file)), budget_(budget)
 {
 }
 
@@ -34,12 +37,14 @@ std::string StopRequest::reason() const
         return "a STOP file";
     if (time_is_up_)
         return "the time limit";
-    switch (received_stop_signal()) {
-    case SIGINT: return "SIGINT";
-    case SIGTERM: return "SIGTERM";
-    case SIGUSR1: return "SIGUSR1";
-    default: return "";
-    }
+    const int signal = received_stop_signal();
+    if (signal == SIGUSR2)
+        return "SIGUSR2: its launcher has died";
+    std::string passed_on;
+    if (signal == SIGUSR1 && std::getline(std::ifstream(signal_file_), passed_on) &&
+        !passed_on.empty())
+        return passed_on;
+    return signal != 0 ? signal_name(signal) : "";
 }
 
 void StopRequest::obeyed() const
@@ -47,6 +52,8 @@ void StopRequest::obeyed() const
     std::error_code gone_already;
     if (file_found_)
         std::filesystem::remove(stop_file_, gone_already);
+    if (!signal_file_.empty())
+        std::filesystem::remove(signal_file_, gone_already);
 }
 
 } // namespace sluice

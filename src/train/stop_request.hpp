@@ -1,5 +1,6 @@
-// Requests to stop: Ctrl-C, TERM and USR1 on any rank; on rank 0 also a file STOP in the run folder
-// and the end of the job's time. The trainer asks in every update, and all ranks agree at its end.
+// Requests to stop: Ctrl-C, TERM, HUP and USR1 on any rank; on rank 0 also a file STOP in the run
+// folder and the end of the job's time. The trainer asks in every update, and all ranks agree at
+// its end.
 #pragma once
 
 #include "src/train/time_budget.hpp"
@@ -17,7 +18,9 @@ public:
     StopRequest() = default;
     /// Rank 0. A STOP file that is there already counts: somebody put it there for this run. The
     /// clock of `budget` starts at 0 now.
-    StopRequest(std::filesystem::path stop_file, TimeBudget budget);
+    /// `signal_file`: where a launcher says which signal it has passed on as SIGUSR1.
+    StopRequest(std::filesystem::path stop_file, TimeBudget budget,
+                std::filesystem::path signal_file = {});
 
     /// Once per update.
     bool is_there();
@@ -32,7 +35,7 @@ public:
 private:
     double now() const;
 
-    std::filesystem::path stop_file_;
+    std::filesystem::path stop_file_, signal_file_;
     TimeBudget budget_;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     bool file_found_ = false, time_is_up_ = false;

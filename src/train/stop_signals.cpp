@@ -1,10 +1,13 @@
 #include "src/train/stop_signals.hpp"
 
+#include "core/error.hpp"
+#include "src/train/stop_patience.hpp"
+
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
-#include <ctime>
+#include <initializer_list>
 #include <thread>
+#include <unistd.h>
 
 namespace sluice {
 
@@ -12,55 +15,52 @@ namespace {
 
 std::atomic<int> received{0};
 
-sigset_t stop_signals()
+sigset_t set_of(std::initializer_list<int> signals)
 {
     sigset_t set;
     sigemptyset(&set);
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
+    for (const int signal : signals)
         sigaddset(&set, signal);
     return set;
 }
 
-[[noreturn]] void end_process_by(int signal)
+bool is_ignored(int signal)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, signal);
-    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-    std::raise(signal);
-    std::abort(); // never reached: the default action ends the process
+    struct sigaction action = {};
+    return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-[[noreturn]] void receive_signals()
+[[noreturn]] void receive_signals(const sigset_t& set, const StopSignalOptions& options)
 {
-    const sigset_t set = stop_signals();
-    std::time_t first_interrupt = 0;
+    StopPatience patience;
     for (;;) {
         int signal = 0;
         if (sigwait(&set, &signal) != 0)
             continue;
         received = signal;
-        if (signal != SIGINT)
+        const auto answer = patience.hear(signal, StopPatience::Clock::now());
+        if (options.speaks)
+            say_answer(answer, signal);
+        if (answer != StopPatience::Answer::give_up)
             continue;
-        // Launchers pass one Ctrl-C on more than once; only a later one means "now".
-        const std::time_t now = std::time(nullptr);
-        if (first_interrupt == 0)
-            first_interrupt = now;
-        else if (now > first_interrupt + 1)
-            end_process_by(signal);
+        options.before_giving_up();
+        _exit(static_cast<int>(ExitCode::peer));
     }
 }
 
 } // namespace
 
-void watch_stop_signals()
+void watch_stop_signals(StopSignalOptions options)
 {
-    const sigset_t set = stop_signals();
+    sigset_t set = set_of({SIGINT, SIGTERM, SIGUSR1, SIGUSR2});
+    if (!is_ignored(SIGHUP))
+        sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     // A shell starts background commands with SIGINT ignored, and what is ignored never arrives.
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1})
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
         std::signal(signal, SIG_DFL);
-    std::thread(receive_signals).detach();
+    std::signal(SIGPIPE, SIG_IGN);
+    std::thread([set, options = std::move(options)] { receive_signals(set, options); }).detach();
 }
 
 int received_stop_signal() { return received; }

@@ -105,7 +105,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         prune_checkpoints(folder_.checkpoints(), 0, 0);
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
-        stop_ = StopRequest(folder_.stop_file(), time_budget());
+        stop_ = StopRequest(folder_.stop_file(), time_budget(), folder_.signal_file());
         journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
                           changed_rounding_);
     });

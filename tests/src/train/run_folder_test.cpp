@@ -53,6 +53,36 @@ BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
     BOOST_TEST(says(folder, "rank 0 hangs"));
 }
 
+BOOST_AUTO_TEST_CASE(only_what_is_called_running_can_have_ended_without_a_word)
+{
+    const Scratch scratch;
+    const RunFolder folder(scratch.path);
+    folder.tell_ended_without_a_word("killed"); // before there is a status
+    BOOST_TEST(folder.status_text() == "");
+    write_status(folder.status(), "running", 3, "", 0);
+    folder.tell_ended_without_a_word("killed");
+    const auto status = read_status(folder.status());
+    BOOST_TEST_REQUIRE(status.has_value());
+    BOOST_TEST(status->state == "failed");
+    BOOST_TEST(status->update == 3);
+    BOOST_TEST(status->reason == "killed");
+    BOOST_TEST(status->exit_code == 71);
+    write_status(folder.status(), "stopped", 4, "stopped by SIGINT", 75);
+    folder.tell_ended_without_a_word("killed");
+    BOOST_TEST(says(folder, "stopped by SIGINT"));
+}
+
+BOOST_AUTO_TEST_CASE(the_lock_says_whose_it_is)
+{
+    const Scratch scratch;
+    RunFolder folder(scratch.path);
+    BOOST_TEST(!folder.is_held_here());
+    folder.create_and_lock();
+    BOOST_TEST(folder.is_held_here());
+    BOOST_TEST(read_file(scratch.path / ".lock")
+                   .starts_with("process " + std::to_string(getpid()) + " on "));
+}
+
 BOOST_AUTO_TEST_CASE(a_run_that_is_on_its_way_out_is_waited_for)
 {
     const Scratch scratch;

@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <ctime>
@@ -88,7 +89,7 @@ BOOST_AUTO_TEST_CASE(products_keep_their_bits_in_a_hail_of_signals)
 
 BOOST_AUTO_TEST_CASE(each_signal_is_noticed_also_where_it_was_ignored)
 {
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) {
         const int outcome = outcome_of([signal] {
             std::signal(signal, SIG_IGN);
             watch_stop_signals();
@@ -101,20 +102,50 @@ BOOST_AUTO_TEST_CASE(each_signal_is_noticed_also_where_it_was_ignored)
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_later_second_interrupt_ends_the_process_at_once)
+BOOST_AUTO_TEST_CASE(hangup_is_noticed_but_where_it_was_ignored)
+{
+    for (const bool ignored : {false, true}) {
+        const int outcome = outcome_of([ignored] {
+            std::signal(SIGHUP, ignored ? SIG_IGN : SIG_DFL);
+            watch_stop_signals();
+            kill(getpid(), SIGHUP);
+            for (int i = 0; i < (ignored ? 200 : 10'000) && received_stop_signal() == 0; ++i)
+                usleep(1000);
+            return received_stop_signal();
+        });
+        BOOST_TEST(outcome == (ignored ? 0 : SIGHUP));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(output_that_nobody_reads_ends_nothing)
 {
     const int outcome = outcome_of([] {
         watch_stop_signals();
-        for (int i = 0; i < 2; ++i) { // as launchers do
-            kill(getpid(), SIGINT);
-            usleep(10'000);
-        }
-        sleep(3);
-        kill(getpid(), SIGINT);
-        sleep(10);
-        return 0;
+        int ends[2];
+        if (pipe(ends) != 0)
+            return 1;
+        close(ends[0]);
+        return write(ends[1], "x", 1) == -1 && errno == EPIPE ? 0 : 2;
     });
-    BOOST_TEST(outcome == -SIGINT);
+    BOOST_TEST(outcome == 0);
+}
+
+BOOST_AUTO_TEST_CASE(only_a_third_interrupt_ends_the_process_at_once)
+{
+    for (const int num_interrupts : {2, 3}) {
+        const int outcome = outcome_of([num_interrupts] {
+            watch_stop_signals({.speaks = false, .before_giving_up = [] { _exit(5); }});
+            for (int i = 0; i < num_interrupts; ++i) {
+                for (int copy = 0; copy < 3; ++copy) { // as launchers do
+                    kill(getpid(), SIGINT);
+                    usleep(10'000);
+                }
+                usleep(1'200'000);
+            }
+            return 0;
+        });
+        BOOST_TEST(outcome == (num_interrupts == 3 ? 5 : 0));
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
