@@ -149,9 +149,10 @@ class Signals(stopping_test.Processes):
             self.assertIn("update 60: validation loss",
                           (self.folder / name / "log.txt").read_text())
 
-    def test_what_is_written_to_pipes_arrives_whole(self):
-        result = self.train(2, "piped", overrides=("run.updates=8",))
-        self.assertRegex(result.stderr, r"finished at update 8: all updates done\n$")
+    def test_what_is_written_to_pipes_arrives_whole_and_before_the_end(self):
+        command = self.command(2, "piped", overrides=("run.updates=8",))
+        result = call("sh", "-c", '"$@" 2>&1; echo the end', "sh", *command, cwd=self.folder)
+        self.assertRegex(result.stdout, r"finished at update 8: all updates done\nthe end\n$")
 
     def test_ranks_whose_launcher_was_killed_save_and_stop(self):
         process = self.start_into_files(2, "orphans")
