@@ -56,9 +56,9 @@ std::string Executor::where() const
 
 void Executor::rehearse()
 {
-    sluice::rehearse(stage_);
     if (stream_.device.kind == DeviceKind::cpu)
         return;
+    sluice::rehearse(stage_);
     if (messages_ && program_.num_chunks > 1) {
         messages_->add(0, stage_.chunks().front().model->input(0), 1);
         messages_->clear();

@@ -51,6 +51,7 @@ public:
              VerifyTransfers verify);
 
     /// Once before the first message: whatever a GPU must load for the actions (rehearsal.hpp).
+    /// Blocks until it has run. Nothing on CPUs.
     void rehearse();
 
     /// Runs this rank's actions up to its optimizer step, and waits for its sends. ACCUMULATES the

@@ -44,8 +44,6 @@ void rehearse(ModelChunk& model, std::span<const double> gates)
 
 void rehearse(Stage& stage)
 {
-    if (stage.stream().device.kind == DeviceKind::cpu)
-        return;
     for (StageChunk& chunk : stage.chunks())
         for (const double gate : {0.0, 1.0}) { // closed ones take other kernels
             const std::vector<double> gates(chunk.warmup.alphas().size(), gate);
@@ -56,7 +54,6 @@ void rehearse(Stage& stage)
         chunk.model->gradient_squares(squares); // queued behind the last messages of an update
     }
     stage.zero_gradients();
-    synchronize(stage.stream());
 }
 
 } // namespace sluice

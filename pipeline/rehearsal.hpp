@@ -11,9 +11,8 @@
 
 namespace sluice {
 
-/// On GPUs; nothing on CPUs. Overwrites the first activation and gradient slot of each chunk, and
-/// leaves the gradients zero. Weights may hold anything. Blocks until all of it has run. Throws
-/// what passes throw.
+/// On GPUs. Overwrites the first activation and gradient slot of each chunk, and leaves the
+/// gradients zero. Weights may hold anything. Throws what passes throw.
 void rehearse(Stage& stage);
 
 } // namespace sluice

@@ -50,6 +50,18 @@ std::string text_of(const cudaUUID_t& uuid)
     return text;
 }
 
+struct Memory {
+    std::size_t free = 0, total = 0;
+};
+
+Memory memory_of_current_gpu()
+{
+    require_gpu(0);
+    Memory memory;
+    SLUICE_CUDA_CALL(cudaMemGetInfo(&memory.free, &memory.total));
+    return memory;
+}
+
 } // namespace
 
 int num_gpus() { return count_gpus().num_gpus; }
@@ -98,20 +110,12 @@ Device use_gpu(int index)
     return {DeviceKind::cuda, index};
 }
 
-std::size_t free_gpu_bytes()
-{
-    require_gpu(0);
-    std::size_t free = 0, total = 0;
-    SLUICE_CUDA_CALL(cudaMemGetInfo(&free, &total));
-    return free;
-}
+std::size_t free_gpu_bytes() { return memory_of_current_gpu().free; }
 
 std::size_t used_gpu_bytes()
 {
-    require_gpu(0);
-    std::size_t free = 0, total = 0;
-    SLUICE_CUDA_CALL(cudaMemGetInfo(&free, &total));
-    return total - free;
+    const Memory memory = memory_of_current_gpu();
+    return memory.total - memory.free;
 }
 
 } // namespace sluice

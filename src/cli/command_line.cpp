@@ -64,10 +64,6 @@ UserError explain(const CLI::App& app, const CLI::ParseError& error)
     return usage_error(error.what(), "command line", help);
 }
 
-} // namespace
-
-namespace {
-
 int parse_and_run(int argc, char** argv)
 {
     CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes)\n"
@@ -110,16 +106,17 @@ int parse_and_run(int argc, char** argv)
 
 int run_command_line(int argc, char** argv)
 {
+    // How a run has ended stays as it is: its words are in its folder.
+    if (argc > 1 && std::string_view(argv[1]) == "train")
+        return parse_and_run(argc, argv);
     int code = 0;
     try {
         code = parse_and_run(argc, argv);
     } catch (const std::system_error&) {
-        if (!standard_output_failed())
+        if (!standard_output_failed()) // of which fmt throws; it is said below
             throw;
     }
-    // A run that stopped or finished keeps its code: its words are in its folder.
-    if (argc < 2 || std::string_view(argv[1]) != "train")
-        flush_standard_output();
+    flush_standard_output();
     return code;
 }
 

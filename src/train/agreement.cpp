@@ -47,6 +47,13 @@ void on_rank_zero(Transport& transport, const std::function<void()>& work)
     });
 }
 
+std::size_t least_of_all(Transport& transport, std::size_t number)
+{
+    double negated = -static_cast<double>(number);
+    transport.max({&negated, 1});
+    return static_cast<std::size_t>(-negated);
+}
+
 std::string text_of_rank_zero(Transport& transport, std::string text)
 {
     double length = transport.rank() == 0 ? static_cast<double>(text.size()) : 0.0;

@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "pipeline/transport/transport.hpp"
 
+#include <cstddef>
 #include <functional>
 #include <string>
 
@@ -23,6 +24,9 @@ void agree(Transport& transport, const std::function<void()>& work);
 
 /// Collective. Runs `work` on rank 0 only; its UserError is thrown on every rank as AgreedError.
 void on_rank_zero(Transport& transport, const std::function<void()>& work);
+
+/// Collective. The smallest over all ranks, so that all choose and refuse alike. Exact below 2^53.
+std::size_t least_of_all(Transport& transport, std::size_t number);
 
 /// Collective. Rank 0's text, on every rank.
 std::string text_of_rank_zero(Transport& transport, std::string text);

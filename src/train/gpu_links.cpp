@@ -27,13 +27,6 @@ std::vector<RankNccl> nccl_of_all_ranks(Transport& world)
     return of_rank;
 }
 
-int least_of_all(Transport& world, int number)
-{
-    double negated = -number;
-    world.max({&negated, 1});
-    return static_cast<int>(-negated);
-}
-
 } // namespace
 
 GpuLinks::GpuLinks(Transport& world, const ComputeStream* compute, bool gpus_alone,
@@ -51,7 +44,8 @@ void GpuLinks::choose(GpuTransport asked, const RunPlan& plan)
                        .mpi_takes_gpus = least_of_all(world_, mpi_takes_gpu_memory() ? 1 : 0) == 1,
                        .num_replicas = num_replicas_,
                        .num_channel_ends = most_ends(edge_channels(plan.program)),
-                       .num_queues = least_of_all(world_, num_queues_on_gpus())};
+                       .num_queues = static_cast<int>(
+                           least_of_all(world_, static_cast<std::size_t>(num_queues_on_gpus())))};
     if (gpus_alone_ && (asked == GpuTransport::automatic || asked == GpuTransport::nccl)) {
         const std::vector<RankNccl> of_rank = nccl_of_all_ranks(world_);
         facts.why_no_nccl = why_not_on_all(of_rank);

@@ -22,18 +22,6 @@
 
 namespace sluice {
 
-namespace {
-
-/// Collective. The smallest over all ranks, so that all choose and refuse alike.
-std::size_t least_of_all(Transport& world, std::size_t bytes)
-{
-    double negated = -static_cast<double>(bytes);
-    world.max({&negated, 1});
-    return static_cast<std::size_t>(-negated);
-}
-
-} // namespace
-
 RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir)
     : transport_(std::move(transport)), folder_(std::move(run_dir))
 {

@@ -40,6 +40,12 @@ std::string layers_text(const std::vector<LayerRange>& partition)
     return layers;
 }
 
+/// Bytes, which sums over ranks carry as doubles.
+std::vector<std::int64_t> whole(const std::vector<double>& numbers)
+{
+    return {numbers.begin(), numbers.end()};
+}
+
 } // namespace
 
 RunJournal::RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t completed_updates)
@@ -244,14 +250,6 @@ void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)
                                "written (checkpoint.every_updates is short for this disk)",
                                update, earlier));
 }
-
-namespace {
-/// Bytes, which sums over ranks carry as doubles.
-std::vector<std::int64_t> whole(const std::vector<double>& numbers)
-{
-    return {numbers.begin(), numbers.end()};
-}
-} // namespace
 
 void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_bytes,
                        const std::vector<double>& peak_device_bytes)
