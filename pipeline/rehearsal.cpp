@@ -28,12 +28,10 @@ void rehearse(ModelChunk& model, std::span<const double> gates)
         model.set_activation_norms(norms);
         model.forward(0, gates);
     }
-    if (range.head) {
-        zero_tokens(stream, model.target_tokens(0));
-        model.evaluate(0);
-    } else {
+    if (range.head)
+        zero_tokens(stream, model.target_tokens(0)); // the backward pass has all of evaluate()
+    else
         kernels::launch(stream, kernels::Fill{.to = model.output_gradient(0), .value = 0.0});
-    }
     if (model.options().split == BackwardSplit::fused)
         return model.backward(0, 0, gates, 1.0);
     model.backward_input(0, 0, gates, 1.0);

@@ -158,6 +158,12 @@ bool WorkQueues::use(int gpu, const std::string& code)
     return loaded_.emplace(gpu, code).second;
 }
 
+void WorkQueues::unload()
+{
+    const std::scoped_lock lock(mutex_);
+    loaded_.clear();
+}
+
 void WorkQueues::refuse_beside_messages(int gpu, const std::string& what)
 {
     const std::scoped_lock lock(mutex_);

@@ -120,6 +120,8 @@ public:
     bool use(int gpu, const std::string& code);
     /// The same for whatever may wait for all work of the GPU each time it is called.
     void refuse_beside_messages(int gpu, const std::string& what);
+    /// No code has been used, as in a new process.
+    void unload();
     /// From now on work that others may wait for needs no host.
     void run_by_itself();
     std::shared_ptr<Mark> mark(WorkQueue& queue);

@@ -149,6 +149,8 @@ FAULTS = [
      "    graph = std::move(made);", "    graph = std::move(made);\n    graph->make_ready(stream_);"),
     ("GPU: kernels loaded when they are first needed, beside messages", "src/train/trainer.cpp",
      "    agree(replicas_.world(), [&] { executor_.rehearse(); });\n", ""),
+    ("GPU: kernels of closed gates loaded beside messages", "pipeline/rehearsal.cpp",
+     "{0.0, 1.0}", "{1.0}"),
     ("GPU: the exchange's kernels loaded beside its messages", "pipeline/executor.cpp",
      "        exchange_->rehearse();", "        ;"),
     ("GPU: one graph whether norms are measured or not", "layers/model_chunk.cpp",
