@@ -9,6 +9,10 @@
 namespace sluice {
 
 /// Two for each edge whose chunks are on different ranks, in an order that is the same on all.
+/// Edges between the same ranks share theirs where the k-th receive of all their messages would get
+/// the k-th send, in training and in evaluation: then a message is never behind one that starts
+/// later, and what finishes with ways apart finishes so, too. `schedule`: lowered, and keeping the
+/// order edge by edge (MatchingRule::in_order).
 std::vector<EdgeChannel> edge_channels(const Schedule& schedule);
 
 /// How many begin or end at the rank where most do.

@@ -3,14 +3,18 @@
 //
 // Each edge of the pipeline has a communicator of two ranks for each direction, made at the start
 // in one order on all ranks, and a stream of high priority at either end. On a communicator the
-// k-th receive gets the k-th send: the schedule's checker has proved that the program keeps to
-// that. The host only queues: wait() makes the computing stream wait.
+// k-th receive gets the k-th send: the schedule's checker and edge_channels() have proved that the
+// program keeps to that. The host only queues: wait() makes the computing stream wait.
 
 #include "core/cuda/memory.hpp"
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_connection.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -26,9 +30,10 @@ struct ChannelEnd {
 
 std::string name_of(const EdgeChannel& channel)
 {
-    return std::string(channel.gradient ? "gradients" : "activations") + " for chunk " +
-           std::to_string(channel.to_chunk) + ", rank " + std::to_string(channel.from_rank) +
-           " to rank " + std::to_string(channel.to_rank);
+    return fmt::format("{} for chunk{} {}, rank {} to rank {}",
+                       channel.gradient ? "gradients" : "activations",
+                       channel.to_chunks.size() > 1 ? "s" : "", fmt::join(channel.to_chunks, ", "),
+                       channel.from_rank, channel.to_rank);
 }
 
 class NcclTransport final : public TransportOverNccl {
@@ -85,17 +90,18 @@ private:
             of_rank[static_cast<std::size_t>(channel.from_rank)].copy(
                 id.internal, sizeof id.internal, i * sizeof id.internal);
             const int place = channel.from_rank == rank() ? 0 : 1;
-            auto& end = ends_[{channel.to_chunk, channel.gradient}];
-            end.reset(new ChannelEnd{
+            const std::unique_ptr<ChannelEnd>& end = ends_.emplace_back(new ChannelEnd{
                 {compute_.device, id, 2, place, most_ctas_of_an_edge, name_of(channel)},
                 1 - place});
+            for (const std::int32_t chunk : channel.to_chunks)
+                end_for_[{chunk, channel.gradient}] = end.get();
             void* const byte = static_cast<std::byte*>(bytes.data()) + i;
             if (place == 0)
                 end->connection.send(byte, 1, end->peer);
             else
                 end->connection.receive(byte, 1, end->peer);
         }
-        for (const auto& [key, end] : ends_)
+        for (const auto& end : ends_)
             end->connection.synchronize();
     }
 
@@ -104,13 +110,14 @@ private:
     {
         if (tensor.device.kind != DeviceKind::cuda || label.called != nullptr)
             return nullptr;
-        const auto found = ends_.find({label.chunk, label.gradient});
-        return found == ends_.end() ? nullptr : found->second.get();
+        const auto found = end_for_.find({label.chunk, label.gradient});
+        SLUICE_CHECK(found != end_for_.end(), "no way by NCCL to chunk " << label.chunk);
+        return found->second;
     }
 
     void check_connections() const override
     {
-        for (const auto& [key, end] : ends_)
+        for (const auto& end : ends_)
             end->connection.check_state();
     }
 
@@ -122,7 +129,8 @@ private:
         return messages_.id_of(index);
     }
 
-    std::map<Key, std::unique_ptr<ChannelEnd>> ends_;
+    std::vector<std::unique_ptr<ChannelEnd>> ends_;
+    std::map<Key, ChannelEnd*> end_for_;
 };
 
 } // namespace

@@ -111,9 +111,9 @@ std::string describe_mpi();
 /// host waits for them where it has to, as MPI knows no streams. Needs mpi_takes_gpu_memory().
 std::unique_ptr<Transport> make_direct_transport(Transport& host, const Stream& compute);
 
-/// One way of messages between chunks: activations for `to_chunk`, or gradients for it.
+/// One way of messages from rank to rank: activations for `to_chunks`, or gradients for them.
 struct EdgeChannel {
-    std::int32_t to_chunk = 0;
+    std::vector<std::int32_t> to_chunks;
     bool gradient = false;
     int from_rank = 0, to_rank = 0;
     bool operator==(const EdgeChannel&) const = default;
@@ -125,11 +125,11 @@ std::string nccl_version();
 class StreamWaits; // pipeline/transport/stream_waits.hpp
 /// Collective over the ranks of `host`, which must outlive it. Messages between chunks on
 /// `channels` (the same list on every rank), all of which must lie in GPUs' memory, go by NCCL and
-/// match in the order of the calls, not by micro-batch; all else goes by `host`. Every rank must
-/// have a GPU of its own and NCCL (why_no_nccl). wait() orders the stream of `waits`, which is
-/// told so, as in make_staged_transport(); all transports that order one stream have the same
-/// `waits`. Throws PeerError where NCCL fails, UserError (usage) where there is none or no memory:
-/// on that rank alone, while the others wait for it, so that the job must end.
+/// match in the order of the calls, not by chunk or micro-batch; all else goes by `host`. Every
+/// rank must have a GPU of its own and NCCL (why_no_nccl). wait() orders the stream of `waits`,
+/// which is told so, as in make_staged_transport(); all transports that order one stream have the
+/// same `waits`. Throws PeerError where NCCL fails, UserError (usage) where there is none or no
+/// memory: on that rank alone, while the others wait for it, so that the job must end.
 std::unique_ptr<Transport> make_nccl_transport(Transport& host, std::shared_ptr<StreamWaits> waits,
                                                const std::vector<EdgeChannel>& channels);
 

@@ -64,6 +64,19 @@ class Nccl(OnEmulatedGpus):
             self.assertIn("messages between GPUs go by NCCL", result.stderr)
         self.assert_same_state("mixed", "insisting")
 
+    def test_any_number_of_chunks_per_rank(self):
+        """Chunks of the same two ranks share communicators, so that a GPU's queues suffice."""
+        deep = ("model.num_layers=12", "checkpoint.every_updates=3")
+        with emulated(1):
+            self.run_on("cuda", 1, "deep", overrides=deep)
+        for schedule, ranks, chunks, seed in (("interleaved-1f1b", 2, 6, 0), ("interleaved-zb", 3, 4, 1)):
+            name = f"{schedule}-{ranks}-{chunks}"
+            with self.subTest(name), emulated(ranks, seed):
+                result = self.run_on("cuda", ranks, name, overrides=(
+                    *deep, f"pipeline.schedule={schedule}", f"pipeline.chunks_per_rank={chunks}"))
+                self.assertIn("messages between GPUs go by NCCL", result.stderr)
+            self.assert_same_state("deep", name)
+
     def test_where_messages_go_by_mpi_nobody_looks_for_it(self):
         with emulated(2, SLUICE_EMULATED_NCCL="none"):
             result = self.run_on("cuda", 2, "mpi", "--stop-after", "1", expect=75,

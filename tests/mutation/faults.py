@@ -179,6 +179,10 @@ FAULTS = [
     ("GPU: NCCL connects ranks in the first message of an edge", "pipeline/transport/nccl_transport.cpp",
      "            if (place == 0)\n                end->connection.send(byte, 1, end->peer);\n"
      "            else\n                end->connection.receive(byte, 1, end->peer);\n", ""),
+    ("GPU: chunks share a way whatever the order of their messages", "pipeline/edge_channels.cpp",
+     "if (traffic.sent == traffic.received)", "if (!traffic.sent.empty())"),
+    ("GPU: chunks share a way wherever they lie", "pipeline/edge_channels.cpp",
+     "if (!is_looped(schedule))", "if (false)"),
     ("GPU: NCCL's errors on edges not looked for", "pipeline/transport/nccl_transport.cpp",
      "end->connection.check_state();", "(void)end;"),
     ("GPU: NCCL's errors between replicas not looked for", "pipeline/transport/nccl_group_transport.cpp",

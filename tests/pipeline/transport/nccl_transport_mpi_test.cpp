@@ -41,14 +41,19 @@ struct ByNccl {
     int previous() const { return (rank() + num_ranks() - 1) % num_ranks(); }
 
     /// Activations from each rank to the next, gradients the other way round; the last is followed
-    /// by the first.
-    std::unique_ptr<Transport> ring() const
+    /// by the first. Chunk c is on rank c mod P.
+    std::unique_ptr<Transport> ring(int chunks_per_rank = 1) const
     {
         std::vector<EdgeChannel> channels;
         for (int from = 0; from < num_ranks(); ++from) {
             const int to = (from + 1) % num_ranks();
-            channels.push_back({to, false, from, to});
-            channels.push_back({from, true, to, from});
+            EdgeChannel forth{{}, false, from, to}, back{{}, true, to, from};
+            for (int i = 0; i < chunks_per_rank; ++i) {
+                forth.to_chunks.push_back(to + i * num_ranks());
+                back.to_chunks.push_back(from + i * num_ranks());
+            }
+            channels.push_back(forth);
+            channels.push_back(back);
         }
         return make_nccl_transport(*host, waits, channels);
     }
@@ -98,6 +103,45 @@ BOOST_AUTO_TEST_CASE(sizes_from_a_kilobyte_to_64_megabytes_on_edges)
         BOOST_CHECK(from_previous.numbers() == pattern(size, ranks.previous(), 1));
         BOOST_CHECK(from_next.numbers() == pattern(size, ranks.next(), 2));
     }
+}
+
+// All receives come first, so that many wait on one stream; sizes differ, so that none can take
+// another's place.
+BOOST_AUTO_TEST_CASE(chunks_share_a_way_in_the_order_of_the_calls)
+{
+    const ByNccl ranks;
+    constexpr int chunks_per_rank = 3, num_messages = 6; // of each kind
+    const auto transport = ranks.ring(chunks_per_rank);
+    const auto size = [](int i) { return static_cast<std::size_t>(1000 + 1200000 * (i % 2)); };
+    const auto label = [&](int to, int i, bool gradient) {
+        return MessageLabel{to + i % chunks_per_rank * ranks.num_ranks(), i / chunks_per_rank,
+                            gradient};
+    };
+    // Memory comes and is filled first: either may wait for all that is under way on the GPU.
+    std::vector<std::unique_ptr<OnGpu>> in[2], out[2]; // activations, gradients
+    for (const int gradient : {0, 1})
+        for (int i = 0; i < num_messages; ++i) {
+            in[gradient].push_back(std::make_unique<OnGpu>(ranks, size(i)));
+            out[gradient].push_back(std::make_unique<OnGpu>(ranks, size(i)));
+            out[gradient].back()->fill(pattern(size(i), ranks.rank(), 2 * i + gradient));
+        }
+    const int comes_from[2] = {ranks.previous(), ranks.next()};
+    const int goes_to[2] = {ranks.next(), ranks.previous()};
+    std::vector<MessageId> under_way;
+    for (const int gradient : {0, 1})
+        for (int i = 0; i < num_messages; ++i)
+            under_way.push_back(transport->receive(in[gradient][i]->view, comes_from[gradient],
+                                                   label(ranks.rank(), i, gradient)));
+    for (const int gradient : {1, 0})
+        for (int i = 0; i < num_messages; ++i)
+            under_way.push_back(transport->send(out[gradient][i]->view, goes_to[gradient],
+                                                label(goes_to[gradient], i, gradient)));
+    for (const MessageId message : under_way)
+        transport->wait(message);
+    for (const int gradient : {0, 1})
+        for (int i = 0; i < num_messages; ++i)
+            BOOST_CHECK(in[gradient][i]->numbers() ==
+                        pattern(size(i), comes_from[gradient], 2 * i + gradient));
 }
 
 BOOST_AUTO_TEST_CASE(sizes_from_a_kilobyte_to_64_megabytes_in_groups)
