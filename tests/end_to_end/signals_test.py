@@ -12,7 +12,9 @@ import unittest
 import stopping_test
 from harness import call, environment
 
-SLOW = ("batch.global_batch_size=20000",)  # an update takes seconds
+# What the second update does, so that there is time to press keys: it takes seconds, in which the rank with
+# layer 0 mostly sleeps, or never ends.
+SLOW, ENDLESS = ("--inject", "slow@2:0"), ("--inject", "hang@2:0")
 
 
 def parent_of(pid):
@@ -35,13 +37,13 @@ class Signals(stopping_test.Processes):
             time.sleep(0.02)
         self.fail(f"not within {seconds} s: {what}")
 
-    def start_into_files(self, ranks, name, overrides=(), **options):
+    def start_into_files(self, ranks, name, *train_options, overrides=(), **options):
         """A run whose standard error can be read while it goes on."""
         self.addCleanup(self.end_ranks, name)
         with open(self.folder / f"{name}.err", "w") as errors:
-            return subprocess.Popen(self.command(ranks, name, overrides=overrides), cwd=self.folder,
-                                    env=environment(), stdout=subprocess.DEVNULL, stderr=errors,
-                                    **options)
+            return subprocess.Popen(self.command(ranks, name, *train_options, overrides=overrides),
+                                    cwd=self.folder, env=environment(),
+                                    stdout=subprocess.DEVNULL, stderr=errors, **options)
 
     def end_ranks(self, name):
         """After a test that failed: nothing trains on."""
@@ -61,9 +63,11 @@ class Signals(stopping_test.Processes):
         self.assertEqual(self.last_checkpoint(name).name, f"update-{status['update']:08}")
         self.assertEqual(status["update"], self.metrics(name)[-1]["update"])
 
-    def press_ctrl_c(self, name, ranks, times):
-        """More than a second apart, each once the last was answered; all within one slow update."""
-        process = self.start_into_files(ranks, name, overrides=SLOW)
+    def press_ctrl_c(self, name, ranks, times, update, batch_size=10):
+        """More than a second apart, each once the last was answered; all within update 2."""
+        process = self.start_into_files(ranks, name, *update,
+                                        overrides=(f"batch.global_batch_size={batch_size}",
+                                                   "run.threads_per_rank=1"))
         self.wait_for_update(name, 1)
         for answer in ("SIGINT: this update is finished", "a third Ctrl-C ends the run",
                        "ended at once")[:times]:
@@ -73,13 +77,13 @@ class Signals(stopping_test.Processes):
         return process
 
     def check_second_ctrl_c(self, name, ranks):
-        process = self.press_ctrl_c(name, ranks, 2)
+        process = self.press_ctrl_c(name, ranks, 2, SLOW, batch_size=2000 * ranks)
         self.assertEqual(process.wait(60), 75, self.errors_of(name))
         self.assert_stopped(name, "^stopped by SIGINT$")
         self.assertEqual(self.errors_of(name).count("SIGINT: "), 1)
 
     def check_third_ctrl_c(self, name, ranks):
-        process = self.press_ctrl_c(name, ranks, 3)
+        process = self.press_ctrl_c(name, ranks, 3, ENDLESS)
         self.assertEqual(process.wait(60), 71, self.errors_of(name))
         status = self.status(name)
         self.assertEqual((status["state"], status["exit_code"]), ("failed", 71), status)

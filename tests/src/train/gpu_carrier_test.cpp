@@ -109,8 +109,8 @@ BOOST_AUTO_TEST_CASE(nccl_is_refused_where_it_cannot_be)
     BOOST_TEST(has(problem_with(facts), "rank 1 on n2: not there"));
 }
 
-// Three for each communicator and five beside them, in 32 queues: nine communicators fit, as two
-// chunks per rank and an exchange of replicas have, ten do not.
+// Three for each communicator and five beside them, in 32 queues: nine communicators fit, as a
+// V shape and an exchange of replicas have, ten do not.
 BOOST_AUTO_TEST_CASE(more_streams_than_queues_could_wait_for_one_another)
 {
     CarrierFacts facts = all_is_there;
