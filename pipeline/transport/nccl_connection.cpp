@@ -2,7 +2,9 @@
 
 #include "core/error.hpp"
 
+#include <cstdlib>
 #include <exception>
+#include <string_view>
 #include <utility>
 
 namespace sluice {
@@ -28,8 +30,14 @@ std::string nccl_version_text(int version)
            std::to_string(version % 100);
 }
 
-void refuse_old_nccl(int version)
+void refuse_unfit_nccl(int version)
 {
+    const char* const blocking = std::getenv("NCCL_COMM_BLOCKING"); // is above its configuration
+    if (blocking != nullptr && std::string_view(blocking) == "0")
+        throw usage_error("NCCL_COMM_BLOCKING=0 must be unset: calls would return before they "
+                          "are done",
+                          "messages between GPUs",
+                          "unset NCCL_COMM_BLOCKING, or write pipeline.transport = \"mpi\"");
     if (version < oldest_version)
         throw usage_error("NCCL " + nccl_version_text(version) + " is older than " +
                               nccl_version_text(oldest_version),

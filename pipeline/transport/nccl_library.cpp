@@ -18,7 +18,7 @@ NcclLibrary load()
     library.find(calls.get_version, "ncclGetVersion");
     int version = 0;
     calls.get_version(&version);
-    refuse_old_nccl(version);
+    refuse_unfit_nccl(version);
     library.find(calls.get_unique_id, "ncclGetUniqueId");
     library.find(calls.comm_init_rank_config, "ncclCommInitRankConfig");
     library.find(calls.comm_destroy, "ncclCommDestroy");

@@ -29,7 +29,8 @@ struct NcclLibrary {
 
 /// "2.28.9", of what ncclGetVersion() gives.
 std::string nccl_version_text(int version);
-/// Throws UserError (usage) where such a library does not know what this program asks for.
-void refuse_old_nccl(int version);
+/// Throws UserError (usage) where such a library does not know what this program asks for, or is
+/// told by its environment to do it in another way.
+void refuse_unfit_nccl(int version);
 
 } // namespace sluice

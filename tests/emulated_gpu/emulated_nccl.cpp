@@ -404,7 +404,7 @@ const sluice::NcclLibrary& sluice::NcclLibrary::loaded()
                           "install NCCL, or write pipeline.transport = \"mpi\"");
     int version = 0;
     ::get_version(&version);
-    refuse_old_nccl(version);
+    refuse_unfit_nccl(version);
     static const NcclLibrary calls{
         .get_version = ::get_version,
         .get_unique_id = ::get_unique_id,

@@ -19,7 +19,8 @@ SLUICE = os.environ["SLUICE"]
 ON_ONE_GPU = ("one-gpu", "no-graphs", "two-ranks", "cpu", "bf16", "bf16-shared", "cudnn", "cudnn-no-graphs",
               "cudnn-two-ranks", "own-bf16")
 BY_HOST_MEMORY = ("staged", "replicas-staged")
-BY_NCCL = ("nccl", "nccl-no-graphs", "nccl-zb-v", "nccl-v-half", "one-microbatch", "nccl-one-microbatch",
+BY_NCCL = ("nccl", "nccl-no-graphs", "nccl-zb-v", "nccl-v-half", "nccl-interleaved", "one-microbatch",
+           "nccl-one-microbatch",
            "replicas-nccl", "nccl-interleaved-all", "nccl-zb-h1-all", "replicas-nccl-2x2", "nccl-killed")
 
 

@@ -38,6 +38,12 @@ class Nccl(OnEmulatedGpus):
                     self.assert_one_clear_message(result, *parts, "pipeline.transport",
                                                   "LD_LIBRARY_PATH", 'transport = "mpi"')
 
+    def test_calls_that_would_not_wait(self):
+        with emulated(2, NCCL_COMM_BLOCKING=0):
+            result = self.run_on("cuda", 2, "not-blocking", "--stop-after", "1", expect=75)
+            self.assertIn(f"{self.STAGED} (NCCL_COMM_BLOCKING=0 must be unset: ", result.stderr)
+            self.assertRegex(call(SLUICE, "doctor").stdout, "(?m)^  NCCL +NCCL_COMM_BLOCKING=0")
+
     def test_what_fails_on_one_rank_ends_all(self):
         for ranks, overrides in (self.PIPELINE, self.REPLICAS):
             with self.subTest(overrides), emulated(ranks, SLUICE_EMULATED_NCCL="offline:0"):
