@@ -1,12 +1,14 @@
 // sluice submit: one batch job for Slurm, after the plan has said that the run fits.
 
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/option_checks.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/submit/batch_script.hpp"
+#include "src/submit/gpu_request.hpp"
 #include "src/submit/site_file.hpp"
 #include "src/train/run_plan.hpp"
 
@@ -27,7 +29,7 @@ namespace {
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
 struct SubmitOptions {
-    std::string run_file, run_dir, site, time, partition, account, qos, memory, name;
+    std::string run_file, run_dir, site, time, partition, account, qos, memory, gpu_memory, name;
     std::vector<std::string> overrides, sbatch;
     int nodes = 1, tasks_per_node = 1, cpus_per_task = 0, gpus_per_node = 0, slices = 0;
     bool dry_run = false;
@@ -101,22 +103,36 @@ std::size_t node_bytes(const std::string& memory)
     return bytes_from(memory.substr(0, digits) + unit + "iB", "--mem");
 }
 
+std::size_t share_of(std::size_t bytes, int num_sharing)
+{
+    return bytes == unlimited_bytes ? bytes : bytes / static_cast<std::size_t>(num_sharing);
+}
+
 /// "4 stages, zb-v, up to 812 MB per rank". Throws UserError (usage) when it does not fit.
 std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
 {
-    const RunConfig asked = load_run_config(options.run_file, options.overrides);
+    RunConfig asked = load_run_config(options.run_file, options.overrides);
     check_layout(asked, options.num_ranks());
-    const std::size_t node = node_bytes(value_of(sbatch, "mem"));
-    const std::size_t per_rank =
-        node == unlimited_bytes ? node : node / static_cast<std::size_t>(options.tasks_per_node);
+    const GpuRequest gpus = gpu_request(sbatch, options.nodes, options.tasks_per_node);
+    for (const std::string& doubt : doubts_about(gpus, asked.run.device, options.tasks_per_node))
+        log_warning(doubt);
+    asked.run.device = device_of_job(asked.run.device, gpus);
+    const bool on_gpus = asked.run.device == "cuda";
+    const std::size_t of_host =
+        share_of(node_bytes(value_of(sbatch, "mem")), options.tasks_per_node);
+    const std::size_t of_gpu = options.gpu_memory.empty()
+                                   ? unlimited_bytes
+                                   : share_of(bytes_from(options.gpu_memory, "--gpu-memory"),
+                                              gpus.ranks_per_gpu(options.tasks_per_node));
+    const std::size_t per_rank = on_gpus ? of_gpu : of_host;
     const auto num_stages = static_cast<int>(options.num_ranks() / asked.pipeline.replicas);
     RunConfig config = resolve_auto(asked, num_stages, per_rank);
     RunPlan plan = plan_run(config, num_stages);
-    settle_saves(config, plan, per_rank);
+    settle_saves(config, plan, of_host);
     refuse_unless_it_fits(config, plan, per_rank);
-    return fmt::format("{} stage(s), {} replica(s), {}, up to {} per rank", num_stages,
-                       config.pipeline.replicas, plan.schedule_name,
-                       bytes_text(peak_of(plan).bytes));
+    return fmt::format("{} stage(s), {} replica(s), {}, on {}, up to {} {}", num_stages,
+                       config.pipeline.replicas, plan.schedule_name, on_gpus ? "GPUs" : "CPUs",
+                       bytes_text(peak_of(plan).bytes), on_gpus ? "of a GPU per rank" : "per rank");
 }
 
 BatchJob job_from(const SubmitOptions& options)
@@ -193,7 +209,11 @@ void add_resources(CLI::App& command, SubmitOptions& options)
     command.add_option("--gpus-per-node", options.gpus_per_node, "GPUs of each node")
         ->check(CLI::Range(std::int64_t{1}, most_ranks));
     command.add_option("--mem", options.memory,
-                       "Memory of each node as sbatch takes it (240G); the plan must fit into it");
+                       "Memory of each node as sbatch takes it (240G); a plan for CPUs must fit "
+                       "into it");
+    command.add_option("--gpu-memory", options.gpu_memory,
+                       "Memory of each GPU (80GB): a plan for GPUs must fit into it; sbatch is not "
+                       "told");
     command.add_option("--time", options.time, "Time limit of one job, as sbatch takes it");
     command.add_option("--partition,-p", options.partition, "Partition");
     command.add_option("--account,-A", options.account, "Account");

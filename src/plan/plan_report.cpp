@@ -96,7 +96,7 @@ std::string heading_text(const PricedPlan& priced)
     return fmt::format(
         "{} parameters, {} layers on {} rank{}{}, {} micro-batches of {} x {} tokens\n"
         "{:.3f} GFLOP per token, {:.4g} TFLOP per update (6 N + 6 L d s per token)\n"
-        "schedule {}; costs: {}\n",
+        "schedule {}; costs: {}\n{}",
         count_text(static_cast<double>(num_parameters(config.model))), config.model.num_layers,
         priced.plan.program.num_ranks(), priced.plan.program.num_ranks() == 1 ? "" : "s",
         config.pipeline.replicas > 1
@@ -104,7 +104,10 @@ std::string heading_text(const PricedPlan& priced)
             : "",
         priced.plan.program.num_microbatches, config.batch.micro_batch_size, config.batch.seq_len,
         flops * 1e-9, flops * tokens * 1e-12, layout_name(priced.candidate.layout),
-        priced.costs.source);
+        priced.costs.source,
+        config.run.device == "auto"
+            ? "for CPUs, as run.device is \"auto\"; --set run.device=cuda plans for GPUs\n"
+            : "");
 }
 
 std::string ranks_text(const PricedPlan& priced)

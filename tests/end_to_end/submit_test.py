@@ -32,9 +32,28 @@ class Submit(RunTest):
                      f"train_and_continue {self.run_file} --set run.seed=8"):
             self.assertIn(line, script.splitlines())
         self.assertFalse([line for line in script.splitlines() if line.startswith("source ")])
-        self.assertRegex(script, "# 6 stage.* per rank")
+        self.assertRegex(script, "# 6 stage.*, on CPUs, up to .* per rank")
         checked = subprocess.run(["bash", "-n"], input=script, text=True, stderr=subprocess.PIPE)
         self.assertEqual(checked.stderr, "")
+
+    def test_gpus(self):
+        """The plan for GPUs is held against their memory, not the nodes'; what cannot be meant is said."""
+        result = self.dry_run("--ntasks-per-node", 2, "--gpus-per-node", 2, "--mem", "64M")
+        self.assertRegex(result.stdout, "# 2 stage.*, on GPUs, up to .* of a GPU per rank")
+        self.assertIn("#SBATCH --gpus-per-node=2\n", result.stdout)
+        self.assertNotIn("warning", result.stderr)
+        self.assert_one_clear_message(
+            self.dry_run("--gpus-per-node", "1", "--gpu-memory", "32MB", expect=2), "rank 0", "32.0 MB")
+        fits = ("--ntasks-per-node", 2, "--gpu-memory", "130MB", "--gpus-per-node")
+        self.dry_run(*fits, 2)
+        result = self.dry_run(*fits, 1, expect=2)
+        self.assert_one_clear_message(result, "and may have 65")
+        self.assertIn("warning: 2 ranks share 1 GPU on each node", result.stderr)
+        result = self.dry_run("--set", "run.device=cuda")
+        self.assertIn("warning: run.device = \"cuda\", but the job asks for no GPUs", result.stderr)
+        result = self.dry_run("--set", "run.device=cpu", "--sbatch", "gres=gpu:2")
+        self.assertIn("leaves idle", result.stderr)
+        self.assertIn("on CPUs", result.stdout)
 
     def test_slices(self):
         script = self.dry_run("--slices", 20).stdout
