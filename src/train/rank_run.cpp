@@ -7,6 +7,7 @@
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
+#include "src/plan/micro_batch_advice.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/memory_budget.hpp"
 #include "src/train/rank_binding.hpp"
@@ -102,6 +103,9 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     hardware.transport = links_->carrier_name();
     agree(*transport_, [&] {
         refuse_unless_it_fits(settled, plan, bytes_left);
+        const std::string advice = micro_batch_advice(settled, plan, bytes_left);
+        if (transport_->rank() == 0 && status_before_.empty() && !advice.empty())
+            log_info(advice);
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *replicas_);
     });
     trainer_->start(resume, hardware);

@@ -107,6 +107,18 @@ class Choice(OnEmulatedGpus):
         self.assertNotIn("on CPUs", said)
         self.assertEqual(start["transport"], "mpi")
 
+    def test_small_micro_batches_are_told_of_before_a_run_begins(self):
+        advice = ("micro-batches of 2 x 16 tokens are small for a GPU: batch.micro_batch_size = {} fits, too")
+        with emulated(2):
+            result = self.run_on("cuda", 1, "small", "--stop-after", "1", expect=75)
+            self.assertIn(advice.format(6), result.stderr)
+            self.assertNotIn("small for a GPU", self.run_on("cuda", 1, "small").stderr)
+            result = self.run_on("cuda", 2, "two-stages", "--stop-after", "1", expect=75)
+            self.assertNotIn("small for a GPU", result.stderr)
+            result = self.run_on("cuda", 2, "replicas", "--stop-after", "1", expect=75, overrides=(
+                "pipeline.replicas=2", "batch.global_batch_size=16"))
+            self.assertIn(advice.format(8), result.stderr)
+
     def test_idle_gpus_are_warned_of(self):
         warning = "[sluice] warning: on CPUs: rank 0 on "
         with emulated(2, CUDA_VISIBLE_DEVICES=""):
