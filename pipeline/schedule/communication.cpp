@@ -5,8 +5,11 @@
 #include "pipeline/simulator.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <optional>
+#include <set>
+#include <utility>
 
 namespace sluice {
 
@@ -69,26 +72,46 @@ std::vector<std::vector<double>> unit_ends(const Schedule& schedule)
     return ends;
 }
 
-/// One rank's actions with its sends, and the receive for compute[i] in front of compute[post[i]],
-/// post[i] <= i.
-std::vector<Action> lower_rank(const Lowering& lowering, const std::vector<Action>& compute,
-                               const std::vector<std::size_t>& post)
+struct PostedReceive {
+    std::size_t in_front_of = 0; ///< position among the rank's compute actions
+    Action receive;
+};
+
+void sort_by_position(std::vector<PostedReceive>& receives)
 {
-    std::vector<std::size_t> consumers(compute.size()); // in the order of their receives
-    std::iota(consumers.begin(), consumers.end(), std::size_t{0});
-    const auto earlier = [&](std::size_t a, std::size_t b) { return post[a] < post[b]; };
-    if (!std::is_sorted(consumers.begin(), consumers.end(), earlier))
-        std::stable_sort(consumers.begin(), consumers.end(), earlier);
+    const auto earlier = [](const PostedReceive& a, const PostedReceive& b) {
+        return a.in_front_of < b.in_front_of;
+    };
+    if (!std::is_sorted(receives.begin(), receives.end(), earlier))
+        std::stable_sort(receives.begin(), receives.end(), earlier);
+}
+
+/// The receive for compute[i] in front of compute[post[i]], post[i] <= i; in the order of posting.
+std::vector<PostedReceive> receives_of(const Lowering& lowering, const std::vector<Action>& compute,
+                                       const std::vector<std::size_t>& post)
+{
+    std::vector<PostedReceive> receives;
+    receives.reserve(compute.size());
+    for (std::size_t i = 0; i < compute.size(); ++i)
+        if (const auto receive = lowering.receive_before(compute[i]))
+            receives.push_back({post[i], *receive});
+    sort_by_position(receives);
+    return receives;
+}
+
+/// One rank's actions with its sends and receives.
+std::vector<Action> lower_rank(const Lowering& lowering, const std::vector<Action>& compute,
+                               const std::vector<PostedReceive>& receives)
+{
     std::vector<Action> actions;
     actions.reserve(3 * compute.size());
-    auto consumer = consumers.begin();
+    auto next = receives.begin();
     for (std::size_t i = 0; i < compute.size(); ++i) {
         SLUICE_CHECK(compute[i].kind <= ActionKind::backward_weight ||
                          compute[i].kind == ActionKind::optimizer_step,
                      "already has " << text_of(compute[i]));
-        for (; consumer != consumers.end() && post[*consumer] <= i; ++consumer)
-            if (const auto receive = lowering.receive_before(compute[*consumer]))
-                actions.push_back(*receive);
+        for (; next != receives.end() && next->in_front_of <= i; ++next)
+            actions.push_back(next->receive);
         actions.push_back(compute[i]);
         if (const auto send = lowering.send_behind(compute[i]))
             actions.push_back(*send);
@@ -147,6 +170,57 @@ struct SendTimes {
     std::vector<double> activations, gradients;
 };
 
+/// Each action's place in its rank's list, as SendTimes takes them.
+std::vector<std::vector<double>> positions_in(const Schedule& schedule)
+{
+    std::vector<std::vector<double>> positions;
+    for (const auto& actions : schedule.actions) {
+        positions.emplace_back(actions.size());
+        std::iota(positions.back().begin(), positions.back().end(), 0.0);
+    }
+    return positions;
+}
+
+/// Whether a rank has several chunks whose messages come from one and the same rank.
+bool edges_join_the_same_ranks(const Schedule& schedule)
+{
+    std::set<std::pair<std::int32_t, std::int32_t>> joined;
+    for (std::size_t chunk = 0; chunk + 1 < schedule.rank_of_chunk.size(); ++chunk) {
+        const auto lower = schedule.rank_of_chunk[chunk], upper = schedule.rank_of_chunk[chunk + 1];
+        if (lower != upper && !joined.emplace(lower, upper).second)
+            return true;
+    }
+    return false;
+}
+
+/// Messages of one kind from one rank are received in the order in which that rank sends them: what
+/// was sent first is posted no later than what was sent behind it.
+void keep_the_order_of_sends(std::vector<PostedReceive>& receives, const Schedule& schedule,
+                             const SendTimes& positions)
+{
+    std::map<std::pair<std::int32_t, bool>, std::vector<std::size_t>> ways; // indices, by sender
+    for (std::size_t i = 0; i < receives.size(); ++i) {
+        const Action& receive = receives[i].receive;
+        const bool gradient = receive.kind == ActionKind::receive_gradient;
+        ways[{schedule.rank_of_chunk[receive.chunk + (gradient ? 1 : -1)], gradient}].push_back(i);
+    }
+    for (const auto& [way, indices] : ways) {
+        std::vector<PostedReceive> sent_first;
+        for (const std::size_t i : indices)
+            sent_first.push_back(receives[i]);
+        std::sort(sent_first.begin(), sent_first.end(),
+                  [&](const PostedReceive& a, const PostedReceive& b) {
+                      return positions.of(a.receive) < positions.of(b.receive);
+                  });
+        for (std::size_t k = sent_first.size(); k-- > 1;)
+            sent_first[k - 1].in_front_of =
+                std::min(sent_first[k - 1].in_front_of, sent_first[k].in_front_of);
+        for (std::size_t k = 0; k < indices.size(); ++k)
+            receives[indices[k]] = sent_first[k];
+    }
+    sort_by_position(receives);
+}
+
 } // namespace
 
 Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead)
@@ -154,10 +228,16 @@ Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead
     SLUICE_CHECK(receive_ahead >= 0, "receive_ahead " << receive_ahead);
     const Lowering lowering(schedule);
     Schedule lowered = sizes_of(schedule);
-    for (std::size_t rank = 0; rank < schedule.actions.size(); ++rank)
-        lowered.actions[rank] =
-            lower_rank(lowering, schedule.actions[rank],
-                       posts_ahead(schedule.actions[rank].size(), receive_ahead));
+    std::optional<SendTimes> positions;
+    if (edges_join_the_same_ranks(schedule))
+        positions.emplace(schedule, positions_in(schedule));
+    for (std::size_t rank = 0; rank < schedule.actions.size(); ++rank) {
+        const auto& compute = schedule.actions[rank];
+        auto receives = receives_of(lowering, compute, posts_ahead(compute.size(), receive_ahead));
+        if (positions)
+            keep_the_order_of_sends(receives, schedule, *positions);
+        lowered.actions[rank] = lower_rank(lowering, compute, receives);
+    }
     return lowered;
 }
 
@@ -178,7 +258,7 @@ Schedule with_communication_for_blocking_sends(const Schedule& schedule, std::in
                     ends[rank].begin();
                 post[i] = std::min(post[i], static_cast<std::size_t>(not_yet));
             }
-        lowered.actions[rank] = lower_rank(lowering, compute, post);
+        lowered.actions[rank] = lower_rank(lowering, compute, receives_of(lowering, compute, post));
     }
     return lowered;
 }

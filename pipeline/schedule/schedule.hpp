@@ -66,7 +66,9 @@ Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches,
 
 /// Adds the sends and receives between chunks on different ranks: a send directly behind the action
 /// that produces it, a receive posted `receive_ahead` compute actions before the one that needs it
-/// (0: directly before it). A receive posted early takes a slot early; the checker counts it.
+/// (0: directly before it), or earlier, where chunks of two ranks would else receive messages of
+/// one kind in another order than they are sent in. A receive posted early takes a slot early; the
+/// checker counts it.
 Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead = 1);
 /// The same for transports whose sends stand still until their message has arrived: a receive is
 /// posted even earlier where its sender would be done first, so that in the order of the actions'
