@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from harness import SLUICE, RunTest, call, environment
+from harness import SLOWER, SLUICE, RunTest, call, environment
 
 SLOW_DISK = os.environ.get("SLOW_DISK", "")
 
@@ -92,7 +92,8 @@ class AsynchronousSaves(RunTest):
         self.assertEqual([row["update"] for row in self.metrics("due", "checkpoint")], [13, 40])
 
     def test_a_save_that_is_due_waits_for_the_one_before(self):
-        self.end(self.start(2, "waits", self.on, "checkpoint.every_updates=8", seconds=0.2))
+        self.end(self.start(2, "waits", self.on, "checkpoint.every_updates=8",
+                            seconds=0.2 * SLOWER))
         self.assertEqual(len(self.metrics("waits", "checkpoint")), self.updates / 8)
         self.assertIn("the save of update 16 waits: that of update 8",
                       (self.folder / "waits/log.txt").read_text())

@@ -12,6 +12,9 @@ import unittest
 SLUICE = os.environ.get("SLUICE", "sluice")
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
 
+# How much longer a program takes that sanitizers watch.
+SLOWER = 10 if os.environ.get("SANITIZED") == "ON" else 1
+
 RUN_FILE = """\
 [model]
 vocab_size = 257
@@ -73,10 +76,12 @@ def environment():
 
 
 def call(*command, cwd=None, timeout=120):
-    """CompletedProcess with text output; never raises for an exit code."""
+    """CompletedProcess with text output; never raises for an exit code. Seconds are those of a program that
+    no sanitizer watches."""
     return subprocess.run(
         [str(word) for word in command], cwd=cwd, env=environment(), text=True, errors="replace",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=timeout)
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        timeout=SLOWER * timeout)
 
 
 def words(count, seed):

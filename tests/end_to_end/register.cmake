@@ -14,7 +14,7 @@ foreach(test ${tests})
         COMMAND ${SLUICE_PYTHON} -B -m unittest -v ${name}_test
         WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/end_to_end)
     set_tests_properties(end_to_end/${name} PROPERTIES TIMEOUT 600 LABELS end_to_end
-        ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE};SLOW_DISK=$<TARGET_FILE:sluice_slow_disk>")
+        ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE};SLOW_DISK=$<TARGET_FILE:sluice_slow_disk>;SANITIZED=${SLUICE_SANITIZE}")
 endforeach()
 # The longest first, also where CTest has not seen them yet: seconds, roughly.
 foreach(cost slurm:120 signals:90 asynchronous_saves:75 same_bits:75 hangs:70 replicas:70 anomalies:45 bad_input:30

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import stopping_test
-from harness import call, environment
+from harness import SLOWER, call, environment
 
 # What the second update does, so that there is time to press keys: it takes seconds, in which the rank with
 # layer 0 mostly sleeps, or never ends.
@@ -78,7 +78,7 @@ class Signals(stopping_test.Processes):
 
     def check_second_ctrl_c(self, name, ranks):
         process = self.press_ctrl_c(name, ranks, 2, SLOW, batch_size=2000 * ranks)
-        self.assertEqual(process.wait(60), 75, self.errors_of(name))
+        self.assertEqual(process.wait(60 * SLOWER), 75, self.errors_of(name))
         self.assert_stopped(name, "^stopped by SIGINT$")
         self.assertEqual(self.errors_of(name).count("SIGINT: "), 1)
 

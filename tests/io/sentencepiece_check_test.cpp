@@ -23,9 +23,7 @@ std::string field(int number, std::string_view bytes)
 
 std::string as_bytes(const std::vector<std::uint32_t>& numbers)
 {
-    std::string bytes(4 * numbers.size(), '\0');
-    std::memcpy(bytes.data(), numbers.data(), bytes.size());
-    return bytes;
+    return {reinterpret_cast<const char*>(numbers.data()), 4 * numbers.size()};
 }
 
 constexpr int normalizer_spec = 3, denormalizer_spec = 5, precompiled_charsmap = 2;

@@ -110,7 +110,9 @@ void require_good(const ScheduleRequest& request, const Schedule& schedule, Matc
                   SendRule sends)
 {
     const ScheduleReport report = check_schedule(schedule, rule, sends);
-    BOOST_REQUIRE_MESSAGE(report.good(), in_words(request) << "\n" << report.problems.front());
+    BOOST_REQUIRE_MESSAGE(report.good(), in_words(request)
+                                             << "\n"
+                                             << (report.good() ? "" : report.problems.front()));
 }
 
 double update_time(const ScheduleRequest& request)
