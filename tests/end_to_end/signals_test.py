@@ -77,8 +77,8 @@ class Signals(stopping_test.Processes):
         return process
 
     def check_second_ctrl_c(self, name, ranks):
-        process = self.press_ctrl_c(name, ranks, 2, SLOW, batch_size=2000 * ranks)
-        self.assertEqual(process.wait(60 * SLOWER), 75, self.errors_of(name))
+        process = self.press_ctrl_c(name, ranks, 2, SLOW, batch_size=2000 * ranks // SLOWER)
+        self.assertEqual(process.wait(60), 75, self.errors_of(name))
         self.assert_stopped(name, "^stopped by SIGINT$")
         self.assertEqual(self.errors_of(name).count("SIGINT: "), 1)
 
