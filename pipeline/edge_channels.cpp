@@ -1,5 +1,7 @@
 #include "pipeline/edge_channels.hpp"
 
+#include "pipeline/schedule/placement.hpp"
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -64,15 +66,14 @@ std::map<Way, Traffic> traffic_of(const Schedule& schedule)
     return traffic;
 }
 
-/// Chunk c on rank c mod P. Evaluation (make_forward_only) then keeps the order for any number of
-/// micro-batches: each rank does what rank 0 did a step earlier per rank, and rank 0 takes what
-/// comes around at once, as it is further along than anything it could begin.
+/// Evaluation (make_forward_only) then keeps the order for any number of micro-batches: each rank
+/// does what rank 0 did a step earlier per rank, and rank 0 takes what comes around at once, as it
+/// is further along than anything it could begin.
 bool is_looped(const Schedule& schedule)
 {
-    for (std::int32_t chunk = 0; chunk < schedule.num_chunks; ++chunk)
-        if (schedule.rank_of_chunk[chunk] != chunk % schedule.num_ranks())
-            return false;
-    return true;
+    const std::int32_t rounds = std::max(schedule.num_chunks / schedule.num_ranks(), 1);
+    return schedule.rank_of_chunk ==
+           rank_of_chunks(Placement::looped, schedule.num_ranks(), rounds);
 }
 
 } // namespace

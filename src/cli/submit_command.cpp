@@ -103,12 +103,21 @@ std::size_t node_bytes(const std::string& memory)
     return bytes_from(memory.substr(0, digits) + unit + "iB", "--mem");
 }
 
-std::size_t share_of(std::size_t bytes, int num_sharing)
+std::size_t share_of(std::size_t bytes, std::int64_t num_sharing)
 {
     return bytes == unlimited_bytes ? bytes : bytes / static_cast<std::size_t>(num_sharing);
 }
 
-/// "4 stages, zb-v, up to 812 MB per rank". Throws UserError (usage) when it does not fit.
+/// Of the GPU, for each rank on it.
+std::size_t gpu_bytes_per_rank(const SubmitOptions& options, const GpuRequest& gpus)
+{
+    return options.gpu_memory.empty() ? unlimited_bytes
+                                      : share_of(bytes_from(options.gpu_memory, "--gpu-memory"),
+                                                 gpus.ranks_per_gpu(options.tasks_per_node));
+}
+
+/// "4 stages, zb-v, on CPUs, up to 812 MB per rank", behind warnings of what cannot be meant.
+/// Throws UserError (usage) when it does not fit.
 std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
 {
     RunConfig asked = load_run_config(options.run_file, options.overrides);
@@ -118,13 +127,12 @@ std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
         log_warning(doubt);
     asked.run.device = device_of_job(asked.run.device, gpus);
     const bool on_gpus = asked.run.device == "cuda";
+    if (!on_gpus && !options.gpu_memory.empty())
+        throw usage_error("the run is on CPUs, which have no GPU's memory", "--gpu-memory",
+                          "add --gpus-per-node, or leave it out");
     const std::size_t of_host =
         share_of(node_bytes(value_of(sbatch, "mem")), options.tasks_per_node);
-    const std::size_t of_gpu = options.gpu_memory.empty()
-                                   ? unlimited_bytes
-                                   : share_of(bytes_from(options.gpu_memory, "--gpu-memory"),
-                                              gpus.ranks_per_gpu(options.tasks_per_node));
-    const std::size_t per_rank = on_gpus ? of_gpu : of_host;
+    const std::size_t per_rank = on_gpus ? gpu_bytes_per_rank(options, gpus) : of_host;
     const auto num_stages = static_cast<int>(options.num_ranks() / asked.pipeline.replicas);
     RunConfig config = resolve_auto(asked, num_stages, per_rank);
     RunPlan plan = plan_run(config, num_stages);

@@ -15,11 +15,10 @@ constexpr std::int64_t few_tokens = 16'384, many_tokens = 65'536;
 
 } // namespace
 
-std::string micro_batch_advice(const RunConfig& config, const RunPlan& plan,
-                               std::size_t bytes_per_rank)
+std::string micro_batch_advice(const RunConfig& config, int num_stages, std::size_t bytes_per_rank)
 {
     const std::int64_t now = config.batch.micro_batch_size, seq_len = config.batch.seq_len;
-    if (config.run.device != "cuda" || plan.program.num_ranks() > 1 || now * seq_len >= few_tokens)
+    if (config.run.device != "cuda" || num_stages > 1 || now * seq_len >= few_tokens)
         return {};
     const std::int64_t all = config.batch.global_batch_size / config.pipeline.replicas;
     for (std::int64_t size = std::min(all, many_tokens / seq_len); size >= 2 * now; --size) {

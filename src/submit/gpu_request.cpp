@@ -3,53 +3,38 @@
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
-#include <optional>
+#include <ranges>
 
 namespace sluice {
 
 namespace {
 
-std::vector<std::string_view> split(std::string_view text, char at)
+/// Of "4", "h100:4" or "a100:2,3g.20gb"; a kind without a number is one GPU.
+std::int64_t count_in(std::string_view text)
 {
-    std::vector<std::string_view> parts;
-    while (true) {
-        const std::size_t end = std::min(text.find(at), text.size());
-        parts.push_back(text.substr(0, end));
-        if (end == text.size())
-            return parts;
-        text.remove_prefix(end + 1);
+    constexpr std::int64_t most = 1'000'000; // as many as ranks; sums and products stay in range
+    std::int64_t sum = 0;
+    for (const auto part : std::views::split(text, ',')) {
+        const std::string_view one(part.begin(), part.end());
+        const std::string_view last = one.substr(one.rfind(':') + 1);
+        std::int64_t number = 1;
+        const auto [end, error] = std::from_chars(last.data(), last.data() + last.size(), number);
+        const bool is_kind = error != std::errc() || end != last.data() + last.size();
+        sum += is_kind ? 1 : std::clamp<std::int64_t>(number, 0, most);
     }
-}
-
-std::optional<int> number_in(std::string_view text)
-{
-    int number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc() || end != text.data() + text.size() || number < 0)
-        return std::nullopt;
-    return number;
-}
-
-/// Of "4", "h100:4" or "a100:2,h100:2"; a kind without a number is one GPU.
-int count_in(std::string_view text)
-{
-    int sum = 0;
-    for (const std::string_view part : split(text, ','))
-        sum += number_in(split(part, ':').back()).value_or(1);
     return sum;
 }
 
 /// Of "gpu:h100:4,shm:1".
-int count_in_gres(std::string_view text)
+std::int64_t count_in_gres(std::string_view text)
 {
-    int sum = 0;
-    for (std::string_view part : split(text, ',')) {
-        if (part.starts_with("gres/"))
-            part.remove_prefix(5);
-        if (part == "gpu")
-            ++sum;
-        else if (part.starts_with("gpu:"))
-            sum += count_in(part.substr(4));
+    std::int64_t sum = 0;
+    for (const auto part : std::views::split(text, ',')) {
+        std::string_view one(part.begin(), part.end());
+        if (one.starts_with("gres/"))
+            one.remove_prefix(5);
+        if (one == "gpu" || one.starts_with("gpu:"))
+            sum += count_in(one);
     }
     return sum;
 }
@@ -61,21 +46,22 @@ GpuRequest gpu_request(const std::vector<std::pair<std::string, std::string>>& s
 {
     GpuRequest request;
     for (const auto& [option, value] : sbatch) {
-        int per_node = 0;
-        if (option == "gpus-per-node")
-            per_node = count_in(value);
-        else if (option == "gres")
-            per_node = count_in_gres(value);
-        else if (option == "gpus-per-task")
-            per_node = count_in(value) * tasks_per_node;
-        else if (option == "gpus" && count_in(value) % nodes == 0)
-            per_node = count_in(value) / nodes;
-        const bool unknown =
-            option == "gpus-per-socket" || (option == "gpus" && count_in(value) % nodes != 0);
-        request.any = request.any || per_node > 0 || unknown;
-        request.per_node = std::max(request.per_node, per_node);
-        request.hides_peers =
-            request.hides_peers || (option == "gpus-per-task" && tasks_per_node > 1);
+        const auto asks = [&](std::int64_t per_node) {
+            request.any = request.any || per_node > 0;
+            request.per_node = std::max(request.per_node, per_node);
+        };
+        if (option == "gpus-per-node") {
+            asks(count_in(value));
+        } else if (option == "gres") {
+            asks(count_in_gres(value));
+        } else if (option == "gpus-per-task") {
+            asks(count_in(value) * tasks_per_node);
+            request.hides_peers = tasks_per_node > 1;
+        } else if (option == "gpus" || option == "gpus-per-socket") {
+            request.any = request.any || count_in(value) > 0;
+            if (option == "gpus" && count_in(value) % nodes == 0)
+                asks(count_in(value) / nodes);
+        }
     }
     return request;
 }
@@ -88,16 +74,15 @@ std::string_view device_of_job(std::string_view device, const GpuRequest& reques
 std::vector<std::string> doubts_about(const GpuRequest& request, std::string_view device,
                                       int tasks_per_node)
 {
-    if (device == "cpu")
-        return request.any ? std::vector<std::string>{"the job asks for GPUs, which a run with "
-                                                      "run.device = \"cpu\" leaves idle"}
-                           : std::vector<std::string>{};
-    if (!request.any)
-        return device == "auto" ? std::vector<std::string>{}
-                                : std::vector<std::string>{
-                                      "run.device = \"cuda\", but the job asks for no GPUs: give "
-                                      "--gpus-per-node, unless its nodes give theirs to every job"};
     std::vector<std::string> doubts;
+    if (device == "cpu" && request.any)
+        doubts.push_back(
+            "the job asks for GPUs, which a run with run.device = \"cpu\" leaves idle");
+    if (device == "cuda" && !request.any)
+        doubts.push_back("run.device = \"cuda\", but the job asks for no GPUs: give "
+                         "--gpus-per-node, unless its nodes give theirs to every job");
+    if (device == "cpu")
+        return doubts;
     if (request.hides_peers)
         doubts.push_back("gpus-per-task hides the GPUs of a node's ranks from each other: give "
                          "--gpus-per-node instead");

@@ -1,6 +1,7 @@
 // What a batch job asks of its nodes' GPUs, and whether its ranks can make use of it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,11 +11,11 @@ namespace sluice {
 
 struct GpuRequest {
     bool any = false;
-    int per_node = 0;         ///< 0: none, or it cannot be told
-    bool hides_peers = false; ///< each rank would see no GPU but its own
+    std::int64_t per_node = 0; ///< 0: none, or it cannot be told
+    bool hides_peers = false;  ///< each rank would see no GPU but its own
 
     /// Where it cannot be told: 1.
-    int ranks_per_gpu(int tasks_per_node) const
+    std::int64_t ranks_per_gpu(int tasks_per_node) const
     {
         return per_node == 0 ? 1 : (tasks_per_node + per_node - 1) / per_node;
     }
@@ -28,7 +29,7 @@ GpuRequest gpu_request(const std::vector<std::pair<std::string, std::string>>& s
 /// "cuda".
 std::string_view device_of_job(std::string_view device, const GpuRequest& request);
 
-/// What would make the job wait for nothing, fail at its start, or leave GPUs idle; in words.
+/// What would make the job queue in vain, run slowly, or leave GPUs idle; in words.
 std::vector<std::string> doubts_about(const GpuRequest& request, std::string_view device,
                                       int tasks_per_node);
 

@@ -39,11 +39,12 @@ void GpuLinks::choose(GpuTransport asked, const RunPlan& plan)
 {
     if (!compute_ || world_.num_ranks() == 1)
         return;
+    channels_ = edge_channels(plan.program);
     CarrierFacts facts{.gpus_alone = gpus_alone_,
                        .keeps_order = check_schedule(plan.program, MatchingRule::in_order).good(),
                        .mpi_takes_gpus = least_of_all(world_, mpi_takes_gpu_memory() ? 1 : 0) == 1,
                        .num_replicas = num_replicas_,
-                       .num_channel_ends = most_ends(edge_channels(plan.program)),
+                       .num_channel_ends = most_ends(channels_),
                        .num_queues = static_cast<int>(
                            least_of_all(world_, static_cast<std::size_t>(num_queues_on_gpus())))};
     if (gpus_alone_ && (asked == GpuTransport::automatic || asked == GpuTransport::nccl)) {
@@ -101,7 +102,7 @@ std::string GpuLinks::carrier_name() const
     return name_of(between_chunks_) + ", " + name_of(between_replicas_) + " between replicas";
 }
 
-Replicas::Links GpuLinks::by_nccl(const RunPlan& plan) const
+Replicas::Links GpuLinks::by_nccl() const
 {
     Replicas::Links links;
     if (!compute_)
@@ -109,8 +110,8 @@ Replicas::Links GpuLinks::by_nccl(const RunPlan& plan) const
     std::shared_ptr<StreamWaits> waits; // one for all
     if (between_chunks_ == GpuCarrier::nccl || between_replicas_ == GpuCarrier::nccl)
         waits = std::make_shared<StreamWaits>(compute_->stream(), world_.activity());
-    if (plan.program.num_ranks() > 1 && between_chunks_ == GpuCarrier::nccl)
-        links.pipeline = [waits, channels = edge_channels(plan.program)](Transport& ranks) {
+    if (!channels_.empty() && between_chunks_ == GpuCarrier::nccl)
+        links.pipeline = [waits, channels = channels_](Transport& ranks) {
             return make_nccl_transport(ranks, waits, channels);
         };
     if (between_replicas_ == GpuCarrier::nccl)

@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace sluice {
 
@@ -27,7 +28,7 @@ public:
     /// "staged" or "nccl"; both where replicas have another one, "mpi, nccl between replicas".
     std::string carrier_name() const;
     /// Those that NCCL carries.
-    Replicas::Links by_nccl(const RunPlan& plan) const;
+    Replicas::Links by_nccl() const;
 
 private:
     Transport& world_;
@@ -35,6 +36,7 @@ private:
     bool gpus_alone_;
     int num_replicas_;
     GpuCarrier between_chunks_ = GpuCarrier::staged, between_replicas_ = GpuCarrier::staged;
+    std::vector<EdgeChannel> channels_;   ///< between chunks on GPUs; none on one rank
     std::unique_ptr<Transport> over_mpi_; ///< where messages come from GPUs
 };
 

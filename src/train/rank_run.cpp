@@ -103,9 +103,11 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     hardware.transport = links_->carrier_name();
     agree(*transport_, [&] {
         refuse_unless_it_fits(settled, plan, bytes_left);
-        const std::string advice = micro_batch_advice(settled, plan, bytes_left);
-        if (transport_->rank() == 0 && status_before_.empty() && !advice.empty())
-            log_info(advice);
+        if (transport_->rank() == 0 && status_before_.empty()) // a new run
+            if (const auto advice =
+                    micro_batch_advice(settled, plan.program.num_ranks(), bytes_left);
+                !advice.empty())
+                log_info(advice);
         trainer_ = std::make_unique<Trainer>(settled, std::move(plan), folder_, *replicas_);
     });
     trainer_->start(resume, hardware);
@@ -121,7 +123,7 @@ std::size_t RankRun::connect(const RunConfig& config, const RunPlan& plan,
     links_->choose(config.pipeline.transport, plan);
     Transport* connected = nullptr;
     agree(*transport_, [&] { connected = &links_->connect(plan); });
-    const Replicas::Links by_nccl = links_->by_nccl(plan);
+    const Replicas::Links by_nccl = links_->by_nccl();
     const bool takes_memory = by_nccl.pipeline || by_nccl.peers;
     const std::size_t before = takes_memory ? free_gpu_bytes() : 0;
     // Not within agree(): where it fails on one rank the others are waiting for that one, and only

@@ -20,8 +20,8 @@ ON_ONE_GPU = ("one-gpu", "no-graphs", "two-ranks", "cpu", "bf16", "bf16-shared",
               "cudnn-two-ranks", "own-bf16")
 BY_HOST_MEMORY = ("staged", "replicas-staged")
 BY_NCCL = ("nccl", "nccl-no-graphs", "nccl-zb-v", "nccl-v-half", "nccl-interleaved", "one-microbatch",
-           "nccl-one-microbatch",
-           "replicas-nccl", "nccl-interleaved-all", "nccl-zb-h1-all", "replicas-nccl-2x2", "nccl-killed")
+           "nccl-one-microbatch", "replicas-nccl", "nccl-interleaved-all", "nccl-zb-h1-all", "replicas-nccl-2x2",
+           "nccl-killed")
 
 
 def read(path):

@@ -29,8 +29,8 @@ class AsynchronousSaves(RunTest):
         slowed = {"LD_PRELOAD": SLOW_DISK, "SLOW_DISK_FILE": slow, "SLOW_DISK_SECONDS": str(seconds)}
         process = subprocess.Popen(
             self.command(ranks, run_dir, *options, overrides=overrides), cwd=self.folder,
-            env={**environment(), **slowed, "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0"},
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+            env={**environment(), **slowed}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         self.addCleanup(self.kill, process)
         return process
 

@@ -63,9 +63,9 @@ class Signals(stopping_test.Processes):
         self.assertEqual(self.last_checkpoint(name).name, f"update-{status['update']:08}")
         self.assertEqual(status["update"], self.metrics(name)[-1]["update"])
 
-    def press_ctrl_c(self, name, ranks, times, update, batch_size=10):
+    def press_ctrl_c(self, name, ranks, times, fault, batch_size=10):
         """More than a second apart, each once the last was answered; all within update 2."""
-        process = self.start_into_files(ranks, name, *update,
+        process = self.start_into_files(ranks, name, *fault,
                                         overrides=(f"batch.global_batch_size={batch_size}",
                                                    "run.threads_per_rank=1"))
         self.wait_for_update(name, 1)

@@ -49,6 +49,8 @@ class Submit(RunTest):
         result = self.dry_run(*fits, 1, expect=2)
         self.assert_one_clear_message(result, "and may have 65")
         self.assertIn("warning: 2 ranks share 1 GPU on each node", result.stderr)
+        self.assert_one_clear_message(self.dry_run("--gpu-memory", "80GB", expect=2), "--gpu-memory",
+                                      "the run is on CPUs")
         result = self.dry_run("--set", "run.device=cuda")
         self.assertIn("warning: run.device = \"cuda\", but the job asks for no GPUs", result.stderr)
         result = self.dry_run("--set", "run.device=cpu", "--sbatch", "gres=gpu:2")

@@ -11,9 +11,9 @@ namespace {
 
 const std::vector<std::string> on_a_gpu{"run.device=cuda"};
 
-std::string advice_for(const RunConfig& config, std::size_t bytes = unlimited_bytes, int ranks = 1)
+std::string advice_for(const RunConfig& config, std::size_t bytes = unlimited_bytes, int stages = 1)
 {
-    return sluice::micro_batch_advice(config, plan_run(config, ranks), bytes);
+    return sluice::micro_batch_advice(config, stages, bytes);
 }
 
 bool has(const std::string& text, const std::string& part)

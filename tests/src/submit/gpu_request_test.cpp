@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_CASE(every_way_to_ask_is_understood)
     const struct {
         const char *option, *value;
         bool any;
-        int per_node;
+        std::int64_t per_node;
     } cases[] = {
         {"gpus-per-node", "4", true, 4},
         {"gpus-per-node", "h100:4", true, 4},
@@ -45,11 +45,14 @@ BOOST_AUTO_TEST_CASE(every_way_to_ask_is_understood)
         {"gres", "shm:2,gpu:h100:8", true, 8},
         {"gres", "gres/gpu:h100:2", true, 2},
         {"gres", "gpu:h100", true, 1},
+        {"gres", "gpu:3g.20gb", true, 1},
         {"gres", "gpu:0", false, 0},
         {"gres", "none", false, 0},
         {"gres", "gpuless:4", false, 0},
         {"gpus", "8", true, 4},
         {"gpus", "3", true, 0},
+        {"gpus", "4096", true, 2048},
+        {"gpus", "0", false, 0},
         {"gpus-per-task", "1", true, 4},
         {"gpus-per-socket", "2", true, 0},
         {"mem", "4G", false, 0},
