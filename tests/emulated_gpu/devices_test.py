@@ -15,7 +15,8 @@ class Evaluation(OnEmulatedGpus):
 
     DEEP = ("model.num_layers=64", "model.hidden_size=64", "model.intermediate_size=96", "prores.schedule=off",
             "batch.global_batch_size=2", "batch.micro_batch_size=1", "run.updates=1", "lr_schedule.warmup_steps=0",
-            "lr_schedule.kind=constant", "eval.every_updates=1")
+            "lr_schedule.kind=constant", "model.max_seq_len=16", "batch.seq_len=16", "eval.every_updates=1",
+            "eval.tokens=64")
 
     @classmethod
     def setUpClass(cls):
@@ -108,7 +109,7 @@ class Choice(OnEmulatedGpus):
         self.assertEqual(start["transport"], "mpi")
 
     def test_small_micro_batches_are_told_of_before_a_run_begins(self):
-        advice = ("micro-batches of 2 x 16 tokens are small for a GPU: batch.micro_batch_size = {} fits, too")
+        advice = ("micro-batches of 2 x 8 tokens are small for a GPU: batch.micro_batch_size = {} fits, too")
         with emulated(2):
             result = self.run_on("cuda", 1, "small", "--stop-after", "1", expect=75)
             self.assertIn(advice.format(6), result.stderr)

@@ -12,8 +12,8 @@ import unittest.mock
 from harness import SLUICE, RunTest, call
 
 SMALL = ("model.hidden_size=16", "model.intermediate_size=24", "model.num_layers=4",
-         "model.max_seq_len=16", "batch.seq_len=16", "batch.global_batch_size=6",
-         "eval.every_updates=3", "eval.tokens=64", "run.threads_per_rank=1")
+         "model.max_seq_len=8", "batch.seq_len=8", "batch.global_batch_size=6",
+         "eval.every_updates=3", "eval.tokens=32", "run.threads_per_rank=1")
 
 NCCL = os.environ.get("NCCL") == "ON" # in the build
 ON_A_REAL_GPU = "ON_A_REAL_GPU" in os.environ # as many as there are, whatever is emulated

@@ -64,23 +64,24 @@ void BlockExecutor::make_fiber(int thread)
     fibers_.push_back(std::make_unique<Fiber>());
     Fiber& fiber = *fibers_.back();
     boost::context::fixedsize_stack allocator(stack_bytes);
-    fiber.stack = allocator.allocate();
+    const boost::context::stack_context stack = allocator.allocate();
+    fiber.stack_bottom = static_cast<const std::byte*>(stack.sp) - stack.size;
+    fiber.stack_size = stack.size;
     // Stacks that all begin at the same place in their pages would share a few sets of the cache.
     const std::size_t skipped = static_cast<std::size_t>(thread) * 5 * cache_line % page;
     fiber.context = boost::context::fiber(
         std::allocator_arg,
-        boost::context::preallocated(static_cast<std::byte*>(fiber.stack.sp) - skipped,
-                                     fiber.stack.size - skipped, fiber.stack),
-        allocator, [this, thread](boost::context::fiber&& scheduler) {
-            Fiber& own = *fibers_[static_cast<std::size_t>(thread)];
-            enter_stack(nullptr, &scheduler_stack_, &scheduler_stack_bytes_);
-            scheduler_ = std::move(scheduler);
+        boost::context::preallocated(static_cast<std::byte*>(stack.sp) - skipped,
+                                     stack.size - skipped, stack),
+        allocator, [this, &fiber](boost::context::fiber&& left) {
+            arrive(fiber, std::move(left));
             while (!closing_) {
-                run_body(own);
-                to_scheduler(own);
+                run_body(fiber);
+                switch_from(fiber, next_thread());
             }
-            leave_stack(nullptr, scheduler_stack_, scheduler_stack_bytes_);
-            return std::move(scheduler_);
+            left_ = &fiber;
+            leave_stack(nullptr, scheduler_.stack_bottom, scheduler_.stack_size);
+            return std::move(scheduler_.context);
         });
 }
 
@@ -95,28 +96,26 @@ void BlockExecutor::run_body(Fiber& fiber)
     fiber.running = false;
 }
 
-void BlockExecutor::to_scheduler(Fiber& fiber)
+void BlockExecutor::switch_from(Context& own, int thread)
 {
-    leave_stack(&fiber.sanitizer_state, scheduler_stack_, scheduler_stack_bytes_);
-    scheduler_ = std::move(scheduler_).resume();
-    enter_stack(fiber.sanitizer_state, &scheduler_stack_, &scheduler_stack_bytes_);
+    Context& next = thread == nobody ? scheduler_ : *fibers_[static_cast<std::size_t>(thread)];
+    thread_ = thread;
+    left_ = &own;
+    leave_stack(&own.sanitizer_state, next.stack_bottom, next.stack_size);
+    arrive(own, std::move(next.context).resume());
 }
 
-void BlockExecutor::resume(int thread)
+void BlockExecutor::arrive(Context& own, boost::context::fiber&& left)
 {
-    thread_ = thread;
-    Fiber& fiber = running_fiber();
-    leave_stack(&scheduler_sanitizer_state_,
-                static_cast<const std::byte*>(fiber.stack.sp) - fiber.stack.size, fiber.stack.size);
-    fiber.context = std::move(fiber.context).resume();
-    enter_stack(scheduler_sanitizer_state_, nullptr, nullptr);
+    left_->context = std::move(left);
+    enter_stack(own.sanitizer_state, &left_->stack_bottom, &left_->stack_size);
 }
+
+void BlockExecutor::resume(int thread) { switch_from(scheduler_, thread); }
 
 void BlockExecutor::give_way(Fiber& fiber)
 {
-    const int thread = thread_;
-    to_scheduler(fiber);
-    thread_ = thread;
+    switch_from(fiber, next_thread());
     if (unwinding_)
         throw Unwound{};
 }
@@ -222,10 +221,10 @@ void BlockExecutor::note_access(const void* memory, std::size_t num_bytes, bool 
 {
     if (races_ == nullptr || works_together_)
         return;
-    const boost::context::stack_context& stack = running_fiber().stack;
-    const auto below_top =
-        static_cast<const std::byte*>(stack.sp) - static_cast<const std::byte*>(memory);
-    if (below_top > 0 && static_cast<std::size_t>(below_top) <= stack.size)
+    const Fiber& fiber = running_fiber();
+    const auto in_stack =
+        static_cast<const std::byte*>(memory) - static_cast<const std::byte*>(fiber.stack_bottom);
+    if (in_stack >= 0 && static_cast<std::size_t>(in_stack) < fiber.stack_size)
         return; // a thread's own
     if (write)
         races_->write(memory, num_bytes, now(place));
@@ -250,30 +249,38 @@ bool BlockExecutor::may_run(int thread) const
            fiber.num_together <= warps_[static_cast<std::size_t>(thread / warp_size)].num_done;
 }
 
-bool BlockExecutor::run_warp(int warp)
+int BlockExecutor::next_thread()
 {
-    bool any = false;
-    for (bool more = true; more && !failure_;) {
-        more = false;
-        for (int i = 0; i < warp_size && !failure_; ++i) {
-            const int lane = order_ == ThreadOrder::ascending ? i : warp_size - 1 - i;
-            if (may_run(warp * warp_size + lane)) {
-                resume(warp * warp_size + lane);
-                more = any = true;
+    const int num_warps = block_.num_threads / warp_size;
+    while (!failure_ && !unwinding_ && !closing_) {
+        while (turn_.lane < warp_size) {
+            const int position = turn_.warp * warp_size + turn_.lane++;
+            const int thread =
+                order_ == ThreadOrder::ascending ? position : block_.num_threads - 1 - position;
+            if (may_run(thread)) {
+                turn_.warp_ran = true;
+                return thread;
             }
         }
+        turn_.lane = 0;
+        if (turn_.warp_ran) {
+            turn_.warp_ran = false;
+            turn_.any_ran = true;
+        } else if (++turn_.warp == num_warps) {
+            if (!turn_.any_ran)
+                break;
+            turn_.warp = 0;
+            turn_.any_ran = false;
+        }
     }
-    return any;
+    return nobody;
 }
 
 void BlockExecutor::run_all()
 {
-    const int num_warps = block_.num_threads / warp_size;
-    for (bool more = true; more && !failure_;) {
-        more = false;
-        for (int i = 0; i < num_warps && !failure_; ++i)
-            more |= run_warp(order_ == ThreadOrder::ascending ? i : num_warps - 1 - i);
-    }
+    turn_ = Turn{};
+    if (const int first = next_thread(); first != nobody)
+        resume(first); // each goes on with the next, the last one comes back
     for (int thread = 0; thread < block_.num_threads && !failure_; ++thread)
         if (fibers_[static_cast<std::size_t>(thread)]->running)
             failure_ = std::make_exception_ptr(EmulationError(who_waits()));

@@ -87,10 +87,14 @@ private:
         bool wanted, arrived;
         void arrive();
     };
-    struct Fiber {
-        boost::context::fiber context;
-        boost::context::stack_context stack;
+    /// What can be left and gone on with: a thread, or whoever runs the block.
+    struct Context {
+        boost::context::fiber context; ///< empty while it runs
+        const void* stack_bottom = nullptr;
+        std::size_t stack_size = 0;
         void* sanitizer_state = nullptr;
+    };
+    struct Fiber : Context {
         bool running = false; ///< has a body to run or is in the middle of it
         const char* waits_for = nullptr;
         std::int64_t num_barriers = 0, num_together = 0;
@@ -98,6 +102,12 @@ private:
         void* own = nullptr;
         std::vector<std::vector<Copy>> copies; ///< the last group is still open
     };
+    /// Whose turn it is: the next position, in the order of turns.
+    struct Turn {
+        int warp = 0, lane = 0;
+        bool warp_ran = false, any_ran = false; ///< in this round of its lanes, of all warps
+    };
+    static constexpr int nobody = -1;
     struct Warp {
         int num_waiting = 0;
         std::int64_t num_done = 0;
@@ -109,10 +119,15 @@ private:
     void make_fiber(int thread);
     void run_body(Fiber& fiber);
     void resume(int thread);
-    void to_scheduler(Fiber& fiber);
+    /// Leaves `own` for a thread, or for the scheduler where that is nobody.
+    void switch_from(Context& own, int thread);
+    /// Behind every switch, to `own`.
+    void arrive(Context& own, boost::context::fiber&& left);
     void give_way(Fiber& fiber);
     bool may_run(int thread) const;
-    bool run_warp(int warp);
+    /// Warps take turns, each until all of its threads wait. Nobody: none can run, or one has
+    /// failed.
+    int next_thread();
     void run_all();
     void unwind();
     std::string who_waits() const;
@@ -125,10 +140,9 @@ private:
     bool works_together_ = false; ///< what runs is a warp's work, not a thread's
     std::vector<std::unique_ptr<Fiber>> fibers_;
     std::vector<Warp> warps_;
-    boost::context::fiber scheduler_;
-    void* scheduler_sanitizer_state_ = nullptr;
-    const void* scheduler_stack_ = nullptr;
-    std::size_t scheduler_stack_bytes_ = 0;
+    Context scheduler_;
+    Context* left_ = nullptr; ///< by the last switch
+    Turn turn_;
     const std::function<void()>* body_ = nullptr;
     std::exception_ptr failure_;
     bool unwinding_ = false, closing_ = false;
