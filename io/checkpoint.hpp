@@ -96,22 +96,31 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 /// The cheap check that retention makes: the manifest has its own checksum, and every file it lists
 /// is there with its size. What CheckpointReader::verify() finds beyond that is not looked for.
 bool looks_whole(const std::filesystem::path& folder);
-/// What the rules of retention let go: all but the `keep_last` newest that look whole (0: keep
-/// all), when `keep_every` > 0 every checkpoint whose update is a multiple of it, and when
-/// `rewind_updates` > 0 the one that looks whole and that the next update would go back to,
-/// `rewind_updates` before its own end or more. A damaged one counts for nothing, so that the last
-/// whole one always stays; it goes once it is older than those.
-std::vector<std::filesystem::path> superfluous_checkpoints(const std::filesystem::path& checkpoints,
-                                                           std::int64_t keep_last,
-                                                           std::int64_t keep_every,
-                                                           std::int64_t rewind_updates = 0);
+/// Which checkpoints of a run stay.
+struct Retention {
+    std::int64_t keep_last = 0;  ///< so many of the newest; 0: all
+    std::int64_t keep_every = 0; ///< and those of updates that are multiples of it; 0: none
+    /// How far the run goes back from an anomaly; 0: never. Where it may, three times as much of its
+    /// past stays, in steps of half of that: one checkpoint for the next rewind, and more for the
+    /// two that follow when it cures nothing.
+    std::int64_t rewind_updates = 0;
+};
+using IsWhole = std::function<bool(const std::filesystem::path& folder)>;
+/// What the rules let go, oldest first. A checkpoint that `is_whole` refuses counts for nothing, so
+/// that the last whole one always stays; it goes once it is older than those that are kept.
+/// `newest`: the update of the one that was just written. Later ones, which a resume has passed
+/// over, count for nothing and stay.
+std::vector<std::filesystem::path>
+superfluous_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
+                        std::optional<std::int64_t> newest = std::nullopt,
+                        const IsWhole& is_whole = looks_whole);
 /// Partial folders of saves that died, and what remains of deletions that did.
 std::vector<std::filesystem::path> leftovers_of_saves(const std::filesystem::path& checkpoints);
 /// Deletes both. Returns the folders deleted.
-std::vector<std::filesystem::path> prune_checkpoints(const std::filesystem::path& checkpoints,
-                                                     std::int64_t keep_last,
-                                                     std::int64_t keep_every,
-                                                     std::int64_t rewind_updates = 0);
+std::vector<std::filesystem::path>
+prune_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
+                  std::optional<std::int64_t> newest = std::nullopt,
+                  const IsWhole& is_whole = looks_whole);
 /// Deletes the checkpoints of more than `update` completed updates, newest first: the run went
 /// back and leaves their history. Returns the folders deleted.
 std::vector<std::filesystem::path>
@@ -172,5 +181,8 @@ private:
     struct Files;
     std::unique_ptr<Files> files_;
 };
+
+/// What CheckpointReader::verify() finds, or why it cannot be read; empty where it is whole.
+std::vector<std::string> problems_in_checkpoint(const std::filesystem::path& folder);
 
 } // namespace sluice

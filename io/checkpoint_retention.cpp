@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <deque>
+#include <iterator>
+#include <set>
 
 namespace sluice {
 
@@ -67,17 +70,63 @@ void delete_checkpoint(const fs::path& folder)
         throw file_error("unlink", aside, error.value());
 }
 
-/// The newest that looks whole and lies `rewind_updates` or more before the update that follows the
-/// last; empty: none does, or no rewinds are wanted.
-fs::path rewind_target(const std::vector<fs::path>& folders, std::int64_t rewind_updates)
+bool is_there(const fs::path& path, fs::file_type type)
 {
-    if (rewind_updates <= 0 || folders.empty())
-        return {};
-    const std::int64_t bound = update_of_checkpoint(folders.back()) + 1 - rewind_updates;
-    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder)
-        if (update_of_checkpoint(*folder) <= bound && looks_whole(*folder))
+    std::error_code error;
+    const fs::file_status status = fs::status(path, error);
+    if (status.type() == fs::file_type::none) // not even whether it is there
+        throw file_error("stat", path, error.value());
+    return status.type() == type;
+}
+
+/// As far back as the rules look: to look may take long. In order.
+std::vector<fs::path> newest_whole(const std::vector<fs::path>& folders, const Retention& retention,
+                                   const IsWhole& is_whole)
+{
+    std::deque<fs::path> whole;
+    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+        if (!is_whole(*folder))
+            continue;
+        whole.push_front(*folder);
+        const std::int64_t back =
+            update_of_checkpoint(whole.back()) + 1 - update_of_checkpoint(*folder);
+        if (std::ssize(whole) >= retention.keep_last && back >= 3 * retention.rewind_updates)
+            break;
+    }
+    return {whole.begin(), whole.end()};
+}
+
+/// The newest of at most `update`, or the oldest of all; empty where there is none.
+fs::path newest_until(const std::vector<fs::path>& whole, std::int64_t update)
+{
+    for (auto folder = whole.rbegin(); folder != whole.rend(); ++folder)
+        if (update_of_checkpoint(*folder) <= update)
             return *folder;
-    return {};
+    return whole.empty() ? fs::path() : whole.front();
+}
+
+/// Of `whole`, in order, those that rewinds over `reach` updates may go back to, from the update
+/// that follows the last. Updates fall into intervals of half a reach. The first checkpoint of each
+/// stays, whatever comes later, until the interval is more than three reaches old: so while time
+/// goes on there always is one of the right age.
+std::set<fs::path> rewind_targets(const std::vector<fs::path>& whole, std::int64_t reach)
+{
+    if (reach <= 0 || whole.empty())
+        return {};
+    const std::int64_t target = update_of_checkpoint(whole.back()) + 1 - reach;
+    const std::int64_t interval = std::max<std::int64_t>(1, reach / 2);
+    std::set<fs::path> kept;
+    for (std::int64_t rewind = 0; rewind < 3; ++rewind)
+        kept.insert(newest_until(whole, target - rewind * reach));
+    std::int64_t last_interval = -1;
+    for (const fs::path& folder : whole) {
+        const std::int64_t update = update_of_checkpoint(folder);
+        const bool is_first = update / interval != last_interval;
+        last_interval = update / interval;
+        if (is_first && update > target - 2 * reach)
+            kept.insert(folder);
+    }
+    return kept;
 }
 
 } // namespace
@@ -86,10 +135,9 @@ std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
 {
     std::vector<std::pair<std::int64_t, fs::path>> found;
     for (const fs::path& entry : entries_of(checkpoints)) {
-        std::error_code error;
         const auto update = update_of(entry.filename().string());
-        if (update && fs::is_directory(entry, error) &&
-            fs::is_regular_file(entry / manifest_name, error))
+        if (update && is_there(entry, fs::file_type::directory) &&
+            is_there(entry / manifest_name, fs::file_type::regular))
             found.emplace_back(*update, entry);
     }
     std::sort(found.begin(), found.end());
@@ -127,22 +175,27 @@ bool looks_whole(const fs::path& folder)
     }
 }
 
-std::vector<fs::path> superfluous_checkpoints(const fs::path& checkpoints, std::int64_t keep_last,
-                                              std::int64_t keep_every, std::int64_t rewind_updates)
+std::vector<fs::path> superfluous_checkpoints(const fs::path& checkpoints,
+                                              const Retention& retention,
+                                              std::optional<std::int64_t> newest,
+                                              const IsWhole& is_whole)
 {
     std::vector<fs::path> superfluous;
-    if (keep_last <= 0)
+    if (retention.keep_last <= 0)
         return superfluous;
     std::vector<fs::path> folders = list_checkpoints(checkpoints);
-    const fs::path rewound_to = rewind_target(folders, rewind_updates);
-    std::int64_t num_whole = 0;
-    while (!folders.empty() && num_whole < keep_last) {
-        num_whole += looks_whole(folders.back()) ? 1 : 0;
+    while (newest && !folders.empty() && update_of_checkpoint(folders.back()) > *newest)
         folders.pop_back();
-    }
+    const std::vector<fs::path> whole = newest_whole(folders, retention, is_whole);
+    const std::set<fs::path> targets = rewind_targets(whole, retention.rewind_updates);
+    const auto num_last = std::min<std::int64_t>(retention.keep_last, std::ssize(whole));
+    const fs::path oldest_of_last = num_last > 0 ? *(whole.end() - num_last) : fs::path();
     for (const fs::path& folder : folders) {
-        const bool kept = keep_every > 0 && update_of_checkpoint(folder) % keep_every == 0;
-        if (!kept && folder != rewound_to)
+        if (num_last == 0 || folder == oldest_of_last)
+            break;
+        const bool kept =
+            retention.keep_every > 0 && update_of_checkpoint(folder) % retention.keep_every == 0;
+        if (!kept && !targets.contains(folder))
             superfluous.push_back(folder);
     }
     return superfluous;
@@ -157,8 +210,8 @@ std::vector<fs::path> leftovers_of_saves(const fs::path& checkpoints)
     return leftovers;
 }
 
-std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_t keep_last,
-                                        std::int64_t keep_every, std::int64_t rewind_updates)
+std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, const Retention& retention,
+                                        std::optional<std::int64_t> newest, const IsWhole& is_whole)
 {
     std::vector<fs::path> deleted = leftovers_of_saves(checkpoints);
     for (const fs::path& entry : deleted) {
@@ -168,7 +221,7 @@ std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, std::int64_
             throw file_error("unlink", entry, error.value());
     }
     for (const fs::path& folder :
-         superfluous_checkpoints(checkpoints, keep_last, keep_every, rewind_updates)) {
+         superfluous_checkpoints(checkpoints, retention, newest, is_whole)) {
         delete_checkpoint(folder);
         deleted.push_back(folder);
     }

@@ -148,4 +148,13 @@ std::vector<std::string> CheckpointReader::verify() const
     return problems;
 }
 
+std::vector<std::string> problems_in_checkpoint(const std::filesystem::path& folder)
+{
+    try {
+        return CheckpointReader(folder).verify();
+    } catch (const UserError& error) {
+        return {error.where() + ": " + error.problem()};
+    }
+}
+
 } // namespace sluice

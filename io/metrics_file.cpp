@@ -244,6 +244,25 @@ void MetricsFile::drop_after(std::int64_t completed_updates)
     sync();
 }
 
+bool MetricsFile::has(std::string_view event, std::int64_t update) const
+{
+    Tail tail(file_->descriptor, file_->path, file_->size_bytes);
+    while (tail.end() > 0) {
+        const std::uint64_t begin = tail.last_line();
+        const Json line = Json::parse(tail.text_from(begin), nullptr, false);
+        tail.drop_to(begin);
+        if (!line.is_object() || !line.contains("update"))
+            continue;
+        const bool is_of_event = line.value("event", Json()) == event;
+        if (is_of_event && line["update"] == update)
+            return true;
+        // Updates grow along the file, but for checkpoints that are announced late.
+        if (line.value("event", Json()) == "update" && line["update"] < update)
+            return false;
+    }
+    return false;
+}
+
 void MetricsFile::write(std::string_view event, std::span<const MetricField> fields)
 {
     file_->append(line_of(event, fields));

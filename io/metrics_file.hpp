@@ -37,6 +37,9 @@ public:
     void write(std::string_view event, std::span<const MetricField> fields);
     /// Removes the lines of updates after `completed_updates`: the run went back to there.
     void drop_after(std::int64_t completed_updates);
+    /// Whether there is a line of this event with this update. The lines of later updates must have
+    /// been dropped.
+    bool has(std::string_view event, std::int64_t update) const;
     /// fsync, before a checkpoint is declared complete. May be called on another thread than
     /// write(), and beside it.
     void sync();

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -33,6 +34,16 @@ std::optional<LaunchedAs> told_by(const char* rank_variable, const char* size_va
     return LaunchedAs{*rank, *size, true};
 }
 
+/// The digits at the beginning: of "2(x3),1" that is 2.
+int first_number_in(const char* variable)
+{
+    const char* const text = std::getenv(variable);
+    int number = 0;
+    if (text != nullptr)
+        std::from_chars(text, text + std::strlen(text), number);
+    return number;
+}
+
 /// 0 outside a step of srun: a batch script's own shell has SLURM_PROCID, but no step's number.
 int tasks_of_step()
 {
@@ -57,6 +68,15 @@ LaunchedAs launched_as()
     LaunchedAs launched = told.value_or(LaunchedAs{});
     launched.num_slurm_tasks = num_tasks;
     return launched;
+}
+
+int ranks_on_this_machine()
+{
+    for (const char* variable :
+         {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"})
+        if (const int count = first_number_in(variable); count > 0)
+            return count;
+    return 1;
 }
 
 } // namespace sluice

@@ -172,6 +172,13 @@ public:
                 fail(one, mpi_error_text(code));
             return;
         }
+        // Others may need this one for messages of theirs that have no end here, while it waits for
+        // its GPU (NCCL's user guide, "MPI Progress").
+        int there = 0;
+        const int code =
+            MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, messages_, &there, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS)
+            throw PeerError("looking for messages: " + mpi_error_text(code));
     }
 
     void sum(std::span<double> values) override { reduce(values, MPI_SUM, "a sum"); }

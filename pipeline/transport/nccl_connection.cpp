@@ -2,9 +2,7 @@
 
 #include "core/error.hpp"
 
-#include <cstdlib>
 #include <exception>
-#include <string_view>
 #include <utility>
 
 namespace sluice {
@@ -32,12 +30,9 @@ std::string nccl_version_text(int version)
 
 void refuse_unfit_nccl(int version)
 {
-    const char* const blocking = std::getenv("NCCL_COMM_BLOCKING"); // is above its configuration
-    if (blocking != nullptr && std::string_view(blocking) == "0")
-        throw usage_error("NCCL_COMM_BLOCKING=0 must be unset: calls would return before they "
-                          "are done",
-                          "messages between GPUs",
-                          "unset NCCL_COMM_BLOCKING, or write pipeline.transport = \"mpi\"");
+    if (const std::string why = why_no_nccl_in_this_environment(); !why.empty())
+        throw usage_error(why, "messages between GPUs",
+                          "unset it, or write pipeline.transport = \"mpi\"");
     if (version < oldest_version)
         throw usage_error("NCCL " + nccl_version_text(version) + " is older than " +
                               nccl_version_text(oldest_version),

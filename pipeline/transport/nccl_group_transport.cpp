@@ -123,13 +123,13 @@ private:
     void greet()
     {
         const auto ranks = static_cast<std::size_t>(num_ranks());
-        const DeviceMemory bytes(ranks);
+        greetings_ = DeviceMemory(ranks);
         const NcclLibrary& nccl = NcclLibrary::loaded();
         check_nccl(nccl.group_start(), connection_->name());
         for (std::size_t other = 0; other < ranks; ++other) {
             if (static_cast<int>(other) == rank())
                 continue;
-            auto* const all = static_cast<std::byte*>(bytes.data());
+            auto* const all = static_cast<std::byte*>(greetings_.data());
             connection_->send(all + rank(), 1, static_cast<int>(other));
             connection_->receive(all + other, 1, static_cast<int>(other));
         }
@@ -137,6 +137,7 @@ private:
         connection_->synchronize();
     }
 
+    DeviceMemory greetings_; ///< outlives the communicator, as in NcclTransport
     std::unique_ptr<NcclConnection> connection_;
     CollectiveCall group_; ///< the last
     bool in_group_ = false;

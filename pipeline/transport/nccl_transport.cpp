@@ -81,7 +81,7 @@ private:
             mine.append(id.internal, sizeof id.internal);
         }
         const std::vector<std::string> of_rank = gather_text(mine); // any bytes will do
-        const DeviceMemory bytes(channels.size()); // one each: their streams are in no order
+        greetings_ = DeviceMemory(channels.size()); // one each: their streams are in no order
         for (std::size_t i = 0; i < channels.size(); ++i) {
             const EdgeChannel& channel = channels[i];
             if (channel.from_rank != rank() && channel.to_rank != rank())
@@ -95,7 +95,7 @@ private:
                 1 - place});
             for (const std::int32_t chunk : channel.to_chunks)
                 end_for_[{chunk, channel.gradient}] = end.get();
-            void* const byte = static_cast<std::byte*>(bytes.data()) + i;
+            void* const byte = static_cast<std::byte*>(greetings_.data()) + i;
             if (place == 0)
                 end->connection.send(byte, 1, end->peer);
             else
@@ -129,6 +129,9 @@ private:
         return messages_.id_of(index);
     }
 
+    /// Outlives the communicators: after an error, giving memory back would wait for messages that
+    /// only the end of a communicator takes out of their streams.
+    DeviceMemory greetings_;
     std::vector<std::unique_ptr<ChannelEnd>> ends_;
     std::map<Key, ChannelEnd*> end_for_;
 };

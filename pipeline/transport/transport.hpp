@@ -152,5 +152,7 @@ struct LaunchedAs {
     int num_slurm_tasks = 0;
 };
 LaunchedAs launched_as();
+/// Ranks of this job on this machine, as the launcher tells; 1 without one.
+int ranks_on_this_machine();
 
 } // namespace sluice

@@ -1,6 +1,7 @@
 // sluice checkpoint: the checkpoints of a run, listed, pruned, or merged into one file.
 
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "io/checkpoint.hpp"
 #include "src/cli/commands.hpp"
 #include "src/config/run_config.hpp"
@@ -69,6 +70,15 @@ std::int64_t reach_back_of(const RunFolder& folder)
         .anomaly.reach_back();
 }
 
+bool is_whole(const std::filesystem::path& folder)
+{
+    const auto problems = problems_in_checkpoint(folder);
+    if (!problems.empty())
+        log_warning("damaged, and counted for nothing: " + folder.string() + ": " +
+                    problems.front());
+    return problems.empty();
+}
+
 int prune(const PruneFlags& flags)
 {
     const auto checkpoints = checkpoints_of_run(flags.run_dir);
@@ -77,13 +87,17 @@ int prune(const PruneFlags& flags)
         throw usage_error("a run is writing into this folder, and prunes it itself", flags.run_dir,
                           "wait until it has ended; what it keeps is checkpoint.keep_last and "
                           "checkpoint.keep_every");
-    const std::int64_t reach_back = reach_back_of(folder);
+    const Retention retention{.keep_last = flags.keep_last,
+                              .keep_every = flags.keep_every,
+                              .rewind_updates = reach_back_of(folder)};
     auto gone = leftovers_of_saves(checkpoints);
-    const auto superfluous =
-        superfluous_checkpoints(checkpoints, flags.keep_last, flags.keep_every, reach_back);
-    gone.insert(gone.end(), superfluous.begin(), superfluous.end());
-    if (!flags.dry_run)
-        gone = prune_checkpoints(checkpoints, flags.keep_last, flags.keep_every, reach_back);
+    if (flags.dry_run) {
+        const auto superfluous =
+            superfluous_checkpoints(checkpoints, retention, std::nullopt, is_whole);
+        gone.insert(gone.end(), superfluous.begin(), superfluous.end());
+    } else {
+        gone = prune_checkpoints(checkpoints, retention, std::nullopt, is_whole);
+    }
     for (const auto& each : gone)
         fmt::print("{} {}\n", flags.dry_run ? "would delete" : "deleted", each.string());
     if (gone.empty())

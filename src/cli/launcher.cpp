@@ -76,7 +76,8 @@ public:
     int wait(const sigset_t& awaited)
     {
         int status = 0;
-        while (waitpid(mpirun_, &status, WNOHANG) == 0) {
+        for (pid_t ended = 0; (ended = waitpid(mpirun_, &status, WNOHANG)) != mpirun_;) {
+            SLUICE_CHECK(ended == 0, "waitpid: " << std::strerror(errno));
             int signal = 0;
             if (sigwait(&awaited, &signal) != 0 || signal == SIGCHLD)
                 continue;

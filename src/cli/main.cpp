@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -18,6 +19,8 @@
 int main(int argc, char** argv)
 {
     using namespace sluice;
+    // Whoever started this may ignore it, and then no child's end could be waited for.
+    std::signal(SIGCHLD, SIG_DFL);
     std::error_code error;
     use_bundled_mpirun(std::filesystem::read_symlink("/proc/self/exe", error));
     const LaunchedAs launched = launched_as();
@@ -40,9 +43,6 @@ int main(int argc, char** argv)
     } catch (const PeerError& error) {
         std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
         return static_cast<int>(ExitCode::peer);
-    } catch (const InvariantError& error) {
-        std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
-        return static_cast<int>(ExitCode::invariant);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
         return static_cast<int>(ExitCode::invariant);

@@ -1,5 +1,6 @@
 // sluice plan: what a run would look like, without MPI and without allocating the model.
 
+#include "core/cores.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/parallel.hpp"
@@ -16,7 +17,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <iostream>
-#include <thread>
 
 namespace sluice {
 
@@ -36,9 +36,8 @@ constexpr std::int64_t always_compared = 8'192;
 
 int threads_per_rank(const RunConfig& config, int num_ranks)
 {
-    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     return config.run.threads_per_rank > 0 ? config.run.threads_per_rank
-                                           : std::max(1, cores / num_ranks);
+                                           : std::max(1, num_own_cores() / num_ranks);
 }
 
 CostModel costs_for(const RunConfig& config, const PlanOptions& options)

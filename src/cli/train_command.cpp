@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "core/gpu_queues.hpp"
 #include "core/parallel.hpp"
+#include "pipeline/transport/nccl_requirements.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/launcher.hpp"
@@ -155,6 +156,7 @@ int train(const TrainOptions& options)
     set_num_threads(config.run.threads_per_rank);
 
     ask_for_queues_on_gpus();
+    ask_nccl_for_messages_alone();
     auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
     RankRun run(std::move(transport), run_dir);

@@ -6,6 +6,8 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 
 namespace sluice {
@@ -37,7 +39,34 @@ struct ParallelTokenizer::Workers {
     bool stopping = false;
     std::vector<std::thread> threads;
 
-    explicit Workers(const Tokenizer& with) : tokenizer(with) {}
+    Workers(const Tokenizer& with, int num_threads) : tokenizer(with)
+    {
+        SLUICE_CHECK(num_threads >= 1, num_threads << " threads");
+        try {
+            while (threads.size() < static_cast<std::size_t>(num_threads))
+                threads.emplace_back([this] { run(); });
+        } catch (const std::system_error& error) {
+            const std::size_t num_started = threads.size();
+            end();
+            throw usage_error("only " + std::to_string(num_started) + " of " +
+                                  std::to_string(num_threads) +
+                                  " threads could be started: " + error.what(),
+                              "--threads", "ask for fewer");
+        }
+    }
+    ~Workers() { end(); }
+
+    void end()
+    {
+        {
+            const std::lock_guard lock(mutex);
+            stopping = true;
+        }
+        work_is_there.notify_all();
+        for (std::thread& thread : threads)
+            thread.join();
+        threads.clear();
+    }
 
     void run()
     {
@@ -62,23 +91,11 @@ struct ParallelTokenizer::Workers {
 };
 
 ParallelTokenizer::ParallelTokenizer(const Tokenizer& tokenizer, int num_threads)
-    : workers_(std::make_unique<Workers>(tokenizer))
+    : workers_(std::make_unique<Workers>(tokenizer, num_threads))
 {
-    SLUICE_CHECK(num_threads >= 1, num_threads << " threads");
-    for (int i = 0; i < num_threads; ++i)
-        workers_->threads.emplace_back([this] { workers_->run(); });
 }
 
-ParallelTokenizer::~ParallelTokenizer()
-{
-    {
-        const std::lock_guard lock(workers_->mutex);
-        workers_->stopping = true;
-    }
-    workers_->work_is_there.notify_all();
-    for (std::thread& thread : workers_->threads)
-        thread.join();
-}
+ParallelTokenizer::~ParallelTokenizer() = default;
 
 std::size_t ParallelTokenizer::num_in_flight() const { return workers_->in_flight.size(); }
 std::size_t ParallelTokenizer::max_in_flight() const { return 2 * workers_->threads.size() + 2; }

@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "src/train/agreement.hpp"
 
@@ -34,7 +35,7 @@ void copy_as_stored(const Stream& stream, const TensorView& from, const TensorVi
 }
 
 SaveFolders::SaveFolders(const fs::path& all, std::int64_t update)
-    : checkpoints(all), partial(all / partial_folder_name(update)),
+    : update(update), checkpoints(all), partial(all / partial_folder_name(update)),
       final(all / checkpoint_folder_name(update))
 {
 }
@@ -79,9 +80,24 @@ std::string finish_save(const SaveFolders& folders, const std::vector<WrittenSta
     for (const WrittenStage& stage : stages)
         entries.push_back(stage.entry);
     const std::string digest = finish_checkpoint(folders.partial, folders.final, entries);
-    prune_checkpoints(folders.checkpoints, config.checkpoint.keep_last,
-                      config.checkpoint.keep_every, config.anomaly.reach_back());
+    delete_old_checkpoints(folders.checkpoints,
+                           {.keep_last = config.checkpoint.keep_last,
+                            .keep_every = config.checkpoint.keep_every,
+                            .rewind_updates = config.anomaly.reach_back()},
+                           folders.update);
     return digest;
+}
+
+void delete_old_checkpoints(const fs::path& checkpoints, const Retention& retention,
+                            std::optional<std::int64_t> newest)
+{
+    try {
+        prune_checkpoints(checkpoints, retention, newest);
+    } catch (const UserError& error) {
+        log_warning(std::string("old checkpoints could not be deleted, and the next save tries "
+                                "again: ") +
+                    error.what());
+    }
 }
 
 } // namespace sluice

@@ -23,6 +23,7 @@ void copy_as_stored(const Stream& stream, const TensorView& from, const TensorVi
 /// One save's folders below `checkpoints`.
 struct SaveFolders {
     SaveFolders(const std::filesystem::path& checkpoints, std::int64_t update);
+    std::int64_t update;
     std::filesystem::path checkpoints, partial, final;
 };
 
@@ -45,5 +46,10 @@ std::vector<WrittenStage> gather_stages(const Replicas& replicas, const WrittenS
 /// all parameters.
 std::string finish_save(const SaveFolders& folders, const std::vector<WrittenStage>& stages,
                         const RunConfig& config);
+
+/// prune_checkpoints(), where failing is only told: nothing is at risk, and a run must not end
+/// because somebody else has an old file open (on NFS its folder then cannot go).
+void delete_old_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
+                            std::optional<std::int64_t> newest = std::nullopt);
 
 } // namespace sluice

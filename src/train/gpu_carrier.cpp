@@ -1,6 +1,7 @@
 #include "src/train/gpu_carrier.hpp"
 
 #include "core/error.hpp"
+#include "pipeline/transport/nccl_requirements.hpp"
 
 #include <fmt/format.h>
 
@@ -17,22 +18,28 @@ int num_streams(int num_communicators) { return 3 * num_communicators + 5; }
 /// What NCCL would have to carry.
 struct Demand {
     bool keeps_order = true;
-    int num_communicators = 1; ///< of the rank with most
+    int num_ends = 0, num_exchanges = 0; ///< communicators of the rank with most
 };
 
-/// Empty where its streams do not get into one another's way.
-std::string why_too_many_streams(const CarrierFacts& facts, const Demand& demand)
+/// Empty where what waits for other ranks leaves room for what they wait for.
+std::string why_too_much_waits(const CarrierFacts& facts, const Demand& demand)
 {
-    const int streams = num_streams(demand.num_communicators);
-    if (streams <= facts.num_queues)
-        return {};
-    return fmt::format("{} streams on a GPU would share {} queues (CUDA_DEVICE_MAX_CONNECTIONS), "
-                       "in which messages by NCCL may wait for one another for good",
-                       streams, facts.num_queues);
+    const int streams = num_streams(demand.num_ends + demand.num_exchanges);
+    if (streams > facts.num_queues)
+        return fmt::format("{} streams on a GPU would share {} queues "
+                           "(CUDA_DEVICE_MAX_CONNECTIONS), in which messages by NCCL may wait for "
+                           "one another for good",
+                           streams, facts.num_queues);
+    const int blocks =
+        most_ctas_of_an_edge * demand.num_ends + most_ctas_of_an_exchange * demand.num_exchanges;
+    if (2 * blocks > facts.num_multiprocessors)
+        return fmt::format("messages by NCCL that wait may hold {} of a GPU's {} multiprocessors",
+                           blocks, facts.num_multiprocessors);
+    return {};
 }
 
-/// Empty where NCCL can be used. Whoever asks for it takes it with too many streams, too: most of
-/// them are idle most of the time.
+/// Empty where NCCL can be used. Whoever asks for it takes it with too much that may wait, too:
+/// most of it does not most of the time.
 std::string why_not_nccl(GpuTransport asked, const CarrierFacts& facts, const Demand& demand)
 {
     if (!facts.gpus_alone)
@@ -41,7 +48,7 @@ std::string why_not_nccl(GpuTransport asked, const CarrierFacts& facts, const De
         return "the messages of this schedule do not keep the order that NCCL needs";
     if (!facts.why_no_nccl.empty())
         return "NCCL cannot be used (" + facts.why_no_nccl + ")";
-    return asked == GpuTransport::nccl ? "" : why_too_many_streams(facts, demand);
+    return asked == GpuTransport::nccl ? "" : why_too_much_waits(facts, demand);
 }
 
 std::string remedy_for(const CarrierFacts& facts)
@@ -49,8 +56,9 @@ std::string remedy_for(const CarrierFacts& facts)
     if (!facts.gpus_alone)
         return "give each rank a GPU of its own, or write transport = \"mpi\"";
     if (!facts.why_no_nccl.empty())
-        return "install one NCCL (2.17 or later) on all nodes and put its folder into "
-               "LD_LIBRARY_PATH (`sluice doctor` says what it finds), or write transport = \"mpi\"";
+        return "have one NCCL (2.17 or later) on all nodes, its folder in LD_LIBRARY_PATH and no "
+               "variable set that it cannot be used with (`sluice doctor` says what it finds), or "
+               "write transport = \"mpi\"";
     return "write transport = \"mpi\"";
 }
 
@@ -67,6 +75,8 @@ ChosenCarrier choose_carrier(GpuTransport asked, const CarrierFacts& facts, cons
     if (asked != GpuTransport::mpi && why.empty())
         return {GpuCarrier::nccl,
                 "by NCCL " + facts.nccl_version + ": every rank has a GPU of its own"};
+    if (asked == GpuTransport::automatic && !facts.gpus_alone)
+        return {GpuCarrier::staged, "by way of host memory and MPI: " + why};
     if (!why.empty())
         why += ", and ";
     if (facts.mpi_takes_gpus)
@@ -100,13 +110,13 @@ std::string why_not_on_all(const std::vector<RankNccl>& of_rank)
 ChosenCarriers choose_carriers(GpuTransport asked, const CarrierFacts& facts)
 {
     const int exchanges = facts.num_replicas > 1 ? 1 : 0;
-    const Demand of_all{facts.keeps_order, facts.num_channel_ends + exchanges};
+    const Demand of_all{facts.keeps_order, facts.num_channel_ends, exchanges};
     ChosenCarriers chosen{
         .chunks = choose_carrier(asked, facts, of_all), .replicas = {}, .warning = {}};
     const bool chunks_by_nccl = chosen.chunks.carrier == GpuCarrier::nccl;
     // Exchanges keep their order by themselves.
     chosen.replicas =
-        choose_carrier(asked, facts, {true, chunks_by_nccl ? of_all.num_communicators : exchanges});
+        choose_carrier(asked, facts, {true, chunks_by_nccl ? of_all.num_ends : 0, exchanges});
     if (exchanges > 0 && chosen.replicas.carrier == GpuCarrier::nccl &&
         chosen.chunks.carrier == GpuCarrier::direct)
         // NCCL's user guide on CUDA-aware MPI: used at the same time the two may wait for each
@@ -114,8 +124,8 @@ ChosenCarriers choose_carriers(GpuTransport asked, const CarrierFacts& facts)
         chosen.chunks = {GpuCarrier::staged,
                          "by way of host memory and MPI: " + why_not_nccl(asked, facts, of_all) +
                              ", and MPI must not take GPUs' memory beside NCCL"};
-    if (asked == GpuTransport::nccl && !why_too_many_streams(facts, of_all).empty())
-        chosen.warning = why_too_many_streams(facts, of_all) +
+    if (asked == GpuTransport::nccl && !why_too_much_waits(facts, of_all).empty())
+        chosen.warning = why_too_much_waits(facts, of_all) +
                          ": NCCL is used, as the run file asks for it; should the run hang, take "
                          "fewer chunks per rank or transport = \"mpi\"";
     if (asked == GpuTransport::automatic && facts.gpus_alone && !facts.why_no_nccl.empty())

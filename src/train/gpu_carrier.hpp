@@ -31,8 +31,9 @@ struct CarrierFacts {
     std::string nccl_version{};  ///< where all have one
     bool mpi_takes_gpus = false; ///< CUDA-aware
     int num_replicas = 1;
-    int num_channel_ends = 0; ///< ways between chunks that begin or end at the rank with most
-    int num_queues = 32;      ///< of a process to its GPU
+    int num_channel_ends = 0;      ///< ways between chunks that begin or end at the rank with most
+    int num_queues = 32;           ///< of a process to its GPU
+    int num_multiprocessors = 108; ///< of the smallest GPU; an A100's
 };
 
 struct ChosenCarrier {

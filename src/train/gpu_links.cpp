@@ -1,5 +1,6 @@
 #include "src/train/gpu_links.hpp"
 
+#include "core/cuda/gpu.hpp"
 #include "core/gpu_queues.hpp"
 #include "core/logging.hpp"
 #include "pipeline/edge_channels.hpp"
@@ -46,7 +47,8 @@ void GpuLinks::choose(GpuTransport asked, const RunPlan& plan)
                        .num_replicas = num_replicas_,
                        .num_channel_ends = most_ends(channels_),
                        .num_queues = static_cast<int>(
-                           least_of_all(world_, static_cast<std::size_t>(num_queues_on_gpus())))};
+                           least_of_all(world_, static_cast<std::size_t>(num_queues_on_gpus()))),
+                       .num_multiprocessors = num_multiprocessors()};
     if (gpus_alone_ && (asked == GpuTransport::automatic || asked == GpuTransport::nccl)) {
         const std::vector<RankNccl> of_rank = nccl_of_all_ranks(world_);
         facts.why_no_nccl = why_not_on_all(of_rank);
@@ -65,6 +67,12 @@ void GpuLinks::choose(GpuTransport asked, const RunPlan& plan)
         log_info("but those between replicas " + chosen.replicas.in_words);
 }
 
+int GpuLinks::num_multiprocessors() const
+{
+    const int own = gpu_info(compute_->stream().device.index).num_multiprocessors;
+    return static_cast<int>(least_of_all(world_, static_cast<std::size_t>(own)));
+}
+
 Transport& GpuLinks::connect(const RunPlan& plan)
 {
     if (!compute_ || world_.num_ranks() == 1)
@@ -78,8 +86,11 @@ Transport& GpuLinks::connect(const RunPlan& plan)
     const auto num_messages = static_cast<std::size_t>(plan.slots.num_inbox_slots[rank] +
                                                        plan.slots.num_activation_slots[rank] +
                                                        2 * plan.slots.num_gradient_slots[rank]);
-    over_mpi_ = make_staged_transport(world_, compute_->stream(),
-                                      {.count = num_messages, .num_bytes = plan.message_bytes()});
+    // Beside NCCL only the collection of a save may come this way, which takes what it needs.
+    const bool by_nccl = between_chunks_ == GpuCarrier::nccl;
+    over_mpi_ = make_staged_transport(
+        world_, compute_->stream(),
+        {.count = by_nccl ? 0 : num_messages, .num_bytes = plan.message_bytes()});
     return *over_mpi_;
 }
 

@@ -31,6 +31,9 @@ public:
     Replicas::Links by_nccl() const;
 
 private:
+    /// Collective: of the smallest GPU.
+    int num_multiprocessors() const;
+
     Transport& world_;
     const ComputeStream* compute_;
     bool gpus_alone_;

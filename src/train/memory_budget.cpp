@@ -1,7 +1,8 @@
 #include "src/train/memory_budget.hpp"
 
+#include "pipeline/transport/transport.hpp"
+
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -42,17 +43,6 @@ std::size_t own_control_group_limit()
 }
 
 } // namespace
-
-int ranks_on_this_machine()
-{
-    for (const char* variable :
-         {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"}) {
-        const char* text = std::getenv(variable);
-        if (const int count = text == nullptr ? 0 : std::atoi(text); count > 0)
-            return count;
-    }
-    return 1;
-}
 
 std::size_t control_group_limit(const std::filesystem::path& root,
                                 const std::filesystem::path& group)

@@ -6,9 +6,6 @@
 
 namespace sluice {
 
-/// Ranks of this job on this machine, as the launcher tells; 1 without one.
-int ranks_on_this_machine();
-
 /// This machine's memory, or the limit of this process' control group where that is smaller
 /// (containers, Slurm with ConstrainRAMSpace), divided by ranks_on_this_machine().
 std::size_t memory_per_rank();

@@ -1,9 +1,10 @@
 #include "src/train/rank_binding.hpp"
 
+#include "core/cores.hpp"
+
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <sched.h>
 #include <unistd.h>
 
 namespace sluice {
@@ -26,23 +27,6 @@ std::string ranges_of(const std::vector<int>& numbers)
     return text;
 }
 
-std::string cores_of_this_process()
-{
-    constexpr int most_cores = 8192;
-    cpu_set_t* const set = CPU_ALLOC(most_cores);
-    if (set == nullptr)
-        return {};
-    const std::size_t bytes = CPU_ALLOC_SIZE(most_cores);
-    CPU_ZERO_S(bytes, set);
-    std::vector<int> cores;
-    if (sched_getaffinity(0, bytes, set) == 0)
-        for (int core = 0; core < most_cores; ++core)
-            if (CPU_ISSET_S(core, bytes, set))
-                cores.push_back(core);
-    CPU_FREE(set);
-    return ranges_of(cores);
-}
-
 bool same_share(const RankBinding& one, const RankBinding& other)
 {
     return one.cores == other.cores && one.gpus == other.gpus;
@@ -63,7 +47,7 @@ RankBinding binding_of_this_rank()
     char name[256] = {};
     gethostname(name, sizeof name - 1);
     const char* const gpus = std::getenv("CUDA_VISIBLE_DEVICES");
-    return {name, cores_of_this_process(), gpus ? gpus : ""};
+    return {name, ranges_of(cores_of(0)), gpus ? gpus : ""};
 }
 
 std::string to_text(const RankBinding& binding)

@@ -165,8 +165,11 @@ int num_sharing(const std::vector<RankGpu>& of_rank, int rank)
 bool all_alone(const std::vector<RankGpu>& of_rank)
 {
     std::set<std::pair<std::string, std::string>> places;
-    for (const RankGpu& gpu : of_rank)
+    for (const RankGpu& gpu : of_rank) {
+        if (gpu.name.find(" MIG ") != std::string::npos) // "NVIDIA A100-SXM4-80GB MIG 1g.10gb"
+            return false;
         places.emplace(gpu.node, gpu.pci_bus);
+    }
     return places.size() == of_rank.size();
 }
 

@@ -57,7 +57,8 @@ std::optional<WhyOnCpus> why_on_cpus(const std::vector<RankGpu>& of_rank);
 /// Ranks on the same GPU as `rank`, itself included.
 int num_sharing(const std::vector<RankGpu>& of_rank, int rank);
 
-/// Whether no two are on one GPU, or on parts of one (MIG), which NCCL takes for the same.
+/// Whether every rank has a whole GPU of its own. NCCL takes parts of one (MIG) for the same GPU,
+/// and a part alone may have too little for messages that wait.
 bool all_alone(const std::vector<RankGpu>& of_rank);
 
 /// "rank 0 on GPU 0 of n1 (NVIDIA H200)", a line for ranks that share one.

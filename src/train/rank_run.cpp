@@ -32,8 +32,6 @@ RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run
 /// The watch outlives MPI: a rank that stops before it has left would keep the others in there.
 RankRun::~RankRun()
 {
-    if (watch_)
-        watch_->let_leave();
     trainer_.reset();
     replicas_.reset();
     links_.reset();
@@ -44,6 +42,26 @@ RankRun::~RankRun()
 
 int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
                 const FaultInjection& fault)
+{
+    try {
+        const int code = train_or_refuse(config, resume, stop_after, fault);
+        if (watch_)
+            watch_->let_leave();
+        return code;
+    } catch (const UserError& error) {
+        abandon(error.what(), error.code());
+    } catch (const PeerError& error) {
+        // A library may notice another rank's death before the watch does, which names it.
+        if (watch_)
+            std::this_thread::sleep_for(std::chrono::seconds(1));
+        abandon(error.what(), ExitCode::peer);
+    } catch (const std::exception& error) {
+        abandon(error.what(), ExitCode::invariant);
+    }
+}
+
+int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resume,
+                             std::int64_t stop_after, const FaultInjection& fault)
 {
     try {
         return train(config, resume, stop_after, fault);
@@ -61,12 +79,6 @@ int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64
             log_error("update " + std::to_string(trainer_->completed_updates() + 1) + ": " +
                       error.what());
         return static_cast<int>(ExitCode::invariant);
-    } catch (const UserError& error) {
-        abandon(error.what(), error.code());
-    } catch (const PeerError& error) {
-        abandon(error.what(), ExitCode::peer);
-    } catch (const std::exception& error) {
-        abandon(error.what(), ExitCode::invariant);
     }
 }
 

@@ -31,6 +31,9 @@ public:
 private:
     int train(const RunConfig& config, const ResumeRequest& resume, std::int64_t stop_after,
               const FaultInjection& fault);
+    /// The same, with the exit code of what all ranks refuse together.
+    int train_or_refuse(const RunConfig& config, const ResumeRequest& resume,
+                        std::int64_t stop_after, const FaultInjection& fault);
     /// Collective. Where this rank computes; what it may take there, the same on all ranks.
     std::size_t settle_processor(RunConfig& config, RunHardware& hardware);
     /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.

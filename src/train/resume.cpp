@@ -27,22 +27,12 @@ std::string first_lines(const std::vector<std::string>& lines, std::size_t count
     return text;
 }
 
-/// Empty when the checkpoint is whole.
-std::vector<std::string> problems_of(const fs::path& folder)
-{
-    try {
-        return CheckpointReader(folder).verify();
-    } catch (const UserError& error) {
-        return {error.where() + ": " + error.problem()};
-    }
-}
-
 /// Empty where there is none at all. Throws UserError (data) when every one is damaged.
 std::string newest_whole(const fs::path& checkpoints)
 {
     const auto folders = list_checkpoints(checkpoints);
     for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
-        const auto problems = problems_of(*folder);
+        const auto problems = problems_in_checkpoint(*folder);
         if (problems.empty())
             return folder->string();
         log_warning("skipping damaged checkpoint " + folder->string() + ":" +
@@ -75,11 +65,24 @@ std::string device_remedy(const RunConfig& saved)
            " to go on on " + (on_gpus ? "CPUs" : "GPUs");
 }
 
-/// Whether what stands in this run folder began with `path`, by the starts in its metrics.
-bool descends_from(const fs::path& path, const fs::path& checkpoints)
+RunConfig saved_config(const CheckpointReader& checkpoint)
+{
+    return parse_run_config(checkpoint.config_toml(), (checkpoint.path() / "config").string(), ".",
+                            {});
+}
+
+bool lies_in(const fs::path& path, const fs::path& folder)
+{
+    const fs::path relative = path.lexically_relative(folder);
+    return !relative.empty() && *relative.begin() != "..";
+}
+
+/// Whether what stands in this run folder began with `asked`, or with a checkpoint of that run, by
+/// the starts in its metrics. `asked` may be gone by now.
+bool descends_from(const fs::path& asked, const fs::path& checkpoints)
 {
     std::error_code error;
-    const fs::path asked = fs::weakly_canonical(path, error);
+    const fs::path ancestor = fs::weakly_canonical(asked, error);
     const fs::path own = fs::weakly_canonical(checkpoints, error);
     std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
     bool descends = false;
@@ -90,7 +93,7 @@ bool descends_from(const fs::path& path, const fs::path& checkpoints)
         if (!row.is_object() || row.value("event", "") != "start")
             continue;
         const fs::path from = fs::weakly_canonical(row.value("resumed_from", ""), error);
-        if (from == asked)
+        if (lies_in(from, ancestor))
             descends = true;
         else if (from.parent_path() != own)
             descends = false; // another history began
@@ -98,29 +101,51 @@ bool descends_from(const fs::path& path, const fs::path& checkpoints)
     return descends;
 }
 
+/// Whether both checkpoints are of one history: a run file has only one.
+bool of_one_history(const fs::path& one, const fs::path& other)
+{
+    return differences_in_result(saved_config(CheckpointReader(one)),
+                                 saved_config(CheckpointReader(other)))
+        .empty();
+}
+
+/// Throws UserError where going on from `path` would put two histories into one run folder.
+void refuse_mixing(const fs::path& path, const fs::path& own_newest)
+{
+    const bool is_later = update_of_checkpoint(own_newest) > CheckpointReader(path).update();
+    if (!is_later && (!looks_whole(own_newest) || of_one_history(path, own_newest)))
+        return;
+    throw usage_error(
+        "this run folder has " +
+            std::string(is_later ? "a later checkpoint, " : "a checkpoint of another run, ") +
+            own_newest.filename().string() + ": going on from " +
+            (is_later ? "an earlier one" : "this one") + " would mix two histories",
+        path.string(),
+        "choose another --run-dir, or move the run folder's checkpoints away; "
+        "--resume auto goes on from the newest");
+}
+
 /// The one asked for, or what this run has made of it since. Throws UserError where it is damaged
-/// or this run folder holds a later one of another history.
+/// or this run folder holds another history.
 std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked)
 {
+    const auto own = list_checkpoints(checkpoints);
+    if (!own.empty() && descends_from(asked, checkpoints)) {
+        const std::string newest = newest_whole(checkpoints);
+        log_warning("this run has gone further than " + asked.string() + " and continues from " +
+                    fs::path(newest).filename().string() +
+                    "; to go back, move the later checkpoints away");
+        return newest;
+    }
     const fs::path path = checkpoint_at(asked);
-    const auto problems = problems_of(path);
+    const auto problems = problems_in_checkpoint(path);
     if (!problems.empty())
         throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
                          path.string(),
                          "choose another checkpoint, or --resume auto for the newest whole one");
-    const auto later = list_checkpoints(checkpoints);
-    if (later.empty() || update_of_checkpoint(later.back()) <= CheckpointReader(path).update())
-        return path.string();
-    const std::string name = later.back().filename().string();
-    if (!descends_from(path, checkpoints))
-        throw usage_error("this run folder has a later checkpoint, " + name +
-                              ": going on from an earlier one would mix two histories",
-                          path.string(),
-                          "choose another --run-dir, or move the later checkpoints away; --resume "
-                          "auto goes on from the newest");
-    log_warning("this run has gone further than " + path.string() + " and continues from " + name +
-                "; to go back, move the later checkpoints away");
-    return newest_whole(checkpoints);
+    if (!own.empty())
+        refuse_mixing(path, own.back());
+    return path.string();
 }
 
 /// On rank 0: the checkpoint's path, or empty for a fresh start.
@@ -135,12 +160,6 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
                           checkpoints.string(),
                           "choose another --run-dir, or delete them if they are not needed");
     return {};
-}
-
-RunConfig saved_config(const CheckpointReader& checkpoint)
-{
-    return parse_run_config(checkpoint.config_toml(), (checkpoint.path() / "config").string(), ".",
-                            {});
 }
 
 } // namespace

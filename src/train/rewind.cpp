@@ -16,17 +16,11 @@ namespace {
 
 bool is_whole(const fs::path& folder)
 {
-    std::string problem;
-    try {
-        const auto problems = CheckpointReader(folder).verify();
-        if (problems.empty())
-            return true;
-        problem = problems.front();
-    } catch (const UserError& error) {
-        problem = error.what();
-    }
-    log_warning("not going back to the damaged checkpoint " + folder.string() + ": " + problem);
-    return false;
+    const auto problems = problems_in_checkpoint(folder);
+    if (!problems.empty())
+        log_warning("not going back to the damaged checkpoint " + folder.string() + ": " +
+                    problems.front());
+    return problems.empty();
 }
 
 /// Empty where there is none.

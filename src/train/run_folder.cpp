@@ -32,16 +32,33 @@ RunFolder::~RunFolder()
 
 void RunFolder::create_and_lock()
 {
-    std::error_code error;
-    std::filesystem::create_directories(checkpoints(), error);
-    if (error)
-        throw data_error("cannot create the run folder: " + error.message(), path_.string(),
-                         "choose a folder you can write with --run-dir");
+    create_folders();
     if (!lock(std::chrono::seconds(5)))
         throw usage_error("another run (" + holder() + ") is writing into this run folder",
                           path_.string(),
                           "wait until it has ended, make it save and stop with `touch " +
                               stop_file().string() + "`, or choose another folder with --run-dir");
+}
+
+void RunFolder::create_folders() const
+{
+    std::error_code error;
+    std::vector<std::filesystem::path> new_ones;
+    for (auto folder = std::filesystem::absolute(checkpoints());
+         !std::filesystem::exists(folder, error) && folder.has_relative_path();
+         folder = folder.parent_path())
+        new_ones.push_back(folder);
+    std::filesystem::create_directories(checkpoints(), error);
+    if (error)
+        throw data_error("cannot create the run folder: " + error.message(), path_.string(),
+                         "choose a folder you can write with --run-dir");
+    for (const auto& folder : new_ones) {
+        try {
+            fsync_folder(folder.parent_path()); // or the run could be gone after a power failure
+        } catch (const UserError&) {
+            // Above the run's own folders there may be some that can be written, but not read.
+        }
+    }
 }
 
 bool RunFolder::lock(std::chrono::milliseconds patience)

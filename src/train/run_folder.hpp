@@ -55,6 +55,7 @@ public:
 
 private:
     std::filesystem::path lock_file() const { return path_ / ".lock"; }
+    void create_folders() const;
     std::string holder() const; ///< of the lock, now or last: "process 4711 on n2"
 
     std::filesystem::path path_;

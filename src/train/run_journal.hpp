@@ -52,6 +52,11 @@ public:
     void measured_activation_norms(std::int64_t update, const std::vector<double>& rms);
     /// `loss`: mean over `tokens`.
     void evaluated(std::int64_t update, double loss, std::int64_t tokens, double seconds);
+    /// Whether an earlier process did this update, but ended before it was evaluated.
+    bool lacks_evaluation(std::int64_t update) const
+    {
+        return metrics_.has("update", update) && !metrics_.has("eval", update);
+    }
     void traced(const WrittenTrace& written);
     /// An anomaly that the run stops for, or warns of.
     void met(const AnomalyVerdict& verdict);

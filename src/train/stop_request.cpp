@@ -22,10 +22,15 @@ double StopRequest::now() const
 
 bool StopRequest::is_there()
 {
+    budget_.update_passed(now());
+    return has_come();
+}
+
+bool StopRequest::has_come()
+{
     // access() and not std::filesystem, which allocates.
     if (!stop_file_.empty() && ::access(stop_file_.c_str(), F_OK) == 0)
         file_found_ = true;
-    budget_.update_passed(now());
     time_is_up_ = time_is_up_ || budget_.is_spent(now());
     return file_found_ || time_is_up_ || received_stop_signal() != 0;
 }

@@ -24,6 +24,10 @@ public:
 
     /// Once per update.
     bool is_there();
+    /// At any other time.
+    bool has_come();
+    /// `seconds` of what passed since the last update were an evaluation.
+    void evaluated(double seconds) { budget_.leave_out(seconds); }
     void saved(double seconds) { budget_.saved(seconds); }
     void saving(bool under_way) { budget_.saving(under_way); }
 

@@ -1,10 +1,10 @@
 #include "src/train/threads.hpp"
 
-#include "src/train/memory_budget.hpp"
+#include "core/cores.hpp"
+#include "pipeline/transport/transport.hpp"
 
 #include <algorithm>
 #include <cstdlib>
-#include <sched.h>
 #include <thread>
 
 namespace sluice {
@@ -14,9 +14,7 @@ int threads_for_this_rank(int requested)
     if (requested > 0)
         return requested;
     const int machine = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    const int allowed = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : machine;
+    const int allowed = num_own_cores();
     // Slurm says what a rank was given, also where it binds nobody to cores.
     const char* const given = std::getenv("SLURM_CPUS_PER_TASK");
     if (const int cores = given != nullptr ? std::atoi(given) : 0; cores > 0)

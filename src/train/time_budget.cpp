@@ -8,6 +8,12 @@
 
 namespace sluice {
 
+namespace {
+
+const auto start_of_process = std::chrono::steady_clock::now();
+
+} // namespace
+
 void TimeBudget::update_passed(double now)
 {
     if (last_ >= 0.0)
@@ -24,8 +30,10 @@ double TimeBudget::needed() const
 
 double seconds_until_end(std::int64_t time_limit_seconds)
 {
-    double left =
-        time_limit_seconds > 0 ? static_cast<double>(time_limit_seconds) : TimeBudget::never;
+    const std::chrono::duration<double> passed =
+        std::chrono::steady_clock::now() - start_of_process;
+    double left = time_limit_seconds > 0 ? static_cast<double>(time_limit_seconds) - passed.count()
+                                         : TimeBudget::never;
     if (const char* const text = std::getenv("SLURM_JOB_END_TIME")) {
         const std::string_view digits(text);
         std::int64_t end = 0;

@@ -20,9 +20,11 @@ public:
     /// `save_seconds`: what a save is taken for until one was measured.
     TimeBudget(double end, double save_seconds) : end_(end), save_seconds_(save_seconds) {}
 
-    /// Once per update, at the same place: what passes in between (the update, evaluations, saves)
-    /// is what the next one may take.
+    /// Once per update, at the same place: what passes in between (the update, saves) is what the
+    /// next one may take.
     void update_passed(double now);
+    /// Of what passes in between, but is broken off when the time is up.
+    void leave_out(double seconds) { last_ += seconds; }
     void saved(double seconds) { save_seconds_ = seconds; }
     /// A save is being written while training goes on: the last one will have to wait for it.
     void saving(bool under_way) { saving_ = under_way; }
@@ -45,8 +47,8 @@ private:
     std::size_t next_ = 0;
 };
 
-/// Seconds from now to the earlier of SLURM_JOB_END_TIME and `time_limit_seconds` (0: none) from
-/// now; TimeBudget::never when there is neither.
+/// Seconds from now to the earlier of SLURM_JOB_END_TIME and `time_limit_seconds` (0: none) after
+/// the start of this process; TimeBudget::never when there is neither.
 double seconds_until_end(std::int64_t time_limit_seconds);
 
 } // namespace sluice

@@ -28,8 +28,6 @@ VerifyTransfers verified(const RunConfig& config)
     return config.pipeline.verify_transfers ? VerifyTransfers::yes : VerifyTransfers::no;
 }
 
-bool due(std::int64_t every, std::int64_t update) { return every > 0 && update % every == 0; }
-
 } // namespace
 
 Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const Replicas& replicas)
@@ -65,6 +63,8 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const
 
 std::string Trainer::where() const
 {
+    if (evaluating_)
+        return "evaluation after update " + std::to_string(completed_updates_);
     const std::string update = "update " + std::to_string(completed_updates_ + 1) + ", ";
     const std::string replica =
         replicas_.count() > 1 ? "replica " + std::to_string(replicas_.index()) + ", " : "";
@@ -102,14 +102,18 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     agree(replicas_.world(), [&] { executor_.rehearse(); });
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
-        prune_checkpoints(folder_.checkpoints(), 0, 0);
+        delete_old_checkpoints(folder_.checkpoints(), {});
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget(), folder_.signal_file());
         journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
                           changed_rounding_);
     });
-    if (!checkpoint && config_.anomaly.reach_back() > 0)
+    std::error_code error;
+    const bool goes_on_here =
+        checkpoint &&
+        std::filesystem::equivalent(checkpoint->parent_path(), folder_.checkpoints(), error);
+    if (!goes_on_here && config_.anomaly.reach_back() > 0)
         save(); // so that there is always something to go back to
 }
 
@@ -118,7 +122,7 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     const std::int64_t last = stop_after > 0
                                   ? std::min(config_.run.updates, completed_updates_ + stop_after)
                                   : config_.run.updates;
-    bool stopping = false;
+    bool stopping = evaluation_is_missing() && !evaluate();
     while (completed_updates_ < last && !stopping) {
         if (tracer_)
             begin_trace();
@@ -128,22 +132,18 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
         stopping = summary->stop_requested;
         if (saver_ && saver_->under_way() && !summary->saving)
             follow_save();
-        if (due(config_.eval.every_updates, completed_updates_) ||
-            (completed_updates_ == config_.run.updates && config_.eval.every_updates > 0))
-            evaluate();
-        const bool goes_on = completed_updates_ < last && !stopping;
-        if (due(config_.checkpoint.every_updates, completed_updates_)) {
-            if (saver_ && goes_on)
-                begin_save();
-            else
-                save();
+        // First what could be lost.
+        save_if_due(completed_updates_ < last && !stopping);
+        if (evaluation_is_due()) {
+            evaluation_owed_ = stopping;
+            stopping = stopping || !evaluate();
         }
         if (tracer_)
-            end_trace(!goes_on);
+            end_trace(completed_updates_ >= last || stopping);
     }
+    finish_save();
     if (saved_update_ != completed_updates_)
         save();
-    finish_save();
     if (fault.kind != FaultInjection::Kind::none && !fault_met_ && replicas_.world().rank() == 0)
         log_warning("--inject: none of the updates done here was the one to break; nothing was "
                     "broken");
@@ -154,7 +154,7 @@ ExitCode Trainer::end(bool stopping)
 {
     enter(RankPhase::ending);
     say_graphs();
-    const bool finished = completed_updates_ >= config_.run.updates;
+    const bool finished = completed_updates_ >= config_.run.updates && !evaluation_owed_;
     Transport& world = replicas_.world();
     const auto of_ranks = [&](std::size_t bytes) {
         std::vector<double> all(static_cast<std::size_t>(world.num_ranks()), 0.0);

@@ -26,6 +26,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace sluice {
@@ -66,8 +67,21 @@ private:
     void enter(RankPhase phase);   ///< for the watch
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();
-    void evaluate();
-    double evaluation_loss_sum(std::int32_t num_microbatches);
+    static bool due(std::int64_t every, std::int64_t update)
+    {
+        return every > 0 && update % every == 0;
+    }
+    /// Whether one follows the update that is completed.
+    bool evaluation_is_due() const;
+    /// Collective. Whether a process that did this update ended before it was evaluated.
+    bool evaluation_is_missing();
+    /// Collective. False where a request to stop has broken it off.
+    bool evaluate();
+    std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
+    /// Of this replica; `losses`: of all, in order.
+    void evaluate_microbatches(std::int32_t begin, std::int32_t end, std::span<double> losses);
+    bool any_rank_is_to_stop(); ///< Collective
+    void save_if_due(bool goes_on);
     /// Waits for a save that is under way, and saves.
     void save();
     void begin_save();  ///< training goes on while it is written
@@ -101,7 +115,9 @@ private:
     std::int64_t completed_updates_ = 0;
     std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;
-    bool fault_met_ = false; ///< an update was one that a fault was asked for
+    bool evaluating_ = false;
+    bool evaluation_owed_ = false; ///< one was due, and a request to stop came before or within
+    bool fault_met_ = false;       ///< an update was one that a fault was asked for
 };
 
 } // namespace sluice

@@ -62,6 +62,14 @@ void Trainer::save()
                   .write_seconds = seconds});
 }
 
+void Trainer::save_if_due(bool goes_on)
+{
+    if (!goes_on)
+        save();
+    else if (due(config_.checkpoint.every_updates, completed_updates_))
+        saver_ ? begin_save() : save();
+}
+
 void Trainer::begin_save()
 {
     if (saver_->under_way() && journal_)

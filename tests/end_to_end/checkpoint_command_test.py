@@ -96,10 +96,10 @@ class CheckpointCommand(RunTest):
         self.assert_same_state(self.run_dir.name, "whole")
 
     def test_prune_keeps_what_a_rewind_would_go_back_to(self):
-        """Update 9 would go back to 6: three updates before its end."""
+        """Update 9 would go back to 8, and once more, to 7: that is 6."""
         text = (self.run_dir / "config.toml").read_text()
         asked = text.replace('on_nonfinite = "stop"', 'on_nonfinite = "rewind"').replace(
-            "rewind_updates = 100", "rewind_updates = 3")
+            "rewind_updates = 100", "rewind_updates = 1")
         self.assertNotEqual(text, asked)
         (self.run_dir / "config.toml").write_text(asked)
         said = self.checkpoint("prune", self.run_dir, "--keep-last", 1, "--dry-run").stdout

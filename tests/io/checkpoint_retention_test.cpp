@@ -45,7 +45,9 @@ std::vector<std::string> kept(std::int64_t keep_last, std::int64_t keep_every,
     ScratchFolder scratch;
     for (const std::int64_t update : {10, 20, 30, 40, 50, 60})
         make_checkpoint(scratch.path(), update);
-    const auto deleted = prune_checkpoints(scratch.path(), keep_last, keep_every, rewind_updates);
+    const auto deleted = prune_checkpoints(
+        scratch.path(),
+        {.keep_last = keep_last, .keep_every = keep_every, .rewind_updates = rewind_updates});
     const Names names = names_in(scratch.path());
     BOOST_TEST(names.size() + deleted.size() == 6u);
     return names;
@@ -66,14 +68,73 @@ BOOST_AUTO_TEST_CASE(the_two_rules)
     BOOST_TEST((kept(100, 0).size() == 6u));
 }
 
-BOOST_AUTO_TEST_CASE(one_is_kept_that_a_rewind_can_go_back_to)
+BOOST_AUTO_TEST_CASE(some_are_kept_that_rewinds_can_go_back_to)
 {
-    // The next update is 61: going back 1 from there is 60, 11 is 50, 12 is 49.
-    BOOST_TEST((kept(1, 0, 1) == Names{"060"}));
-    BOOST_TEST((kept(1, 0, 11) == Names{"050", "060"}));
-    BOOST_TEST((kept(1, 0, 12) == Names{"040", "060"}));
-    BOOST_TEST((kept(2, 30, 25) == Names{"030", "050", "060"}));
-    BOOST_TEST((kept(1, 0, 1000) == Names{"060"}));
+    // The next update is 61. Going back 1 from there is 60, and two more are 59 and 58.
+    BOOST_TEST((kept(1, 0, 1) == Names{"050", "060"}));
+    // 50, 39 and 28; and 40, the first one in its five updates.
+    BOOST_TEST((kept(1, 0, 11) == Names{"020", "030", "040", "050", "060"}));
+    BOOST_TEST((kept(1, 0, 9) == Names{"030", "040", "050", "060"})); // 52, 43, 34
+    // 21; of 0 to 19 and 20 to 39 the first.
+    BOOST_TEST((kept(1, 0, 40) == Names{"010", "020", "040", "060"}));
+    BOOST_TEST((kept(1, 0, 1000) == Names{"010", "060"})); // the oldest there is
+}
+
+// However dense saves are and however few stay otherwise, a rewind and one behind it find
+// something, of less than twice the age, once the run is old enough for it.
+BOOST_AUTO_TEST_CASE(while_a_run_goes_on_there_always_is_one_of_the_right_age)
+{
+    for (const std::int64_t every : {1, 2, 5, 7, 30})
+        for (const std::int64_t reach : {1, 3, 10, 20}) {
+            ScratchFolder scratch;
+            for (std::int64_t update = 0; update <= 120; update += every) {
+                make_checkpoint(scratch.path(), update);
+                prune_checkpoints(scratch.path(), {.keep_last = 2, .rewind_updates = reach},
+                                  update);
+                const auto folders = list_checkpoints(scratch.path());
+                BOOST_TEST(folders.size() <= 10u);
+                for (std::int64_t anomaly = update + 1, back = 1; back <= 2; ++back) {
+                    const std::int64_t target = anomaly - reach;
+                    if (target < 0)
+                        break;
+                    std::int64_t found = -1;
+                    for (const fs::path& folder : folders)
+                        if (update_of_checkpoint(folder) <= target)
+                            found = update_of_checkpoint(folder);
+                    BOOST_TEST_CONTEXT("every " << every << ", reach " << reach << ", update "
+                                                << update << ", rewind " << back)
+                    {
+                        BOOST_TEST(found >= 0);
+                        BOOST_TEST(found > target - std::max(reach / 2 + every, every + 1));
+                    }
+                    anomaly = target + 1; // the same again at once
+                }
+            }
+        }
+}
+
+// A resume passes over a newer one whose tensors are damaged, which retention does not see.
+BOOST_AUTO_TEST_CASE(later_ones_than_the_one_just_saved_count_for_nothing)
+{
+    ScratchFolder scratch;
+    for (const std::int64_t update : {10, 20, 25, 30, 40})
+        make_checkpoint(scratch.path(), update);
+    prune_checkpoints(scratch.path(), {.keep_last = 1}, 25);
+    BOOST_TEST((names_in(scratch.path()) == Names{"025", "030", "040"}));
+}
+
+BOOST_AUTO_TEST_CASE(whoever_asks_says_what_whole_is)
+{
+    ScratchFolder scratch;
+    for (const std::int64_t update : {10, 20, 30})
+        make_checkpoint(scratch.path(), update);
+    int num_looks = 0;
+    prune_checkpoints(scratch.path(), {.keep_last = 1}, std::nullopt, [&](const fs::path& folder) {
+        ++num_looks;
+        return update_of_checkpoint(folder) != 30;
+    });
+    BOOST_TEST((names_in(scratch.path()) == Names{"020", "030"}));
+    BOOST_TEST(num_looks == 2); // each may cost a whole read
 }
 
 BOOST_AUTO_TEST_CASE(a_history_that_was_left_is_deleted)
@@ -104,13 +165,13 @@ BOOST_AUTO_TEST_CASE(damaged_checkpoints_count_for_nothing)
         const fs::path newest = scratch.path() / checkpoint_folder_name(40);
         damage(newest);
         BOOST_TEST(!looks_whole(newest));
-        BOOST_TEST(superfluous_checkpoints(scratch.path(), 1, 0).size() == 2u);
+        BOOST_TEST(superfluous_checkpoints(scratch.path(), {.keep_last = 1}).size() == 2u);
         BOOST_TEST(names_in(scratch.path()).size() == 4u); // that was a question
-        prune_checkpoints(scratch.path(), 1, 0);
+        prune_checkpoints(scratch.path(), {.keep_last = 1});
         BOOST_TEST((names_in(scratch.path()) == Names{"030", "040"}));
         // Once there is a newer whole one, it goes with the others.
         make_checkpoint(scratch.path(), 50);
-        prune_checkpoints(scratch.path(), 1, 0);
+        prune_checkpoints(scratch.path(), {.keep_last = 1});
         BOOST_TEST((names_in(scratch.path()) == Names{"050"}));
     }
 }
@@ -120,7 +181,7 @@ BOOST_AUTO_TEST_CASE(where_none_is_whole_none_is_deleted)
     ScratchFolder scratch;
     for (const std::int64_t update : {10, 20, 30})
         fs::remove(make_checkpoint(scratch.path(), update) / index_name);
-    BOOST_TEST(prune_checkpoints(scratch.path(), 1, 0).empty());
+    BOOST_TEST(prune_checkpoints(scratch.path(), {.keep_last = 1}).empty());
     BOOST_TEST(names_in(scratch.path()).size() == 3u);
 }
 
@@ -151,7 +212,7 @@ BOOST_AUTO_TEST_CASE(leftovers_of_dead_saves_go_and_strangers_stay)
     for (const auto& names : {leftovers, strangers})
         for (const std::string& name : names)
             fs::create_directories(scratch.path() / name / "inside");
-    BOOST_TEST(prune_checkpoints(scratch.path(), 3, 0).size() == leftovers.size());
+    BOOST_TEST(prune_checkpoints(scratch.path(), {.keep_last = 3}).size() == leftovers.size());
     for (const std::string& name : leftovers)
         BOOST_TEST(!fs::exists(scratch.path() / name));
     for (const std::string& name : strangers)
@@ -167,7 +228,7 @@ BOOST_AUTO_TEST_CASE(a_real_checkpoint_survives_pruning_and_a_dead_save)
     // A save that died after one of two stages.
     write_stage_file(scratch.path() / partial_folder_name(8), 0, 2, later.contents(0, 2));
     BOOST_TEST(list_checkpoints(scratch.path()).size() == 1u);
-    prune_checkpoints(scratch.path(), 1, 0);
+    prune_checkpoints(scratch.path(), {.keep_last = 1});
     BOOST_TEST(!fs::exists(scratch.path() / partial_folder_name(8)));
     BOOST_TEST(first_problem(folder).empty());
 }
@@ -182,7 +243,7 @@ BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_read_is_no_empty_folder)
     const std::string message = message_of([&] { list_checkpoints(loop); });
     BOOST_TEST(contains(message, loop.string()), message);
     BOOST_TEST(contains(message, "opendir"), message);
-    BOOST_TEST(contains(message_of([&] { prune_checkpoints(loop, 1, 0); }), "opendir"));
+    BOOST_TEST(contains(message_of([&] { prune_checkpoints(loop, {.keep_last = 1}); }), "opendir"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -42,7 +42,7 @@ private:
 
 constexpr const char* yield = "OMPI_MCA_mpi_yield_when_idle";
 constexpr const char* by_mpirun = "OMPI_COMM_WORLD_LOCAL_SIZE";
-constexpr const char* by_slurm = "SLURM_NTASKS_PER_NODE";
+constexpr const char* by_slurm = "SLURM_STEP_TASKS_PER_NODE";
 const std::string all_cores = std::to_string(cores_of_this_machine());
 const std::string one_more = std::to_string(cores_of_this_machine() + 1);
 

@@ -43,9 +43,10 @@ BOOST_AUTO_TEST_CASE(auto_takes_the_shortest_way_there_is)
     CarrierFacts alone = all_is_there, ordered = all_is_there, found = all_is_there;
     BOOST_CHECK(between_chunks(GpuTransport::automatic, all_is_there) == GpuCarrier::nccl);
     alone.gpus_alone = false;
+    BOOST_CHECK(between_chunks(GpuTransport::automatic, alone) == GpuCarrier::staged);
     ordered.keeps_order = false;
     found.why_no_nccl = "rank 1 on n2: cannot load it";
-    for (CarrierFacts facts : {alone, ordered, found}) {
+    for (CarrierFacts facts : {ordered, found}) {
         BOOST_CHECK(between_chunks(GpuTransport::automatic, facts) == GpuCarrier::direct);
         facts.mpi_takes_gpus = false;
         BOOST_CHECK(between_chunks(GpuTransport::automatic, facts) == GpuCarrier::staged);
@@ -72,9 +73,8 @@ BOOST_AUTO_TEST_CASE(the_reason_is_given)
         return choose_carriers(asked, facts).chunks.in_words;
     };
     CarrierFacts facts{.mpi_takes_gpus = true};
-    const std::string direct = in_words(GpuTransport::automatic, facts);
-    BOOST_TEST(has(direct, "ranks share a GPU"));
-    BOOST_TEST(has(direct, "takes GPUs' memory"));
+    BOOST_TEST(has(in_words(GpuTransport::automatic, facts), "ranks share a GPU"));
+    BOOST_TEST(has(in_words(GpuTransport::mpi, facts), "this MPI takes GPUs' memory"));
     facts = {.gpus_alone = true, .keeps_order = true, .why_no_nccl = "rank 1 on n2: not there"};
     const std::string staged = in_words(GpuTransport::automatic, facts);
     BOOST_TEST(has(staged, "rank 1 on n2: not there"));
@@ -129,6 +129,22 @@ BOOST_AUTO_TEST_CASE(more_streams_than_queues_could_wait_for_one_another)
     chosen = choose_carriers(GpuTransport::nccl, facts);
     BOOST_CHECK(chosen.chunks.carrier == GpuCarrier::nccl);
     BOOST_TEST(has(chosen.warning, "32 streams on a GPU would share 1 queues"));
+}
+
+// Eight ends of four blocks and an exchange of eight: 40, of which 80 multiprocessors are twice.
+BOOST_AUTO_TEST_CASE(a_small_gpu_has_no_room_for_what_waits)
+{
+    CarrierFacts facts = all_is_there;
+    facts.num_channel_ends = 8;
+    facts.num_replicas = 2;
+    facts.num_multiprocessors = 80;
+    BOOST_CHECK(between_chunks(GpuTransport::automatic, facts) == GpuCarrier::nccl);
+    facts.num_multiprocessors = 79;
+    const ChosenCarriers chosen = choose_carriers(GpuTransport::automatic, facts);
+    BOOST_CHECK(chosen.chunks.carrier == GpuCarrier::staged);
+    BOOST_TEST(has(chosen.chunks.in_words, "may hold 40 of a GPU's 79 multiprocessors"));
+    BOOST_CHECK(chosen.replicas.carrier == GpuCarrier::nccl); // eight
+    BOOST_TEST(has(choose_carriers(GpuTransport::nccl, facts).warning, "79 multiprocessors"));
 }
 
 BOOST_AUTO_TEST_CASE(mpi_takes_no_gpu_memory_beside_nccl)

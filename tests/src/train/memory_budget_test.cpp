@@ -1,5 +1,7 @@
 #include "src/train/memory_budget.hpp"
 
+#include "pipeline/transport/transport.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 #include <cstdlib>

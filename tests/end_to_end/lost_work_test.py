@@ -1,0 +1,184 @@
+"""What a run has done stays done: damaged checkpoints, evaluations, ancestors that go, parents that ignore."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import SLUICE, RunTest, call, environment
+
+
+def flip_a_bit(checkpoint):
+    """In the middle of a tensor: sizes stay as they are."""
+    file = next(checkpoint.glob("stage-*.h5"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+class DamagedCheckpoints(RunTest):
+    updates = 12
+
+    def names(self, run_dir):
+        return sorted(path.name[-2:] for path in (self.folder / run_dir / "checkpoints").glob("update-*"))
+
+    def test_a_damaged_newer_one_takes_nobodys_place(self):
+        """Retention sees sizes, and takes it for whole: what counts is what was just saved."""
+        overrides = ("checkpoint.every_updates=4", "checkpoint.keep_last=1")
+        self.train(1, "flipped", "--stop-after", "4", expect=75, overrides=overrides)
+        shutil.copytree(self.last_checkpoint("flipped"), self.folder / "four")
+        self.train(1, "flipped", "--stop-after", "4", expect=75, overrides=overrides)
+        flip_a_bit(self.last_checkpoint("flipped"))
+        shutil.copytree(self.folder / "four", self.folder / "flipped/checkpoints/update-00000004")
+        result = self.train(1, "flipped", "--stop-after", "2", expect=75, overrides=overrides)
+        self.assertIn("skipping damaged checkpoint", result.stderr)
+        self.assertEqual(self.names("flipped"), ["06", "08"])
+        result = self.train(1, "flipped", overrides=overrides)
+        self.assertIn("update-00000006 at update 6", result.stderr)
+        self.assertEqual(self.names("flipped"), ["12"])
+
+    def test_prune_reads_what_it_counts_on(self):
+        self.train(1, "pruned", overrides=("checkpoint.every_updates=4", "checkpoint.keep_last=0"))
+        flip_a_bit(self.last_checkpoint("pruned"))
+        result = call(SLUICE, "checkpoint", "prune", self.folder / "pruned", "--keep-last", 1)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("damaged, and counted for nothing", result.stderr)
+        self.assertEqual(self.names("pruned"), ["08", "12"])
+
+
+class Rewinds(RunTest):
+    updates = 24
+
+    def test_saves_denser_than_a_rewind(self):
+        rewind = ("anomaly.on_nonfinite=rewind", "anomaly.rewind_updates=10", "anomaly.max_rewinds=3",
+                  "checkpoint.every_updates=2", "checkpoint.keep_last=2")
+        self.train(1, "dense", "--inject", "nan-gradient@21-22:3", overrides=rewind)
+        went, = self.metrics("dense", "rewind") # the second: it took back the line of the first
+        self.assertEqual(went["num_rewinds"], 2)
+        self.assertLessEqual(went["to"], went["from"] - 10)
+        self.assertGreater(went["to"], went["from"] - 20)
+        self.assertEqual(self.status("dense")["state"], "finished")
+
+    def test_a_run_that_begins_with_anothers_checkpoint(self):
+        """Its beginning is in the other one's folder, which may go."""
+        rewind = ("anomaly.on_nonfinite=rewind", "anomaly.rewind_updates=10", "checkpoint.every_updates=0")
+        self.train(1, "first", "--stop-after", "12", expect=75, overrides=rewind)
+        ancestor = self.last_checkpoint("first")
+        self.train(1, "second", "--resume", str(ancestor), "--inject", "nan-gradient@22:3", overrides=rewind)
+        self.assertEqual([row["to"] for row in self.metrics("second", "rewind")], [12])
+
+
+class Evaluations(RunTest):
+    """They come after the saves, and give way to requests to stop."""
+    updates = 8
+    slow = ("model.hidden_size=256", "model.intermediate_size=688", "model.num_layers=12",
+            "eval.tokens=5000", "checkpoint.every_updates=4", "checkpoint.asynchronous=false",
+            "run.threads_per_rank=1")
+
+    def events(self, run_dir):
+        lines = (self.folder / run_dir / "metrics.jsonl").read_text().splitlines()
+        return [(row["event"], row["update"]) for row in map(json.loads, lines)
+                if row["event"] in ("checkpoint", "eval")]
+
+    def test_stopped_within_an_evaluation(self):
+        self.train(1, "whole", overrides=self.slow)
+        self.assertEqual(self.events("whole"), [("checkpoint", 4), ("eval", 4), ("checkpoint", 8), ("eval", 8)])
+        for ranks in (1, 2):
+            name = f"stopped-{ranks}"
+            process = subprocess.Popen(
+                self.command(ranks, name, overrides=self.slow), cwd=self.folder, env=environment(),
+                text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            metrics = self.folder / name / "metrics.jsonl"
+            deadline = time.monotonic() + 60
+            while not (metrics.exists() and '"checkpoint"' in metrics.read_text()):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM if ranks == 1 else signal.SIGUSR1) # mpirun passes on the latter
+            errors = process.communicate(timeout=60)[1]
+            self.assertEqual(process.returncode, 75, errors)
+            self.assertEqual(self.events(name), [("checkpoint", 4)], errors)
+            self.train(ranks, name, overrides=self.slow)
+            self.assertEqual(self.events(name), [("checkpoint", 4), ("eval", 4), ("checkpoint", 8), ("eval", 8)])
+            self.assertEqual([row["loss"] for row in self.metrics(name, "eval")],
+                             [row["loss"] for row in self.metrics("whole", "eval")])
+
+    def test_an_evaluation_that_is_owed_at_the_end(self):
+        """All updates are done, but the run is not finished without its last evaluation."""
+        self.train(1, "owed", overrides=(*self.slow, "run.updates=4", "eval.every_updates=0"))
+        folder = self.folder / "owed"
+        self.assertEqual(self.events("owed"), [("checkpoint", 4)])
+        (folder / "STOP").touch()
+        result = self.train(1, "owed", expect=75, overrides=(*self.slow, "run.updates=4"))
+        self.assertIn("stopped at update 4: stopped by a STOP file", result.stderr)
+        self.train(1, "owed", overrides=(*self.slow, "run.updates=4"))
+        self.assertEqual(self.events("owed"), [("checkpoint", 4), ("eval", 4)])
+        self.train(1, "owed", overrides=(*self.slow, "run.updates=4")) # nothing is left to do
+        self.assertEqual(self.events("owed"), [("checkpoint", 4), ("eval", 4)])
+
+
+class Resumes(RunTest):
+    def test_the_same_command_when_the_ancestor_is_gone(self):
+        """The source prunes its checkpoints; whoever began with one has its own by then."""
+        self.train(1, "source", "--stop-after", "4", expect=75)
+        ancestor = self.last_checkpoint("source")
+        for asked in (ancestor, self.folder / "source"):
+            name = f"heir-of-{asked.name}"
+            resume = ("--resume", str(asked), "--stop-after", "2")
+            self.train(1, name, *resume, expect=75)
+            aside = ancestor.rename(self.folder / "aside")
+            result = self.train(1, name, *resume)
+            self.assertIn("continues from update-00000006", result.stderr)
+            aside.rename(ancestor)
+        self.assert_same_state("heir-of-source", f"heir-of-{ancestor.name}")
+
+    def test_another_history_is_refused_whichever_is_ahead(self):
+        self.train(1, "this", "--stop-after", "2", expect=75)
+        self.train(1, "that", "--stop-after", "4", expect=75, overrides=("run.seed=8",))
+        result = self.train(1, "this", "--resume", str(self.last_checkpoint("that")), expect=2,
+                            overrides=("run.seed=8",))
+        self.assert_one_clear_message(result, "a checkpoint of another run, update-00000002", "--run-dir")
+        # The same history from a copy elsewhere is none.
+        self.train(1, "further", "--stop-after", "4", expect=75)
+        self.train(1, "this", "--resume", str(self.last_checkpoint("further")))
+
+    def test_names_of_new_folders_are_on_disk(self):
+        trace = self.folder / "trace"
+        if shutil.which("strace") is None:
+            self.skipTest("skipped: strace is not installed")
+        result = call("strace", "-y", "-e", "trace=fsync", "-o", trace, *self.command(
+            1, "new/a/b", "--stop-after", "1"), cwd=self.folder)
+        self.assertEqual(result.returncode, 75, result.stderr)
+        for parent in (self.folder, self.folder / "new", self.folder / "new/a"):
+            self.assertIn(f"<{parent}>)", trace.read_text())
+
+
+class IgnoredChildren(RunTest):
+    """Started by somebody who ignores SIGCHLD, as some daemons do: children are waited for all the same."""
+
+    def call_ignoring(self, *command):
+        return subprocess.run([str(word) for word in command], cwd=self.folder, env=environment(),
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
+                              preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+
+    def test_ranks(self):
+        result = self.call_ignoring(SLUICE, "train", self.run_file, "--run-dir", "ranks", "--ranks", 2)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_sbatch(self):
+        sbatch = self.folder / "bin/sbatch"
+        sbatch.parent.mkdir()
+        sbatch.write_text("#!/bin/sh\ncat > /dev/null\necho Submitted batch job 42\n")
+        sbatch.chmod(0o755)
+        path = os.environ["PATH"]
+        os.environ["PATH"] = f"{sbatch.parent}:{path}"
+        self.addCleanup(os.environ.__setitem__, "PATH", path)
+        result = self.call_ignoring(SLUICE, "submit", self.run_file, "--nodes", 1)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("Submitted batch job 42", result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
