@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "core/host_name.hpp"
 #include "io/metrics_file.hpp"
 
 #include <cerrno>
@@ -17,9 +18,7 @@ namespace {
 
 std::string this_process()
 {
-    char host[256] = "";
-    ::gethostname(host, sizeof host - 1);
-    return "process " + std::to_string(::getpid()) + " on " + host;
+    return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
 
 } // namespace

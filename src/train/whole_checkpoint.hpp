@@ -1,0 +1,21 @@
+// Which checkpoints of a run can be gone on from: every byte is read.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// What is wrong with the checkpoint; empty: it is whole.
+std::vector<std::string> problems_of(const std::filesystem::path& checkpoint);
+
+/// The newest whole one of update `most_update` or before; empty where there is none. Warns of
+/// every damaged one that it passes over.
+std::filesystem::path
+newest_whole_checkpoint(const std::filesystem::path& checkpoints,
+                        std::int64_t most_update = std::numeric_limits<std::int64_t>::max());
+
+} // namespace sluice
