@@ -5,6 +5,7 @@
 #include "io/token_file.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/option_checks.hpp"
+#include "src/cli/repeated_option.hpp"
 #include "src/config/run_config.hpp"
 #include "src/data/batch_listing.hpp"
 #include "src/data/prepare.hpp"
@@ -151,15 +152,10 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
         ->capture_default_str();
     command->add_option("--text-key", options.source.text_key, "Key of the text in JSON lines")
         ->capture_default_str();
-    for (auto& [name, patterns, what] :
-         {std::tuple{"--include", &options.source.selection.include,
-                     "Pattern for names of files in folders, such as '*.txt'; may be repeated"},
-          std::tuple{"--exclude", &options.source.selection.exclude,
-                     "Pattern for names of files in folders to leave out; may be repeated"}})
-        command->add_option(name, *patterns, what)
-            ->take_all()
-            ->expected(1)
-            ->allow_extra_args(false);
+    add_repeated_option(*command, "--include", options.source.selection.include,
+                        "Pattern for names of files in folders, such as '*.txt'; may be repeated");
+    add_repeated_option(*command, "--exclude", options.source.selection.exclude,
+                        "Pattern for names of files in folders to leave out; may be repeated");
     command
         ->add_option("--max-documents", options.source.max_documents,
                      "Stop after this many documents")
@@ -216,10 +212,7 @@ void add_show(CLI::App& data, ChosenCommand& chosen)
         data.add_subcommand("show", "Print the token ids that one update of a run trains on");
     command->add_option("RUN.toml", flags->run_file, "Run file")->required();
     command->add_option("--update", flags->update, "Which update, counted from 1")->required();
-    command->add_option("--set", flags->overrides, "Override one key: section.key=value")
-        ->take_all()
-        ->expected(1)
-        ->allow_extra_args(false);
+    add_set_option(*command, flags->overrides);
     command->add_option("--skips-of", flags->skips_of,
                         "Checkpoint, or run folder (its newest), whose skipped batches count "
                         "(docs/failures.md)");

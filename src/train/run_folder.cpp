@@ -103,4 +103,11 @@ void RunFolder::tell(std::string_view state, std::int64_t update, std::string_vi
     remember_status();
 }
 
+std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir)
+{
+    if (!run_dir.empty())
+        return run_dir;
+    return std::filesystem::path("runs") / std::filesystem::path(run_file).stem();
+}
+
 } // namespace sluice

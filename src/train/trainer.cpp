@@ -202,10 +202,7 @@ void Trainer::begin_trace()
 
 void Trainer::enter(Activity activity)
 {
-    if (recorder_ != nullptr)
-        recorder_->leave_actions(activity);
-    if (RankActivity* published = replicas_.world().activity())
-        published->leave_actions(activity);
+    leave_actions(recorder_, replicas_.world().activity(), activity);
 }
 
 void Trainer::end_trace(bool last)
