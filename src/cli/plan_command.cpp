@@ -7,6 +7,7 @@
 #include "pipeline/timeline/timeline_text.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/repeated_option.hpp"
+#include "src/config/layout.hpp"
 #include "src/plan/cost_file.hpp"
 #include "src/plan/measure_costs.hpp"
 #include "src/plan/memory_amount.hpp"

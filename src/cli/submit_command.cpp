@@ -5,6 +5,7 @@
 #include "src/cli/commands.hpp"
 #include "src/cli/option_checks.hpp"
 #include "src/cli/repeated_option.hpp"
+#include "src/config/layout.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"

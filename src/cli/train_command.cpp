@@ -8,6 +8,7 @@
 #include "src/cli/launcher.hpp"
 #include "src/cli/option_checks.hpp"
 #include "src/cli/repeated_option.hpp"
+#include "src/config/layout.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/rank_run.hpp"
