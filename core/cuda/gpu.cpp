@@ -98,7 +98,6 @@ GpuInfo gpu_info(int index)
             .pci_bus = pci_bus,
             .major = properties.major,
             .minor = properties.minor,
-            .num_multiprocessors = properties.multiProcessorCount,
             .total_bytes = properties.totalGlobalMem,
             .shared_bytes_per_block = properties.sharedMemPerBlockOptin};
 }

@@ -14,7 +14,6 @@ struct GpuInfo {
     std::string uuid;         ///< the same in every process that sees this GPU
     std::string pci_bus;      ///< "0000:65:00.0"; parts of one GPU (MIG) have the same one
     int major = 0, minor = 0; ///< compute capability
-    int num_multiprocessors = 0;
     std::size_t total_bytes = 0;
     std::size_t shared_bytes_per_block = 0; ///< the most that one block may ask for
 };

@@ -86,7 +86,6 @@ GpuInfo gpu_info(int index)
             .pci_bus = testing::emulated_pci_bus(number),
             .major = kind.major,
             .minor = kind.minor,
-            .num_multiprocessors = 1,
             .total_bytes = testing::emulated_gpu_bytes(),
             .shared_bytes_per_block = std::size_t{99} << 10}; // sm_120's, the least
 }
