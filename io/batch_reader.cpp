@@ -49,6 +49,11 @@ std::uint64_t BatchReader::window_of(std::uint64_t sample) const
     return sample;
 }
 
+std::uint64_t BatchReader::epoch_of(std::uint64_t sample) const
+{
+    return order_ ? order_->epoch_of(sample) : 0;
+}
+
 void BatchReader::read(std::uint64_t first, const TensorView& inputs,
                        const TensorView& targets) const
 {

@@ -24,8 +24,8 @@ public:
     static BatchReader in_order(const TokenFile& file, std::int64_t seq_len);
 
     std::uint64_t num_windows() const { return num_windows_; }
-    std::int64_t seq_len() const { return seq_len_; }
     std::uint64_t window_of(std::uint64_t sample) const;
+    std::uint64_t epoch_of(std::uint64_t sample) const; ///< 0 in plain order, which has only one
 
     /// Samples [first, first + B): overwrites `inputs` and `targets`, both i32 [B,T] on the CPU
     /// with T = seq_len. targets[b,t] is the token after inputs[b,t]. One of the two may be an

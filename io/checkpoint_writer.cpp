@@ -2,12 +2,11 @@
 #include "core/error.hpp"
 #include "io/checkpoint_manifest.hpp"
 #include "io/checkpoint_sections.hpp"
+#include "io/utc_time.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <fcntl.h>
 
 namespace sluice {
@@ -73,16 +72,6 @@ ManifestEntry write_index(const fs::path& folder, const Manifest& manifest,
                            array.info.path);
     const Hdf5FileSummary written = file.commit();
     return {std::string(index_name), written.size_bytes, written.checksum};
-}
-
-std::string utc_now()
-{
-    const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-    std::tm parts{};
-    ::gmtime_r(&now, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
 }
 
 /// Also where a checkpoint of the same update is in the way: the two change places in one step.

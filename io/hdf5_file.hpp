@@ -86,9 +86,6 @@ public:
     /// `object` is an existing group or dataset, "/" for the root.
     void set_attribute(std::string_view object, std::string_view name, const Hdf5Attribute& value);
 
-    /// Where the bytes of a dataset lie in the file.
-    std::uint64_t dataset_offset(std::string_view path) const;
-
     /// Closes, reads back for the checksum, fsyncs, renames to the final name, fsyncs the folder.
     Hdf5FileSummary commit();
 
@@ -129,7 +126,6 @@ public:
     std::string text_attribute(std::string_view object, std::string_view name) const;
     std::int64_t int64_attribute(std::string_view object, std::string_view name) const;
     std::uint64_t uint64_attribute(std::string_view object, std::string_view name) const;
-    double double_attribute(std::string_view object, std::string_view name) const;
 
     /// Paths of all datasets below `group`, sorted; links to other files are not followed.
     std::vector<std::string> datasets_below(std::string_view group) const;

@@ -132,14 +132,6 @@ std::uint64_t Hdf5Reader::uint64_attribute(std::string_view object, std::string_
     throw state_->damaged(object, "has no natural-number attribute " + std::string(name));
 }
 
-double Hdf5Reader::double_attribute(std::string_view object, std::string_view name) const
-{
-    const auto value = attribute(object, name);
-    if (!value || !std::holds_alternative<double>(*value))
-        throw state_->damaged(object, "has no floating-point attribute " + std::string(name));
-    return std::get<double>(*value);
-}
-
 std::vector<std::string> Hdf5Reader::datasets_below(std::string_view group) const
 {
     const Id owner = state_->open(group);

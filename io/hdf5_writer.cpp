@@ -270,16 +270,6 @@ void Hdf5Writer::set_attribute(std::string_view object, std::string_view name,
                   std::string(object) + " attribute " + std::string(name));
 }
 
-std::uint64_t Hdf5Writer::dataset_offset(std::string_view path) const
-{
-    hdf5::prepare_thread();
-    const Id dataset(H5Dopen2(state_->file.get(), std::string(path).c_str(), H5P_DEFAULT),
-                     H5Dclose);
-    const haddr_t offset = dataset.valid() ? H5Dget_offset(dataset.get()) : HADDR_UNDEF;
-    SLUICE_CHECK(offset != HADDR_UNDEF, path << " has no place in the file");
-    return offset;
-}
-
 Hdf5FileSummary Hdf5Writer::commit()
 {
     hdf5::prepare_thread();

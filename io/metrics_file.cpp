@@ -3,11 +3,11 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "io/utc_time.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <ctime>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -277,16 +277,11 @@ void MetricsFile::sync()
 void write_status(const fs::path& path, std::string_view state, std::int64_t update,
                   std::string_view reason, int exit_code)
 {
-    const std::time_t now = std::time(nullptr);
-    std::tm parts{};
-    ::gmtime_r(&now, &parts);
-    char time[32];
-    std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &parts);
     const Json status = {{"state", state},
                          {"update", update},
                          {"reason", reason},
                          {"exit_code", exit_code},
-                         {"time", time}};
+                         {"time", utc_now()}};
     write_file_durably(path, status.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 

@@ -228,7 +228,6 @@ TextSource::~TextSource() = default;
 
 bool TextSource::next(TextPiece& piece) { return reader_->next(piece); }
 const TextSourceCounts& TextSource::counts() const { return reader_->counts; }
-std::uint64_t TextSource::num_files() const { return reader_->files.size(); }
 std::uint64_t TextSource::total_input_bytes() const { return reader_->total_bytes; }
 
 std::uint64_t TextSource::input_bytes_done() const

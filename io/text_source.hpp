@@ -61,7 +61,6 @@ public:
     bool next(TextPiece& piece);
 
     const TextSourceCounts& counts() const;
-    std::uint64_t num_files() const;
     std::uint64_t total_input_bytes() const; ///< of all files, as on disk
     std::uint64_t input_bytes_done() const;  ///< of them, passed by next()
 

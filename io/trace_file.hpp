@@ -43,8 +43,6 @@ public:
     void add_count(std::int32_t process, std::string_view name, std::int64_t at_ns,
                    std::int64_t count);
 
-    std::size_t num_events() const { return events_.size(); }
-
     /// Durably. `about` goes under "otherData". Throws UserError (data).
     void write(const std::filesystem::path& path, const nlohmann::ordered_json& about);
 

@@ -18,11 +18,6 @@ struct Precision {
     /// Of parameters and moments in checkpoints, which any run of these values can go on from to
     /// the bit.
     DType stored() const { return statistics(); }
-    /// Bytes per parameter of weights, gradient and the optimizer's state.
-    std::size_t bytes_per_parameter() const
-    {
-        return size_of(compute) + size_of(gradient) + (has_master() ? 3 : 2) * size_of(state);
-    }
     bool operator==(const Precision&) const = default;
 };
 

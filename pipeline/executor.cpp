@@ -301,10 +301,7 @@ void Executor::wait_for_buffer(MessageId& message)
 
 void Executor::wait_for_sends()
 {
-    if (recorder_ != nullptr)
-        recorder_->leave_actions(Activity::waiting_for_sends);
-    if (RankActivity* activity = transport_.activity())
-        activity->leave_actions(Activity::waiting_for_sends);
+    leave_actions(recorder_, transport_.activity(), Activity::waiting_for_sends);
     for (std::vector<MessageId>* messages : {&sent_activation_, &sent_gradient_})
         for (MessageId& message : *messages)
             transport_.wait(std::exchange(message, 0));

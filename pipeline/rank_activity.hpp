@@ -160,6 +160,15 @@ private:
     std::atomic<std::uint32_t> communicator_{0}, number_{0};
 };
 
+/// The rank has left its actions: for who records and who watches, nullptr where nobody does.
+inline void leave_actions(ActionRecorder* recorder, RankActivity* published, Activity activity)
+{
+    if (recorder != nullptr)
+        recorder->leave_actions(activity);
+    if (published != nullptr)
+        published->leave_actions(activity);
+}
+
 /// Publishes a collective for as long as it lasts; nothing where there is nobody to publish to.
 class InCollective {
 public:

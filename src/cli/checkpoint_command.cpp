@@ -6,7 +6,7 @@
 #include "src/cli/commands.hpp"
 #include "src/config/run_config.hpp"
 #include "src/inspect/checkpoint_list.hpp"
-#include "src/plan/memory_amount.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/run_folder.hpp"
 
 #include <CLI/CLI.hpp>

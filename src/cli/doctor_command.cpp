@@ -5,6 +5,7 @@
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/rank_device.hpp"
 #include "src/train/threads.hpp"
 
@@ -19,16 +20,15 @@ namespace sluice {
 
 namespace {
 
-/// "71.3 of 79 GiB free", or why that is not known: the first touch of a GPU may fail.
+/// "71.3 GB of 80.0 GB free", or why that is not known: the first touch of a GPU may fail.
 std::string memory_of(int index, const GpuInfo& gpu)
 {
-    const auto gib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1u << 30); };
     try {
         use_gpu(index);
-        return fmt::format("{:.1f} of {:.0f} GiB free", gib(free_gpu_bytes()),
-                           gib(gpu.total_bytes));
+        return fmt::format("{} of {} free", bytes_text(free_gpu_bytes()),
+                           bytes_text(gpu.total_bytes));
     } catch (const std::exception& error) {
-        return fmt::format("{:.0f} GiB, cannot be used: {}", gib(gpu.total_bytes), error.what());
+        return fmt::format("{}, cannot be used: {}", bytes_text(gpu.total_bytes), error.what());
     }
 }
 
@@ -49,12 +49,12 @@ int examine()
 {
     const std::string mpi = describe_mpi(); // while no GPU is in use
     const LaunchedAs launched = launched_as();
-    const auto pages = static_cast<double>(sysconf(_SC_PHYS_PAGES));
-    const double gib = pages * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1u << 30);
+    const auto memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
+                              static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     fmt::print("sluice {}\n", SLUICE_VERSION);
     fmt::print("  cores          {} on this machine, {} thread(s) for this rank\n",
                std::thread::hardware_concurrency(), threads_for_this_rank(0));
-    fmt::print("  memory         {:.1f} GiB\n", gib);
+    fmt::print("  memory         {}\n", bytes_text(memory_bytes));
     fmt::print("  launched as    {}\n",
                launched.by_launcher
                    ? fmt::format("rank {} of {}", launched.rank, launched.num_ranks)
@@ -70,8 +70,7 @@ int examine()
     std::error_code error;
     const auto space = std::filesystem::space(".", error);
     if (!error)
-        fmt::print("  free space     {:.1f} GiB in this folder\n",
-                   static_cast<double>(space.available) / (1u << 30));
+        fmt::print("  free space     {} in this folder\n", bytes_text(space.available));
     return 0;
 }
 

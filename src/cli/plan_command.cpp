@@ -7,6 +7,8 @@
 #include "pipeline/timeline/timeline_svg.hpp"
 #include "pipeline/timeline/timeline_text.hpp"
 #include "src/cli/commands.hpp"
+#include "src/cli/repeated_option.hpp"
+#include "src/config/layout.hpp"
 #include "src/plan/cost_file.hpp"
 #include "src/plan/measure_costs.hpp"
 #include "src/plan/memory_amount.hpp"
@@ -147,10 +149,7 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
     CLI::App* command = app.add_subcommand(
         "plan", "Partition, memory, time and idle time of a run; needs neither MPI nor memory");
     command->add_option("RUN.toml", options->run_file, "Run file")->required();
-    command->add_option("--set", options->overrides, "Override one key: section.key=value")
-        ->take_all()
-        ->expected(1)
-        ->allow_extra_args(false);
+    add_set_option(*command, options->overrides);
     command
         ->add_option("--stages,-n", options->num_stages,
                      "Number of ranks of one replica of the pipeline")

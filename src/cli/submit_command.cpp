@@ -4,12 +4,15 @@
 #include "core/logging.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/option_checks.hpp"
+#include "src/cli/repeated_option.hpp"
+#include "src/config/layout.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/submit/batch_script.hpp"
 #include "src/submit/gpu_request.hpp"
 #include "src/submit/site_file.hpp"
+#include "src/train/run_folder.hpp"
 #include "src/train/run_plan.hpp"
 
 #include <CLI/CLI.hpp>
@@ -147,7 +150,7 @@ BatchJob job_from(const SubmitOptions& options)
 {
     const SiteSettings site = options.site.empty() ? SiteSettings{} : read_site_file(options.site);
     const std::string stem = std::filesystem::path(options.run_file).stem().string();
-    const std::string run_dir = options.run_dir.empty() ? "runs/" + stem : options.run_dir;
+    const std::string run_dir = run_dir_of(options.run_file, options.run_dir).string();
     BatchJob job{.comment = {},
                  .sbatch =
                      sbatch_options(options, site, options.name.empty() ? stem : options.name),
@@ -231,12 +234,8 @@ void add_resources(CLI::App& command, SubmitOptions& options)
                     "An array of so many jobs, one after another, instead of one that requeues "
                     "itself")
         ->check(CLI::Range(std::int64_t{1}, most_ranks));
-    command
-        .add_option("--sbatch", options.sbatch,
-                    "Any other option of sbatch: --sbatch exclude=n3 (repeatable)")
-        ->take_all()
-        ->expected(1)
-        ->allow_extra_args(false);
+    add_repeated_option(command, "--sbatch", options.sbatch,
+                        "Any other option of sbatch: --sbatch exclude=n3 (repeatable)");
 }
 
 } // namespace
@@ -254,12 +253,7 @@ void add_submit_command(CLI::App& app, ChosenCommand& chosen)
         ->add_option("--run-dir", options->run_dir,
                      "Folder of the run [runs/<name of the run file>]")
         ->check(not_empty());
-    command
-        ->add_option("--set", options->overrides,
-                     "Override one key of the run file: section.key=value")
-        ->take_all()
-        ->expected(1)
-        ->allow_extra_args(false);
+    add_set_option(*command, options->overrides);
     command->add_flag("--dry-run", options->dry_run, "Print the script instead of submitting it");
     command->callback([&chosen, options] { chosen = [options] { return submit(*options); }; });
 }

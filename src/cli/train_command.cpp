@@ -8,6 +8,8 @@
 #include "src/cli/commands.hpp"
 #include "src/cli/launcher.hpp"
 #include "src/cli/option_checks.hpp"
+#include "src/cli/repeated_option.hpp"
+#include "src/config/layout.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/rank_run.hpp"
@@ -82,11 +84,6 @@ FaultInjection fault_from(const std::string& text)
                           names);
 }
 
-std::filesystem::path default_run_dir(const std::string& run_file)
-{
-    return std::filesystem::path("runs") / std::filesystem::path(run_file).stem();
-}
-
 /// The command line again, for the ranks: without --ranks.
 std::vector<std::string> without_ranks(const TrainOptions& options)
 {
@@ -130,9 +127,7 @@ StopSignalOptions stop_signal_options(int rank, const std::filesystem::path& run
 
 int train(const TrainOptions& options)
 {
-    const std::filesystem::path run_dir = options.run_dir.empty()
-                                              ? default_run_dir(options.run_file)
-                                              : std::filesystem::path(options.run_dir);
+    const std::filesystem::path run_dir = run_dir_of(options.run_file, options.run_dir);
     if (options.num_ranks > 0) {
         if (launched_as().by_launcher)
             throw usage_error("--ranks starts mpirun, and this process was started by one",
@@ -171,12 +166,7 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
     CLI::App* command = app.add_subcommand(
         "train", "Train a model: alone, or as one rank of `mpirun -n P sluice train RUN.toml`");
     command->add_option("RUN.toml", options->run_file, "Run file (docs/run-file.md)")->required();
-    command
-        ->add_option("--set", options->overrides,
-                     "Override one key of the run file: section.key=value")
-        ->take_all()
-        ->expected(1)
-        ->allow_extra_args(false);
+    add_set_option(*command, options->overrides);
     command
         ->add_option(
             "--ranks,-n", options->num_ranks,

@@ -1,4 +1,4 @@
-// What a run asks of its pipeline's layout: chunks, and the layers of each.
+// What a run asks of its pipeline's layout: ranks, chunks, and the layers of each.
 #pragma once
 
 #include "pipeline/schedule/schedule_family.hpp"
@@ -21,5 +21,15 @@ std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const s
 
 /// Throws UserError (usage) when pipeline.partition names another number of chunks.
 void check_partition(const RunConfig& config, std::int32_t num_chunks, const std::string& where);
+
+/// More than any machine has; below it ranks are counted in `int`.
+inline constexpr std::int64_t most_ranks = 1'000'000;
+
+/// Throws UserError (usage) when `num_ranks`, those of all replicas together, cannot run this (more
+/// stages than layers, more than most_ranks, ...).
+void check_layout(const RunConfig& config, std::int64_t num_ranks);
+
+/// "layout of 8 ranks": where what is wrong with a layout lies. `num_ranks`: of all replicas.
+std::string layout_of_ranks(std::int64_t num_ranks);
 
 } // namespace sluice

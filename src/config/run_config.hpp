@@ -216,14 +216,4 @@ std::vector<std::string> differences_in_result(const RunConfig& saved, const Run
 /// (pipeline.replicas): a run may go on with other values, to a result that differs by rounding.
 std::vector<std::string> differences_in_rounding(const RunConfig& saved, const RunConfig& now);
 
-/// More than any machine has; below it ranks are counted in `int`.
-inline constexpr std::int64_t most_ranks = 1'000'000;
-
-/// Throws UserError (usage) when `num_ranks`, those of all replicas together, cannot run this (more
-/// stages than layers, more than most_ranks, ...).
-void check_layout(const RunConfig& config, std::int64_t num_ranks);
-
-/// "layout of 8 ranks": where what is wrong with a layout lies. `num_ranks`: of all replicas.
-std::string layout_of_ranks(std::int64_t num_ranks);
-
 } // namespace sluice

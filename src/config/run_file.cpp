@@ -4,6 +4,7 @@
 #include "src/config/checked_toml.hpp"
 #include "src/config/nearest_name.hpp"
 #include "src/config/run_key.hpp"
+#include "src/text/trimmed.hpp"
 
 #include <algorithm>
 
@@ -134,14 +135,6 @@ void read_section(RunFile& file, const std::string& section, const toml::table& 
     }
 }
 
-std::string trimmed(std::string_view text)
-{
-    const auto begin = text.find_first_not_of(" \t\r\n");
-    if (begin == std::string_view::npos)
-        return {};
-    return std::string(text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1));
-}
-
 /// A TOML value, or the text itself where it is none: 1f1b, tokens.h5, 7,5.
 ConfigPayload override_payload(const std::string& text)
 {
@@ -172,7 +165,7 @@ void apply_override(RunFile& file, const std::string& text)
     if (equals == std::string::npos)
         throw usage_error("an override needs a value", where,
                           "write --set section.key=value, like --set optimizer.lr=1e-3");
-    const std::string full_name = trimmed(std::string_view(text).substr(0, equals));
+    const std::string full_name(trimmed(std::string_view(text).substr(0, equals)));
     const auto dot = full_name.find('.');
     if (dot == std::string::npos) {
         const auto suggestion = key_suggestion({}, full_name);
@@ -182,8 +175,9 @@ void apply_override(RunFile& file, const std::string& text)
     const std::string section = full_name.substr(0, dot), name = full_name.substr(dot + 1);
     require_section(section, where);
     require_key(section, name, where);
-    file.values[full_name] = {override_payload(trimmed(std::string_view(text).substr(equals + 1))),
-                              where, std::filesystem::current_path(), true};
+    const std::string value(trimmed(std::string_view(text).substr(equals + 1)));
+    file.values[full_name] = {override_payload(value), where, std::filesystem::current_path(),
+                              true};
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 #include "src/config/update_ranges.hpp"
 
 #include "core/error.hpp"
+#include "src/text/trimmed.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -41,24 +42,15 @@ std::optional<UpdateRange> range_in(std::string_view part)
                        std::max(numbers.front(), numbers.back())};
 }
 
-std::string_view trimmed(std::string_view part)
-{
-    while (!part.empty() && part.front() == ' ')
-        part.remove_prefix(1);
-    while (!part.empty() && part.back() == ' ')
-        part.remove_suffix(1);
-    return part;
-}
-
 } // namespace
 
 std::vector<UpdateRange> parse_update_ranges(const std::string& text, const std::string& where)
 {
     std::vector<UpdateRange> ranges;
-    std::string_view rest = trimmed(text);
+    std::string_view rest = trimmed(text, " ");
     while (!rest.empty()) {
         const std::size_t comma = std::min(rest.find(','), rest.size());
-        const std::string_view part = trimmed(rest.substr(0, comma));
+        const std::string_view part = trimmed(rest.substr(0, comma), " ");
         const auto range = range_in(part);
         // Understood is only what this program would write itself.
         if (!range || (text_of(*range) != part))

@@ -51,7 +51,7 @@ std::vector<ListedSample> list_batch(const RunConfig& config, const TokenFile& f
         for (std::int64_t b = 0; b < batch.micro_batch_size; ++b) {
             ListedSample listed;
             listed.sample = first + static_cast<std::uint64_t>(b);
-            listed.epoch = listed.sample / reader.num_windows();
+            listed.epoch = reader.epoch_of(listed.sample);
             listed.window = reader.window_of(listed.sample);
             listed.microbatch = m;
             listed.inputs.resize(static_cast<std::size_t>(batch.seq_len));

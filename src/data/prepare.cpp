@@ -5,10 +5,10 @@
 #include "core/random.hpp"
 #include "io/token_file_writer.hpp"
 #include "src/data/parallel_tokenizer.hpp"
+#include "src/train/stopwatch.hpp"
 #include "src/train/threads.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <sstream>
 
@@ -18,15 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 /// Text handed to a thread at once: large enough that handing over costs nothing.
 constexpr std::size_t batch_bytes = std::size_t{1} << 18;
-
-double seconds_since(Clock::time_point start)
-{
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 bool same_file(const fs::path& a, const fs::path& b)
 {
@@ -202,7 +195,7 @@ PrepareSummary prepare_tokens(const PrepareOptions& options, const Tokenizer& to
                               const PrepareListener& listener)
 {
     check_options(options);
-    const auto start = Clock::now();
+    const Stopwatch watch;
     TextSource source(options.inputs, options.source, listener.note);
     SplitWriter writer(options, tokenizer);
     ParallelTokenizer tokenizing(tokenizer, threads_for_this_rank(options.num_threads));
@@ -211,7 +204,7 @@ PrepareSummary prepare_tokens(const PrepareOptions& options, const Tokenizer& to
         if (listener.progress)
             listener.progress({source.input_bytes_done(), source.total_input_bytes(),
                                source.counts().documents, source.counts().text_bytes,
-                               writer.num_tokens(), seconds_since(start)});
+                               writer.num_tokens(), watch.seconds()});
     };
     for (std::vector<TextPiece> pieces = next_batch(source); !pieces.empty();
          pieces = next_batch(source)) {
@@ -224,7 +217,7 @@ PrepareSummary prepare_tokens(const PrepareOptions& options, const Tokenizer& to
     PrepareSummary summary;
     writer.finish(summary);
     summary.source = source.counts();
-    summary.seconds = seconds_since(start);
+    summary.seconds = watch.seconds();
     return summary;
 }
 

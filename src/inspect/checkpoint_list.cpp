@@ -2,7 +2,7 @@
 
 #include "core/error.hpp"
 #include "io/checkpoint.hpp"
-#include "src/plan/memory_amount.hpp"
+#include "src/text/number_text.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "src/trace/ledger_file.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -14,7 +15,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view format_name = "sluice-ledger-1";
 constexpr std::uint64_t most_file_bytes = std::uint64_t{1} << 28; // of 1,000s of ranks
 
 [[noreturn]] void refuse(const std::string& problem, const std::filesystem::path& path)
@@ -134,8 +134,8 @@ MeasuredRun read_measured_run(const std::filesystem::path& run_dir)
                          "trace some updates: sluice train RUN.toml --set trace.updates=10-12");
     try {
         const Json json = Json::parse(read_file(path, most_file_bytes));
-        if (const auto format = json.at("format").get<std::string>(); format != format_name)
-            throw data_error("the format is '" + format + "', not '" + std::string(format_name) +
+        if (const auto format = json.at("format").get<std::string>(); format != ledger_format)
+            throw data_error("the format is '" + format + "', not '" + std::string(ledger_format) +
                                  "'",
                              path.string(), "trace the run again with this version");
         MeasuredRun run = run_from(json, run_dir);

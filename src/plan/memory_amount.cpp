@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fmt/format.h>
 
 namespace sluice {
 
@@ -34,16 +33,6 @@ std::size_t bytes_from(const std::string& text, const std::string& where)
         throw usage_error("'" + text + "' is not an amount of memory", where,
                           "write a number with its unit, like 80GB or 512MiB");
     return static_cast<std::size_t>(number * factor);
-}
-
-std::string bytes_text(std::size_t bytes)
-{
-    const auto size = static_cast<double>(bytes);
-    const auto [unit, name] = size >= 0.9995e9   ? std::pair(1e9, "GB")
-                              : size >= 0.9995e6 ? std::pair(1e6, "MB")
-                                                 : std::pair(1e3, "kB");
-    const double value = size / unit;
-    return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, name);
 }
 
 } // namespace sluice

@@ -1,5 +1,7 @@
-// Amounts of memory as people write and read them.
+// Amounts of memory as people write them; bytes_text writes them back.
 #pragma once
+
+#include "src/text/number_text.hpp"
 
 #include <cstddef>
 #include <string>
@@ -8,7 +10,5 @@ namespace sluice {
 
 /// "80GB", "512 MiB", "2.5G" (10^9), "1000000". Throws UserError (usage) at `where`.
 std::size_t bytes_from(const std::string& text, const std::string& where);
-/// "7.93 GB", "512 MB": 10^9 and 10^6 bytes, three digits.
-std::string bytes_text(std::size_t bytes);
 
 } // namespace sluice

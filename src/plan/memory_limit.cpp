@@ -4,7 +4,7 @@
 #include "src/config/layout.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/fitting_changes.hpp"
-#include "src/plan/memory_amount.hpp"
+#include "src/text/number_text.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

@@ -2,9 +2,8 @@
 
 #include "pipeline/timeline/compute_actions.hpp"
 #include "src/config/run_key.hpp"
-#include "src/plan/memory_amount.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/process_memory.hpp"
-#include "src/train/training_progress.hpp"
 
 #include <algorithm>
 #include <cmath>

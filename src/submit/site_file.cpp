@@ -3,6 +3,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "src/config/nearest_name.hpp"
+#include "src/text/trimmed.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,29 +13,57 @@ namespace sluice {
 namespace {
 
 using Pair = std::pair<std::string_view, std::string_view>;
-constexpr std::array<Pair, 11> sbatch_variables{{{"SBATCH_ACCOUNT", "account"},
-                                                 {"SBATCH_PARTITION", "partition"},
-                                                 {"SBATCH_QOS", "qos"},
+/// INPUT ENVIRONMENT VARIABLES of sbatch(1), but for those that change what sbatch itself prints
+/// and waits for.
+constexpr std::array<Pair, 47> sbatch_variables{{{"SBATCH_ACCOUNT", "account"},
+                                                 {"SBATCH_ACCTG_FREQ", "acctg-freq"},
+                                                 {"SBATCH_ARRAY_INX", "array"},
+                                                 {"SBATCH_BATCH", "batch"},
+                                                 {"SBATCH_CLUSTERS", "clusters"},
                                                  {"SBATCH_CONSTRAINT", "constraint"},
-                                                 {"SBATCH_TIMELIMIT", "time"},
-                                                 {"SBATCH_RESERVATION", "reservation"},
-                                                 {"SBATCH_MEM_PER_NODE", "mem"},
-                                                 {"SBATCH_GPUS_PER_NODE", "gpus-per-node"},
+                                                 {"SBATCH_CONTAINER", "container"},
+                                                 {"SBATCH_CORE_SPEC", "core-spec"},
+                                                 {"SBATCH_CPUS_PER_GPU", "cpus-per-gpu"},
+                                                 {"SBATCH_CPU_FREQ_REQ", "cpu-freq"},
+                                                 {"SBATCH_DELAY_BOOT", "delay-boot"},
+                                                 {"SBATCH_DISTRIBUTION", "distribution"},
                                                  {"SBATCH_EXCLUSIVE", "exclusive"},
+                                                 {"SBATCH_EXPORT", "export"},
+                                                 {"SBATCH_GET_USER_ENV", "get-user-env"},
+                                                 {"SBATCH_GPUS", "gpus"},
+                                                 {"SBATCH_GPUS_PER_NODE", "gpus-per-node"},
+                                                 {"SBATCH_GPUS_PER_TASK", "gpus-per-task"},
+                                                 {"SBATCH_GPU_BIND", "gpu-bind"},
+                                                 {"SBATCH_GPU_FREQ", "gpu-freq"},
+                                                 {"SBATCH_GRES", "gres"},
+                                                 {"SBATCH_GRES_FLAGS", "gres-flags"},
+                                                 {"SBATCH_HINT", "hint"},
+                                                 {"SBATCH_JOB_NAME", "job-name"},
+                                                 {"SBATCH_MEM_BIND", "mem-bind"},
+                                                 {"SBATCH_MEM_PER_CPU", "mem-per-cpu"},
+                                                 {"SBATCH_MEM_PER_GPU", "mem-per-gpu"},
+                                                 {"SBATCH_MEM_PER_NODE", "mem"},
+                                                 {"SBATCH_NETWORK", "network"},
+                                                 {"SBATCH_NO_KILL", "no-kill"},
+                                                 {"SBATCH_NO_REQUEUE", "no-requeue"},
+                                                 {"SBATCH_OPEN_MODE", "open-mode"},
+                                                 {"SBATCH_OVERCOMMIT", "overcommit"},
+                                                 {"SBATCH_PARTITION", "partition"},
+                                                 {"SBATCH_POWER", "power"},
+                                                 {"SBATCH_PROFILE", "profile"},
+                                                 {"SBATCH_QOS", "qos"},
+                                                 {"SBATCH_REQUEUE", "requeue"},
+                                                 {"SBATCH_REQ_SWITCH", "switches"},
+                                                 {"SBATCH_RESERVATION", "reservation"},
                                                  {"SBATCH_SIGNAL", "signal"},
-                                                 {"SBATCH_HINT", "hint"}}};
+                                                 {"SBATCH_SPREAD_JOB", "spread-job"},
+                                                 {"SBATCH_THREADS_PER_CORE", "threads-per-core"},
+                                                 {"SBATCH_THREAD_SPEC", "thread-spec"},
+                                                 {"SBATCH_TIMELIMIT", "time"},
+                                                 {"SBATCH_USE_MIN_NODES", "use-min-nodes"},
+                                                 {"SBATCH_WCKEY", "wckey"}}};
 
 constexpr std::uint64_t most_bytes = 1 << 20;
-
-std::string_view trimmed(std::string_view text)
-{
-    const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-    while (!text.empty() && blank(text.front()))
-        text.remove_prefix(1);
-    while (!text.empty() && blank(text.back()))
-        text.remove_suffix(1);
-    return text;
-}
 
 bool is_name(std::string_view text)
 {
@@ -96,7 +125,7 @@ SiteSettings parse_site_settings(std::string_view text, const std::string& sourc
     SiteSettings settings;
     for (int number = 1; !text.empty(); ++number) {
         const std::size_t end = std::min(text.find('\n'), text.size());
-        const std::string_view line = trimmed(text.substr(0, end));
+        const std::string_view line = trimmed(text.substr(0, end), " \t\r");
         text.remove_prefix(std::min(end + 1, text.size()));
         if (line.empty() || line.front() == '#')
             continue;

@@ -76,7 +76,7 @@ void write_ledger(const std::filesystem::path& path, const Ledger& ledger, const
         updates.push_back({{"update", update.update}, {"ranks", ranks_of(update.ranks)}});
     for (std::size_t chunk = 0; chunk < ledger.chunks.size(); ++chunk)
         chunks.push_back(json_of(ledger.chunks[chunk], run, chunk));
-    const Json json = {{"format", "sluice-ledger-1"},
+    const Json json = {{"format", ledger_format},
                        {"trace", trace_name},
                        {"first_update", ledger.updates.front().update},
                        {"last_update", ledger.updates.back().update},

@@ -6,9 +6,13 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
+
+/// What a ledger calls itself; another one after every change that its readers must know of.
+inline constexpr std::string_view ledger_format = "sluice-ledger-1";
 
 /// Durably. `trace_name`: of the trace's file beside it. Throws UserError (data).
 void write_ledger(const std::filesystem::path& path, const Ledger& ledger, const TracedRun& run,

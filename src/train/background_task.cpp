@@ -1,9 +1,9 @@
 #include "src/train/background_task.hpp"
 
 #include "core/error.hpp"
+#include "src/train/stopwatch.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -43,13 +43,13 @@ void BackgroundTask::run(const std::function<void()>& work) noexcept
     const auto self = static_cast<id_t>(gettid());
     setpriority(PRIO_PROCESS, self,
                 std::min(getpriority(PRIO_PROCESS, self) + behind_computation, lowest));
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     try {
         work();
     } catch (...) {
         failure_ = std::current_exception();
     }
-    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds_ = watch.seconds();
     running_.store(false, std::memory_order_release);
 }
 

@@ -2,7 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/plan/candidate.hpp"
-#include "src/plan/memory_amount.hpp"
+#include "src/text/number_text.hpp"
 
 #include <fmt/format.h>
 

@@ -2,12 +2,12 @@
 
 #include "core/cuda/gpu.hpp"
 #include "core/gpu_queues.hpp"
+#include "core/host_name.hpp"
 #include "core/logging.hpp"
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "pipeline/transport/stream_waits.hpp"
 #include "src/train/agreement.hpp"
-#include "src/train/rank_binding.hpp"
 
 #include <algorithm>
 
@@ -19,7 +19,7 @@ namespace {
 std::vector<RankNccl> nccl_of_all_ranks(Transport& world)
 {
     const std::string why_none = why_no_nccl();
-    const auto nodes = world.gather_text(binding_of_this_rank().node);
+    const auto nodes = world.gather_text(host_name());
     const auto reasons = world.gather_text(why_none);
     const auto versions = world.gather_text(why_none.empty() ? nccl_version() : "");
     std::vector<RankNccl> of_rank;

@@ -1,11 +1,11 @@
 #include "src/train/rank_binding.hpp"
 
 #include "core/cores.hpp"
+#include "core/host_name.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 namespace sluice {
 
@@ -44,10 +44,8 @@ std::string share_text(const std::vector<int>& ranks, const RankBinding& binding
 
 RankBinding binding_of_this_rank()
 {
-    char name[256] = {};
-    gethostname(name, sizeof name - 1);
     const char* const gpus = std::getenv("CUDA_VISIBLE_DEVICES");
-    return {name, ranges_of(cores_of(0)), gpus ? gpus : ""};
+    return {host_name(), ranges_of(cores_of(0)), gpus ? gpus : ""};
 }
 
 std::string to_text(const RankBinding& binding)

@@ -5,9 +5,10 @@
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
 #include "src/inspect/checkpoint_list.hpp"
+#include "src/text/first_lines.hpp"
 #include "src/train/agreement.hpp"
+#include "src/train/whole_checkpoint.hpp"
 
-#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -17,31 +18,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string first_lines(const std::vector<std::string>& lines, std::size_t count)
-{
-    std::string text;
-    for (std::size_t i = 0; i < std::min(count, lines.size()); ++i)
-        text += "\n    " + lines[i];
-    if (lines.size() > count)
-        text += "\n    and " + std::to_string(lines.size() - count) + " more";
-    return text;
-}
-
 /// Empty where there is none at all. Throws UserError (data) when every one is damaged.
 std::string newest_whole(const fs::path& checkpoints)
 {
-    const auto folders = list_checkpoints(checkpoints);
-    for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
-        const auto problems = problems_in_checkpoint(*folder);
-        if (problems.empty())
-            return folder->string();
-        log_warning("skipping damaged checkpoint " + folder->string() + ":" +
-                    first_lines(problems, 5));
-    }
-    if (!folders.empty())
+    const fs::path newest = newest_whole_checkpoint(checkpoints);
+    if (newest.empty() && !list_checkpoints(checkpoints).empty())
         throw data_error("every checkpoint of this run is damaged", checkpoints.string(),
                          "see the list above; move the folder away to start from the beginning");
-    return {};
+    return newest.string();
 }
 
 /// precision.compute = "auto" became another one, for GPUs came or went.

@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "core/host_name.hpp"
 #include "io/metrics_file.hpp"
 
 #include <cerrno>
@@ -17,9 +18,7 @@ namespace {
 
 std::string this_process()
 {
-    char host[256] = "";
-    ::gethostname(host, sizeof host - 1);
-    return "process " + std::to_string(::getpid()) + " on " + host;
+    return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
 
 } // namespace
@@ -119,6 +118,13 @@ void RunFolder::tell(std::string_view state, std::int64_t update, std::string_vi
         return;
     write_status(status(), state, update, reason, exit_code);
     remember_status();
+}
+
+std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir)
+{
+    if (!run_dir.empty())
+        return run_dir;
+    return std::filesystem::path("runs") / std::filesystem::path(run_file).stem();
 }
 
 } // namespace sluice

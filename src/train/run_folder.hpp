@@ -63,4 +63,7 @@ private:
     int lock_ = -1;
 };
 
+/// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>.
+std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir);
+
 } // namespace sluice

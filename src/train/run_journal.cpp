@@ -5,6 +5,7 @@
 #include "io/checkpoint.hpp"
 #include "io/sample_order.hpp"
 #include "src/config/run_key.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/process_memory.hpp"
 
 #include <algorithm>
@@ -72,8 +73,8 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
     if (replicas.count() > 1)
         log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
                              replicas.count(), plan.program.num_microbatches));
-    log_info(fmt::format("memory per rank: up to {} MiB, {} MiB of it tensors",
-                         (peak_bytes + program_bytes) >> 20, peak_bytes >> 20));
+    log_info(fmt::format("memory per rank: up to {}, {} of it tensors",
+                         bytes_text(peak_bytes + program_bytes), bytes_text(peak_bytes)));
     if (resumed_from)
         log_info(
             fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));

@@ -7,6 +7,7 @@
 #include "pipeline/schedule/schedule_family.hpp"
 #include "src/config/layout.hpp"
 #include "src/config/run_key.hpp"
+#include "src/text/first_lines.hpp"
 
 namespace sluice {
 
@@ -42,13 +43,7 @@ Schedule read_schedule(const PipelineConfig& config, int num_ranks, std::int32_t
     const ScheduleReport report = check_schedule(schedule);
     if (report.good())
         return schedule;
-    constexpr std::size_t told = 5;
-    std::string problems;
-    for (std::size_t i = 0; i < std::min(told, report.problems.size()); ++i)
-        problems += "\n    " + report.problems[i];
-    if (report.problems.size() > told)
-        problems += "\n    and " + std::to_string(report.problems.size() - told) + " more";
-    throw usage_error("this schedule cannot run:" + problems, file,
+    throw usage_error("this schedule cannot run:" + first_lines(report.problems, 5), file,
                       "`sluice plan --print-schedule` shows one that can");
 }
 

@@ -1,26 +1,16 @@
 #include "src/train/slow_ranks.hpp"
 
+#include "core/host_name.hpp"
+
 #include <algorithm>
-#include <unistd.h>
 
 namespace sluice {
-
-namespace {
-
-std::string host_of_this_rank()
-{
-    char name[256] = {};
-    gethostname(name, sizeof name - 1);
-    return name;
-}
-
-} // namespace
 
 SlowRanks::SlowRanks(const Schedule& program, const std::vector<LayerRange>& partition,
                      const Replicas& replicas)
     : num_replicas_(replicas.count()), ranks_per_replica_(replicas.ranks_per_replica()),
       partition_(partition), stages_of_rank_(static_cast<std::size_t>(ranks_per_replica_)),
-      host_of_rank_(replicas.world().gather_text(host_of_this_rank())),
+      host_of_rank_(replicas.world().gather_text(host_name())),
       detector_(replicas.world().num_ranks())
 {
     for (std::size_t chunk = 0; chunk < program.rank_of_chunk.size(); ++chunk)

@@ -15,14 +15,9 @@ StopRequest::StopRequest(std::filesystem::path stop_file, TimeBudget budget,
 {
 }
 
-double StopRequest::now() const
-{
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-}
-
 bool StopRequest::is_there()
 {
-    budget_.update_passed(now());
+    budget_.update_passed(watch_.seconds());
     return has_come();
 }
 
@@ -31,7 +26,7 @@ bool StopRequest::has_come()
     // access() and not std::filesystem, which allocates.
     if (!stop_file_.empty() && ::access(stop_file_.c_str(), F_OK) == 0)
         file_found_ = true;
-    time_is_up_ = time_is_up_ || budget_.is_spent(now());
+    time_is_up_ = time_is_up_ || budget_.is_spent(watch_.seconds());
     return file_found_ || time_is_up_ || received_stop_signal() != 0;
 }
 

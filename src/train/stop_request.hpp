@@ -3,9 +3,9 @@
 // its end.
 #pragma once
 
+#include "src/train/stopwatch.hpp"
 #include "src/train/time_budget.hpp"
 
-#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -37,11 +37,9 @@ public:
     void obeyed() const;
 
 private:
-    double now() const;
-
     std::filesystem::path stop_file_, signal_file_;
     TimeBudget budget_;
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    Stopwatch watch_; ///< of budget_
     bool file_found_ = false, time_is_up_ = false;
 };
 

@@ -8,17 +8,18 @@ namespace sluice {
 
 namespace {
 
-/// Hands out either half of the batches of a BatchReader, from sample `first` on.
+/// Hands out either half of the micro-batches of a BatchReader, from one of them on.
 class WindowSource : public TokenSource {
 public:
-    WindowSource(BatchReader reader, std::int64_t micro_batch_size)
-        : reader_(std::move(reader)), shape_{micro_batch_size, reader_.seq_len()}
+    WindowSource(BatchReader reader, const BatchConfig& sizes)
+        : reader_(std::move(reader)), sizes_(sizes), shape_{sizes.micro_batch_size, sizes.seq_len}
     {
     }
 
-    void start_at(std::uint64_t first_sample, std::int64_t first_microbatch)
+    void start_at(std::int64_t batch, std::int64_t first_microbatch)
     {
-        first_ = first_sample + static_cast<std::uint64_t>(first_microbatch * shape_[0]);
+        batch_ = batch;
+        first_microbatch_ = first_microbatch;
     }
     std::uint64_t num_windows() const { return reader_.num_windows(); }
 
@@ -34,13 +35,14 @@ public:
 private:
     std::uint64_t sample_of(std::int32_t microbatch) const
     {
-        return first_ +
-               static_cast<std::uint64_t>(microbatch) * static_cast<std::uint64_t>(shape_[0]);
+        return first_sample_of_microbatch(batch_, first_microbatch_ + microbatch,
+                                          sizes_.global_batch_size, sizes_.micro_batch_size);
     }
 
     BatchReader reader_;
+    BatchConfig sizes_;
     Shape shape_; ///< [B,T]
-    std::uint64_t first_ = 0;
+    std::int64_t batch_ = 1, first_microbatch_ = 0;
 };
 
 TokenFile open(const std::filesystem::path& path, const RunConfig& config)
@@ -56,14 +58,12 @@ struct TokenStream::Parts {
     explicit Parts(const RunConfig& config)
         : batch(config.batch), eval_tokens(config.eval.tokens),
           train_file(open(config.data.train, config)),
-          training(BatchReader::shuffled(train_file, batch.seq_len, config.run.seed),
-                   batch.micro_batch_size)
+          training(BatchReader::shuffled(train_file, batch.seq_len, config.run.seed), batch)
     {
         if (config.data.validation.empty())
             return;
         validation_file.emplace(open(config.data.validation, config));
-        evaluation.emplace(BatchReader::in_order(*validation_file, batch.seq_len),
-                           batch.micro_batch_size);
+        evaluation.emplace(BatchReader::in_order(*validation_file, batch.seq_len), batch);
         if (evaluation->num_windows() < static_cast<std::uint64_t>(batch.micro_batch_size))
             throw data_error("the file holds " + std::to_string(evaluation->num_windows()) +
                                  " sequences of " + std::to_string(batch.seq_len) +
@@ -89,14 +89,13 @@ bool TokenStream::has_validation() const { return parts_->evaluation.has_value()
 
 TokenSource& TokenStream::training(std::int64_t batch, std::int64_t first_microbatch)
 {
-    parts_->training.start_at(first_sample_of_batch(batch, parts_->batch.global_batch_size),
-                              first_microbatch);
+    parts_->training.start_at(batch, first_microbatch);
     return parts_->training;
 }
 
 TokenSource& TokenStream::evaluation(std::int64_t first_microbatch)
 {
-    parts_->evaluation->start_at(0, first_microbatch);
+    parts_->evaluation->start_at(1, first_microbatch); // the whole file, as if one batch
     return *parts_->evaluation;
 }
 

@@ -1,13 +1,11 @@
 #include "src/train/trainer.hpp"
 
-#include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
-#include "src/train/process_memory.hpp"
 #include "src/train/stopwatch.hpp"
 
 #include <algorithm>
@@ -48,17 +46,7 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const
     if (config_.checkpoint.asynchronous == Switch::on)
         saver_ = std::make_unique<AsynchronousSave>(folder_.checkpoints(), stage_, replicas_,
                                                     config_, [this] { journal_->sync(); });
-    auto traced = parse_update_ranges(config.trace.updates, "trace.updates");
-    if (!traced.empty())
-        tracer_ =
-            std::make_unique<RunTracer>(TracedRun{.program = plan_.program,
-                                                  .partition = plan_.partition,
-                                                  .planned = plan_.costs,
-                                                  .schedule_name = plan_.schedule_name,
-                                                  .micro_batch_size = config.batch.micro_batch_size,
-                                                  .seq_len = config.batch.seq_len,
-                                                  .num_replicas = replicas_.count()},
-                                        std::move(traced), folder_.traces(), stage_.stream());
+    open_trace();
 }
 
 std::string Trainer::where() const
@@ -88,6 +76,11 @@ void Trainer::enter(RankPhase phase)
 {
     if (RankActivity* activity = replicas_.world().activity())
         activity->enter(phase);
+}
+
+void Trainer::enter(Activity activity)
+{
+    leave_actions(recorder_, replicas_.world().activity(), activity);
 }
 
 void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
@@ -148,73 +141,6 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
         log_warning("--inject: none of the updates done here was the one to break; nothing was "
                     "broken");
     return end(stopping);
-}
-
-ExitCode Trainer::end(bool stopping)
-{
-    enter(RankPhase::ending);
-    say_graphs();
-    const bool finished = completed_updates_ >= config_.run.updates && !evaluation_owed_;
-    Transport& world = replicas_.world();
-    const auto of_ranks = [&](std::size_t bytes) {
-        std::vector<double> all(static_cast<std::size_t>(world.num_ranks()), 0.0);
-        all[static_cast<std::size_t>(world.rank())] = static_cast<double>(bytes);
-        world.sum(all);
-        return all;
-    };
-    const std::vector<double> peak = of_ranks(peak_resident_bytes());
-    // Nothing of a GPU is given back before the end.
-    const std::vector<double> peak_on_gpus = stage_.stream().device.kind == DeviceKind::cuda
-                                                 ? of_ranks(used_gpu_bytes())
-                                                 : std::vector<double>{};
-    if (journal_) {
-        const std::string reason = finished                  ? "all updates done"
-                                   : !stop_.reason().empty() ? "stopped by " + stop_.reason()
-                                   : stopping                ? "stopped by a signal to another rank"
-                                                             : "stopped by --stop-after";
-        const RunJournal::End end{completed_updates_, finished, reason};
-        journal_->ended(end, peak, peak_on_gpus);
-        stop_.obeyed();
-        RunJournal::say_ended(end);
-    }
-    return finished ? ExitCode::finished : ExitCode::stopped;
-}
-
-void Trainer::say_graphs() const
-{
-    if (!captures_graphs(config_))
-        return;
-    HeldGraphs held;
-    for (const StageChunk& chunk : stage_.chunks()) {
-        held.num_graphs += chunk.model->held_graphs().num_graphs;
-        held.num_launches += chunk.model->held_graphs().num_launches;
-    }
-    log_info("rank 0 holds " + std::to_string(held.num_graphs) + " CUDA graphs of " +
-             std::to_string(held.num_launches) + " kernels and copies"); // other ranks are silent
-}
-
-void Trainer::begin_trace()
-{
-    tracer_->before_update(replicas_.world(), completed_updates_ + 1);
-    recorder_ = tracer_->recorder();
-    executor_.record_into(recorder_);
-}
-
-void Trainer::enter(Activity activity)
-{
-    if (recorder_ != nullptr)
-        recorder_->leave_actions(activity);
-    if (RankActivity* published = replicas_.world().activity())
-        published->leave_actions(activity);
-}
-
-void Trainer::end_trace(bool last)
-{
-    const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
-    recorder_ = tracer_->recorder();
-    executor_.record_into(recorder_);
-    if (written)
-        journal_->traced(*written);
 }
 
 std::int64_t Trainer::first_microbatch() const

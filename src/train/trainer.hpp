@@ -61,6 +61,7 @@ private:
     std::optional<UpdateSummary> run_update_or_finish_save(const FaultInjection& fault);
     ExitCode end(bool stopping);
     void say_graphs() const;
+    void open_trace(); ///< where the run file asks for traces
     void begin_trace();
     void end_trace(bool last);
     void enter(Activity activity); ///< for the trace and the watch: outside the executor

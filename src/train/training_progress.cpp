@@ -1,6 +1,7 @@
 #include "src/train/training_progress.hpp"
 
 #include "core/logging.hpp"
+#include "src/text/number_text.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -19,27 +20,6 @@ std::string gates_text(std::span<const double> alphas)
     return fmt::format("gates {:.0f}% ({}/{} open)",
                        100.0 * sum / static_cast<double>(std::max<std::size_t>(1, alphas.size())),
                        open, alphas.size());
-}
-
-std::string duration_text(double seconds)
-{
-    const auto total = static_cast<std::int64_t>(std::ceil(std::max(0.0, seconds)));
-    const std::int64_t days = total / 86400, hours = total / 3600 % 24, minutes = total / 60 % 60;
-    if (days > 0)
-        return fmt::format("{}d {:02}:{:02}", days, hours, minutes);
-    if (hours > 0)
-        return fmt::format("{}:{:02}:{:02}", hours, minutes, total % 60);
-    return fmt::format("{}:{:02}", minutes, total % 60);
-}
-
-std::string count_text(double count)
-{
-    for (const char* suffix : {"", "k", "M", "G"}) {
-        if (count < 1000.0 || *suffix == 'G')
-            return fmt::format("{:.{}f}{}", count, *suffix && count < 100.0 ? 1 : 0, suffix);
-        count /= 1000.0;
-    }
-    return {};
 }
 
 TrainingProgress::TrainingProgress(const RunConfig& config)

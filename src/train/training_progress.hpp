@@ -42,9 +42,5 @@ private:
 
 /// "gates 37% (5/16 open)".
 std::string gates_text(std::span<const double> alphas);
-/// "1:05", "2:03:09", "3d 04:10".
-std::string duration_text(double seconds);
-/// "512", "5.1k", "2.3M".
-std::string count_text(double count);
 
 } // namespace sluice

@@ -104,13 +104,9 @@ void UpdateReduction::fill(const UpdateOutcome& outcome)
 UpdateSummary UpdateReduction::reduce(const UpdateOutcome& outcome, std::int64_t tokens_per_update)
 {
     fill(outcome);
-    mark(outcome.recorder, Activity::reduction);
-    if (RankActivity* activity = replicas_.world().activity())
-        activity->leave_actions(Activity::reduction);
+    leave_actions(outcome.recorder, replicas_.world().activity(), Activity::reduction);
     replicas_.world().sum(values_);
-    mark(outcome.recorder, Activity::optimizer);
-    if (RankActivity* activity = replicas_.world().activity())
-        activity->leave_actions(Activity::optimizer);
+    leave_actions(outcome.recorder, replicas_.world().activity(), Activity::optimizer);
     // Damage in transit comes first: it explains whatever else would be found.
     check_transfers();
     check_exchange();

@@ -1,5 +1,7 @@
 #include "src/watch/rank_address.hpp"
 
+#include "core/host_name.hpp"
+
 #include <arpa/inet.h>
 #include <array>
 #include <filesystem>
@@ -49,10 +51,8 @@ std::vector<std::string> own_addresses()
 
 RankAddress address_of_this_rank(std::uint16_t port)
 {
-    std::array<char, 256> host{};
-    gethostname(host.data(), host.size() - 1);
     std::random_device random;
-    return {.host = host.data(),
+    return {.host = host_name(),
             .machine = machine(),
             .process = getpid(),
             .port = port,

@@ -10,7 +10,7 @@ namespace {
 
 std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
 
-std::string seconds_text(double seconds) { return std::to_string(std::lround(seconds)) + " s"; }
+std::string whole_seconds(double seconds) { return std::to_string(std::lround(seconds)) + " s"; }
 
 bool same_collective(const RankView& a, const RankView& b)
 {
@@ -84,10 +84,10 @@ std::string headline(const Stall& stall, std::span<const RankView> ranks,
     switch (stall.kind) {
     case Stall::Kind::silent:
         return who + (one ? " hangs: its heartbeat" : " hang: their heartbeats") + " stopped " +
-               seconds_text(first.silent_seconds) + " ago (" + where(first.state) + ")";
+               whole_seconds(first.silent_seconds) + " ago (" + where(first.state) + ")";
     case Stall::Kind::stuck:
         return who + (one ? " hangs" : " hang") + ": on one spot for " +
-               seconds_text(first.standing_seconds()) + " while waiting for nobody (" +
+               whole_seconds(first.standing_seconds()) + " while waiting for nobody (" +
                where(first.state) + ")";
     default: return who + " wait for each other, each for the next and the last for the first";
     }
@@ -105,7 +105,7 @@ std::string waiting_text(std::span<const RankView> ranks, std::span<const std::s
     } else {
         text += view.state.wait == WaitKind::none ? " waits for nobody" : " waits with all others";
     }
-    return text + " for " + seconds_text(view.standing_seconds()) + ": " + where(view.state);
+    return text + " for " + whole_seconds(view.standing_seconds()) + ": " + where(view.state);
 }
 
 /// How many steps of waiting lead from `rank` to a culprit; a large number where none do.

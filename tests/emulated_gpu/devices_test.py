@@ -164,7 +164,7 @@ class Choice(OnEmulatedGpus):
         with emulated(4, **machine):
             doctor = call(SLUICE, "doctor").stdout
             self.assertIn("old GPU, compute capability 7.0 (too old: 8.0 is the least), ", doctor)
-            self.assertIn("fast GPU, compute capability 9.0, 2.0 of 2 GiB free", doctor)
+            self.assertRegex(doctor, r"fast GPU, compute capability 9\.0, 2\.\d\d GB of 2\.15 GB free")
             result = self.start_on("old", device="cuda", expect=2)
             self.assert_one_clear_message(result, "a GPU of an older kind: old GPU")
 

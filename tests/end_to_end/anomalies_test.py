@@ -65,6 +65,9 @@ class NotFinite(Anomalies):
         self.assertEqual(shown(), list(range(40, 50)))
         self.assertEqual(shown("--skips-of", "skipped"), list(range(50, 60)))
         self.assertEqual(shown("--skips-of", self.last_checkpoint("skipped")), list(range(50, 60)))
+        merged = call(SLUICE, "checkpoint", "merge", "skipped", "--out", "skipped.h5", cwd=self.folder)
+        self.assertEqual(merged.returncode, 0, merged.stderr)
+        self.assertEqual(shown("--skips-of", "skipped.h5"), list(range(50, 60)))
 
     def test_any_layout_skips_alike(self):
         for ranks in (2, 3):

@@ -1,5 +1,6 @@
 // Run files, and `--set` overrides behind the first NUL byte, one per line. What is accepted must
 // survive being written out and read again.
+#include "src/config/layout.hpp"
 #include "src/config/run_config.hpp"
 #include "tests/fuzz/fuzz_input.hpp"
 

@@ -140,7 +140,7 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read)
         BOOST_TEST(file.text_attribute("/a/b/matrix", "checksum") == "abc");
         BOOST_TEST(file.int64_attribute("/", "count") == -7);
         BOOST_TEST(file.uint64_attribute("/", "seed") == ~std::uint64_t{0});
-        BOOST_TEST(file.double_attribute("/", "third") == 1.0 / 3.0);
+        BOOST_TEST(std::get<double>(file.attribute("/", "third").value()) == 1.0 / 3.0);
         BOOST_TEST(file.text_attribute("/", "nothing").empty());
         BOOST_TEST(file.read_text("/config") == "x = \"ü\"\n");
         BOOST_TEST(file.read_text("/empty_text").empty());
@@ -172,7 +172,6 @@ BOOST_AUTO_TEST_CASE(offsets_point_at_the_bytes)
                          bytes_of(tokens).first(6));
     const auto offset = writer.write_dataset("/tokens", Hdf5Type::u16, extents, bytes_of(tokens));
     BOOST_REQUIRE(offset.has_value());
-    BOOST_TEST(writer.dataset_offset("/tokens") == *offset);
     writer.commit();
     BOOST_TEST(*offset % 64 == 0);
     const Hdf5DatasetInfo info = Hdf5Reader(path).dataset("/tokens");

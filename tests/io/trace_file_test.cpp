@@ -21,7 +21,6 @@ BOOST_AUTO_TEST_CASE(events_are_in_order_of_time_with_exact_microseconds)
     file.add_span({1, 0}, "compute", "F0", 1'500, 4'001, {});
     file.add_arrow(17, "activation", {0, 2}, -250, {1, 0}, 1'500);
     file.add_count(1, "live", 1'500, 1);
-    BOOST_TEST(file.num_events() == 5u);
     const auto path = std::filesystem::temp_directory_path() / "sluice-trace-file-test.json";
     file.write(path, {{"num_ranks", 2}});
     const std::string text = read_file(path);

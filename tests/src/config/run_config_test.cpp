@@ -1,4 +1,5 @@
 // Defaults, files as a whole, and the recipes.
+#include "src/config/layout.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_config.hpp"
 #include "tests/source_folder.hpp"

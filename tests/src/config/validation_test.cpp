@@ -1,3 +1,4 @@
+#include "src/config/layout.hpp"
 #include "src/config/validation.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 

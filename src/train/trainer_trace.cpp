@@ -1,0 +1,38 @@
+// Which of a trainer's updates are traced.
+#include "src/train/trainer.hpp"
+
+namespace sluice {
+
+void Trainer::open_trace()
+{
+    auto traced = parse_update_ranges(config_.trace.updates, "trace.updates");
+    if (traced.empty())
+        return;
+    tracer_ =
+        std::make_unique<RunTracer>(TracedRun{.program = plan_.program,
+                                              .partition = plan_.partition,
+                                              .planned = plan_.costs,
+                                              .schedule_name = plan_.schedule_name,
+                                              .micro_batch_size = config_.batch.micro_batch_size,
+                                              .seq_len = config_.batch.seq_len,
+                                              .num_replicas = replicas_.count()},
+                                    std::move(traced), folder_.traces(), stage_.stream());
+}
+
+void Trainer::begin_trace()
+{
+    tracer_->before_update(replicas_.world(), completed_updates_ + 1);
+    recorder_ = tracer_->recorder();
+    executor_.record_into(recorder_);
+}
+
+void Trainer::end_trace(bool last)
+{
+    const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
+    recorder_ = tracer_->recorder();
+    executor_.record_into(recorder_);
+    if (written)
+        journal_->traced(*written);
+}
+
+} // namespace sluice
