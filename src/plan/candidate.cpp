@@ -25,10 +25,7 @@ Schedule without_communication(const Schedule& program)
 {
     Schedule schedule = program;
     for (auto& actions : schedule.actions)
-        std::erase_if(actions, [](const Action& action) {
-            return action.kind >= ActionKind::receive_activation &&
-                   action.kind <= ActionKind::send_gradient;
-        });
+        std::erase_if(actions, [](const Action& action) { return is_message(action.kind); });
     return schedule;
 }
 
