@@ -58,9 +58,14 @@ std::vector<LayerRange> make_partition(const RunConfig& config,
 {
     const auto num_chunks = static_cast<std::int32_t>(rank_of_chunk.size());
     const std::int64_t num_layers = config.model.num_layers;
-    check_partition(config, num_chunks, "pipeline.schedule");
-    if (config.pipeline.partition != "auto")
-        return partition_by_hand(num_layers, num_chunks, config.pipeline.partition);
+    if (config.pipeline.partition != "auto") {
+        const std::string where = "pipeline.schedule";
+        check_partition(config, num_chunks, where);
+        auto by_hand = layer_ranges(layers_per_chunk(config.pipeline.partition, where));
+        SLUICE_CHECK(by_hand.back().end == num_layers,
+                     by_hand.back().end << " layers of " << num_layers);
+        return by_hand;
+    }
     auto alone = partition_by_cost(num_layers, rank_of_chunk, costs, HeadChunk::may_stand_alone);
     if (num_layers < num_chunks)
         return alone;
