@@ -25,15 +25,8 @@ std::vector<LayerRange> layer_ranges(const std::vector<std::int64_t>& layers_per
 
 LayerCosts layer_costs(const ModelSpec& spec, std::int64_t seq_len)
 {
-    const auto C = static_cast<double>(spec.hidden_size);
-    const auto I = static_cast<double>(spec.intermediate_size);
-    const auto V = static_cast<double>(spec.vocab_size);
-    const auto s = static_cast<double>(seq_len);
-    // Per token, forward and backward: 6 FLOPs per matrix parameter, and causal attention's
-    // products of scores and of values, 6 C s together. Looking up the embedding is no product.
-    return {.embedding = 0.0,
-            .decoder_layer = 6.0 * (4.0 * C * C + 3.0 * C * I) + 6.0 * C * s,
-            .head = 6.0 * V * C};
+    const TokenFlops flops = token_flops(spec, seq_len);
+    return {.embedding = 0.0, .decoder_layer = flops.layer_total(), .head = flops.head_total()};
 }
 
 std::vector<LayerRange> partition_by_cost(std::int64_t num_layers,
