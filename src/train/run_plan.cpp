@@ -8,6 +8,8 @@
 #include "src/config/layout.hpp"
 #include "src/config/run_key.hpp"
 
+#include <algorithm>
+
 namespace sluice {
 
 namespace {
@@ -106,6 +108,14 @@ StageMemory RunPlan::rank_memory(int rank) const
     StageOptions options = stage;
     options.rank = rank;
     return plan_memory(options, program, slots, partition);
+}
+
+std::size_t RunPlan::largest_snapshot_bytes() const
+{
+    std::size_t most = 0;
+    for (int rank = 0; rank < program.num_ranks(); ++rank)
+        most = std::max(most, snapshot_bytes(rank_memory(rank).parameter_bytes, stage.precision));
+    return most;
 }
 
 std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,
