@@ -12,6 +12,7 @@ namespace sluice {
 
 /// Not for `custom` nor `automatic`.
 ScheduleFamily family_of(PipelineScheduleKind kind);
+PipelineScheduleKind kind_of(ScheduleFamily family);
 
 /// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `auto`.
 std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks);

@@ -156,7 +156,7 @@ std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ra
     for (const ScheduleFamily family : all_schedule_families) {
         PipelineConfig layout = config.pipeline;
         layout.schedule_file.clear();
-        layout.schedule = static_cast<PipelineScheduleKind>(family); // in the same order
+        layout.schedule = kind_of(family);
         const bool chunked = placement_of(family) == Placement::looped;
         if (num_ranks == 1 && placement_of(family) != Placement::linear)
             continue;
