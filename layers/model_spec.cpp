@@ -11,11 +11,10 @@ std::int64_t norms_per_layer(Arrangement arrangement)
     return arrangement == Arrangement::sandwich ? 4 : 2;
 }
 
-/// Parameters in the matrices of all decoder layers: q, k, v, o and gate, up, down.
+/// Parameters in the matrices of a decoder layer: q, k, v, o and gate, up, down.
 std::int64_t layer_matrix_parameters(const ModelSpec& spec)
 {
-    return spec.num_layers * (4 * spec.hidden_size * spec.hidden_size +
-                              3 * spec.hidden_size * spec.intermediate_size);
+    return 4 * spec.hidden_size * spec.hidden_size + 3 * spec.hidden_size * spec.intermediate_size;
 }
 
 } // namespace
@@ -38,15 +37,20 @@ std::int64_t num_parameters(const ModelSpec& spec)
     const std::int64_t tables = 2 * spec.vocab_size * spec.hidden_size; // embedding and head
     const std::int64_t norms =
         (spec.num_layers * norms_per_layer(spec.arrangement) + 1) * spec.hidden_size;
-    return tables + layer_matrix_parameters(spec) + norms;
+    return tables + spec.num_layers * layer_matrix_parameters(spec) + norms;
+}
+
+TokenFlops token_flops(const ModelSpec& spec, std::int64_t seq_len)
+{
+    return {.layer_matrices = 2.0 * static_cast<double>(layer_matrix_parameters(spec)),
+            .layer_attention = 2.0 * static_cast<double>(spec.hidden_size * seq_len),
+            .head = 2.0 * static_cast<double>(spec.vocab_size * spec.hidden_size)};
 }
 
 double flops_per_token(const ModelSpec& spec, std::int64_t seq_len)
 {
-    const auto matrices =
-        static_cast<double>(layer_matrix_parameters(spec) + spec.vocab_size * spec.hidden_size);
-    const auto attention = static_cast<double>(spec.num_layers * spec.hidden_size * seq_len);
-    return 6.0 * matrices + 6.0 * attention;
+    const TokenFlops flops = token_flops(spec, seq_len);
+    return static_cast<double>(spec.num_layers) * flops.layer_total() + flops.head_total();
 }
 
 } // namespace sluice

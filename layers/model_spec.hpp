@@ -51,8 +51,23 @@ std::string_view name_of(Arrangement arrangement); ///< "pre", as in run files
 
 /// Parameters in all matrices and norms, embedding and head included.
 std::int64_t num_parameters(const ModelSpec& spec);
-/// Forward and backward FLOPs per token, causal attention counted: 6 N + 6 L d s, N the parameters
-/// in matrices without the input embedding.
+
+/// FLOPs per token in each part of a model, causal attention counted. A product takes 2 per element
+/// of its matrix in each of three passes: forward, input gradient, weight gradient. Attention's
+/// products of scores and of values take twice as much for their gradients as forward. Looking up
+/// the embedding is no product.
+struct TokenFlops {
+    double layer_matrices = 0.0;  ///< one decoder layer's, each pass
+    double layer_attention = 0.0; ///< one decoder layer's, forward
+    double head = 0.0;            ///< each pass
+    /// All passes.
+    double layer_total() const { return 3.0 * (layer_matrices + layer_attention); }
+    double head_total() const { return 3.0 * head; }
+};
+TokenFlops token_flops(const ModelSpec& spec, std::int64_t seq_len);
+
+/// Forward and backward FLOPs per token of the whole model: 6 N + 6 L d s, N the parameters in
+/// matrices without the input embedding.
 double flops_per_token(const ModelSpec& spec, std::int64_t seq_len);
 
 } // namespace sluice

@@ -15,12 +15,7 @@ namespace {
 
 std::size_t num_messages(const std::vector<Action>& actions)
 {
-    return static_cast<std::size_t>(std::ranges::count_if(actions, [](const Action& action) {
-        return action.kind == ActionKind::receive_activation ||
-               action.kind == ActionKind::send_activation ||
-               action.kind == ActionKind::receive_gradient ||
-               action.kind == ActionKind::send_gradient;
-    }));
+    return static_cast<std::size_t>(std::ranges::count_if(actions, is_message, &Action::kind));
 }
 
 } // namespace
@@ -91,7 +86,7 @@ double Executor::run_evaluation(TokenSource& tokens)
         run(action, tokens);
     finish();
     evaluating_ = false;
-    return loss_sum_;
+    return std::accumulate(losses_.begin(), losses_.end(), 0.0);
 }
 
 void Executor::finish()
@@ -100,7 +95,6 @@ void Executor::finish()
         messages_->send();
     wait_for_sends();
     download_.finish();
-    loss_sum_ = std::accumulate(losses_.begin(), losses_.end(), 0.0);
 }
 
 void Executor::turn_to(Activity activity)

@@ -63,11 +63,8 @@ public:
     /// of token losses in micro-batch order on the rank with the head, 0 on others.
     double run_evaluation(TokenSource& tokens);
 
-    /// Sum of token losses of the last update, added in micro-batch order, on the rank with the
-    /// head; 0 on others.
-    double loss_sum() const { return loss_sum_; }
-    /// The terms of that sum, or of the last evaluation: [num_microbatches of the program]; zeros
-    /// on ranks without the head.
+    /// The sum of token losses of each micro-batch of the last update or evaluation:
+    /// [num_microbatches of the program]; zeros on ranks without the head.
     std::span<const double> losses() const { return losses_; }
     /// Of the last update. Blocks until the device has come to its end.
     const TransferChecksums& checksums();
@@ -124,7 +121,6 @@ private:
     ActionRecorder* recorder_ = nullptr;
     Action current_{};
     double loss_scale_ = 0.0;
-    double loss_sum_ = 0.0;
     std::vector<double> losses_; ///< [num_microbatches]
     bool evaluating_ = false;
 };

@@ -3,20 +3,18 @@
 #include "core/error.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <string>
 
 namespace sluice {
 
-namespace {
-
-std::vector<LayerRange> ranges_of(const std::vector<std::int64_t>& layers)
+std::vector<LayerRange> layer_ranges(const std::vector<std::int64_t>& layers_per_chunk)
 {
+    SLUICE_CHECK(!layers_per_chunk.empty(), "no chunks");
     std::vector<LayerRange> ranges;
     std::int64_t begin = 0;
-    for (const std::int64_t count : layers) {
+    for (const std::int64_t count : layers_per_chunk) {
         ranges.push_back({begin, begin + count, false, false});
         begin += count;
     }
@@ -25,19 +23,10 @@ std::vector<LayerRange> ranges_of(const std::vector<std::int64_t>& layers)
     return ranges;
 }
 
-} // namespace
-
 LayerCosts layer_costs(const ModelSpec& spec, std::int64_t seq_len)
 {
-    const auto C = static_cast<double>(spec.hidden_size);
-    const auto I = static_cast<double>(spec.intermediate_size);
-    const auto V = static_cast<double>(spec.vocab_size);
-    const auto s = static_cast<double>(seq_len);
-    // Per token, forward and backward: 6 FLOPs per matrix parameter, and causal attention's
-    // products of scores and of values, 6 C s together. Looking up the embedding is no product.
-    return {.embedding = 0.0,
-            .decoder_layer = 6.0 * (4.0 * C * C + 3.0 * C * I) + 6.0 * C * s,
-            .head = 6.0 * V * C};
+    const TokenFlops flops = token_flops(spec, seq_len);
+    return {.embedding = 0.0, .decoder_layer = flops.layer_total(), .head = flops.head_total()};
 }
 
 std::vector<LayerRange> partition_by_cost(std::int64_t num_layers,
@@ -88,49 +77,7 @@ std::vector<LayerRange> partition_by_cost(std::int64_t num_layers,
                 lightest = chunk;
         add_layer(lightest);
     }
-    return ranges_of(layers);
-}
-
-std::vector<LayerRange> partition_by_hand(std::int64_t num_layers, std::int32_t num_chunks,
-                                          std::string_view layers_per_chunk)
-{
-    const std::string where = "pipeline.partition = \"" + std::string(layers_per_chunk) + "\"";
-    const std::string remedy = "write " + std::to_string(num_chunks) +
-                               " numbers of layers that add up to " + std::to_string(num_layers) +
-                               ", separated by commas, or \"auto\"";
-    std::vector<std::int64_t> layers;
-    std::int64_t sum = 0;
-    for (std::size_t begin = 0; begin <= layers_per_chunk.size();) {
-        const std::size_t end =
-            std::min(layers_per_chunk.find(',', begin), layers_per_chunk.size());
-        std::string_view number = layers_per_chunk.substr(begin, end - begin);
-        while (!number.empty() && number.front() == ' ')
-            number.remove_prefix(1);
-        while (!number.empty() && number.back() == ' ')
-            number.remove_suffix(1);
-        std::int64_t count = 0;
-        const auto [stop, error] =
-            std::from_chars(number.data(), number.data() + number.size(), count);
-        // Only the last chunk, which has the head, may do without layers.
-        const bool may_be_empty = end == layers_per_chunk.size() && !layers.empty();
-        if (error != std::errc() || stop != number.data() + number.size() ||
-            count < (may_be_empty ? 0 : 1) || count > num_layers)
-            throw usage_error("'" + std::string(number) + "' is not a number of layers from 1 to " +
-                                  std::to_string(num_layers),
-                              where, remedy);
-        layers.push_back(count);
-        sum += count;
-        begin = end + 1;
-    }
-    if (static_cast<std::int64_t>(layers.size()) != num_chunks)
-        throw usage_error(std::to_string(layers.size()) + " numbers for " +
-                              std::to_string(num_chunks) + " chunks",
-                          where, remedy);
-    if (sum != num_layers)
-        throw usage_error("the chunks have " + std::to_string(sum) +
-                              " layers together, the model has " + std::to_string(num_layers),
-                          where, remedy);
-    return ranges_of(layers);
+    return layer_ranges(layers);
 }
 
 double cost_of(const LayerRange& range, const LayerCosts& costs)

@@ -4,7 +4,6 @@
 #include "layers/parameter.hpp"
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -33,10 +32,8 @@ std::vector<LayerRange> partition_by_cost(std::int64_t num_layers,
                                           const LayerCosts& costs,
                                           HeadChunk head = HeadChunk::with_layers);
 
-/// From the run file: layers per chunk as in "7,5". Throws UserError (usage) unless there are
-/// `num_chunks` numbers, each at least 1 (the last of several: 0), that add up to `num_layers`.
-std::vector<LayerRange> partition_by_hand(std::int64_t num_layers, std::int32_t num_chunks,
-                                          std::string_view layers_per_chunk);
+/// So many layers on each chunk, the embedding on the first and the head on the last.
+std::vector<LayerRange> layer_ranges(const std::vector<std::int64_t>& layers_per_chunk);
 
 double cost_of(const LayerRange& range, const LayerCosts& costs);
 /// Mean over maximum of the ranks' costs: the share of time a perfectly filled pipeline computes.

@@ -10,22 +10,14 @@ namespace sluice {
 
 namespace {
 
-bool computes(ActionKind kind)
-{
-    return kind == ActionKind::forward || kind == ActionKind::backward ||
-           kind == ActionKind::backward_input || kind == ActionKind::backward_weight;
-}
-
 /// Time goes from one end of an action to the next; between two, all that compute go on at one
 /// rate.
 class SharedCores {
 public:
     SharedCores(const Schedule& schedule, std::span<const ChunkCosts> costs, int num_cores)
         : schedule_(schedule), costs_(costs), num_cores_(num_cores),
-          ranks_(schedule.actions.size()),
-          forward_done_(static_cast<std::size_t>(schedule.num_chunks) *
-                        static_cast<std::size_t>(schedule.num_microbatches)),
-          gradient_done_(forward_done_.size())
+          ranks_(schedule.actions.size()), forward_done_(schedule.num_entries()),
+          gradient_done_(schedule.num_entries())
     {
     }
 
@@ -62,20 +54,14 @@ private:
         bool computing = false;
     };
 
-    std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const
-    {
-        return static_cast<std::size_t>(chunk) *
-                   static_cast<std::size_t>(schedule_.num_microbatches) +
-               static_cast<std::size_t>(microbatch);
-    }
-
     bool input_is_there(const Action& action) const
     {
         if (action.kind == ActionKind::forward)
-            return action.chunk == 0 || forward_done_[entry(action.chunk - 1, action.microbatch)];
+            return action.chunk == 0 ||
+                   forward_done_[schedule_.entry(action.chunk - 1, action.microbatch)];
         if (action.kind == ActionKind::backward || action.kind == ActionKind::backward_input)
             return action.chunk == schedule_.num_chunks - 1 ||
-                   gradient_done_[entry(action.chunk + 1, action.microbatch)];
+                   gradient_done_[schedule_.entry(action.chunk + 1, action.microbatch)];
         return true;
     }
 
@@ -88,17 +74,6 @@ private:
                 return false;
         }
         return true;
-    }
-
-    double seconds_of(const Action& action) const
-    {
-        const ChunkCosts& costs = costs_[static_cast<std::size_t>(action.chunk)];
-        switch (action.kind) {
-        case ActionKind::forward: return costs.forward;
-        case ActionKind::backward: return costs.backward_input + costs.backward_weight;
-        case ActionKind::backward_input: return costs.backward_input;
-        default: return costs.backward_weight;
-        }
     }
 
     /// True where some rank went on.
@@ -117,7 +92,8 @@ private:
                 ++rank.next;
                 any = true;
             } else if (input_is_there(action)) {
-                rank.remaining = seconds_of(action);
+                rank.remaining =
+                    seconds_of(costs_[static_cast<std::size_t>(action.chunk)], action.kind);
                 rank.computing = true;
             }
         }
@@ -129,9 +105,9 @@ private:
         Rank& rank = ranks_[index];
         const Action& action = schedule_.actions[index][rank.next];
         if (action.kind == ActionKind::forward)
-            forward_done_[entry(action.chunk, action.microbatch)] = true;
+            forward_done_[schedule_.entry(action.chunk, action.microbatch)] = true;
         else if (action.kind != ActionKind::backward_weight)
-            gradient_done_[entry(action.chunk, action.microbatch)] = true;
+            gradient_done_[schedule_.entry(action.chunk, action.microbatch)] = true;
         rank.computing = false;
         ++rank.next;
     }

@@ -10,11 +10,6 @@ namespace {
 
 constexpr double never = -1.0;
 
-bool is_message(ActionKind kind)
-{
-    return kind >= ActionKind::receive_activation && kind <= ActionKind::send_gradient;
-}
-
 /// The messages that arrive at each (chunk, micro-batch), of one direction.
 struct Messages {
     std::vector<double> sent, posted; ///< [chunk * M + m], seconds, or never
@@ -25,19 +20,16 @@ struct Messages {
 template <typename Visit>
 class Timeline {
 public:
-    Timeline(const Schedule& schedule, std::span<const ChunkCosts> costs, SendRule rule,
-             Visit& visit)
-        : schedule_(schedule), costs_(costs), rule_(rule), visit_(visit),
-          lowered_(has_communication(schedule)), clock_(schedule.actions.size(), 0.0),
-          next_(schedule.actions.size(), 0), queued_(schedule.actions.size(), false)
+    Timeline(const Schedule& schedule, std::span<const ChunkCosts> costs, Visit& visit)
+        : schedule_(schedule), costs_(costs), visit_(visit), lowered_(has_communication(schedule)),
+          clock_(schedule.actions.size(), 0.0), next_(schedule.actions.size(), 0),
+          queued_(schedule.actions.size(), false)
     {
-        const std::size_t entries = static_cast<std::size_t>(schedule.num_chunks) *
-                                    static_cast<std::size_t>(schedule.num_microbatches);
         for (Messages* messages : {&activations_, &gradients_}) {
-            messages->sent.assign(entries, never);
+            messages->sent.assign(schedule.num_entries(), never);
             // Without receive actions every receive counts as posted from the start.
             if (lowered_)
-                messages->posted.assign(entries, never);
+                messages->posted.assign(schedule.num_entries(), never);
         }
     }
 
@@ -59,12 +51,6 @@ public:
     }
 
 private:
-    std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const
-    {
-        return static_cast<std::size_t>(chunk) *
-                   static_cast<std::size_t>(schedule_.num_microbatches) +
-               static_cast<std::size_t>(microbatch);
-    }
     const Action& current(std::int32_t rank) const { return schedule_.actions[rank][next_[rank]]; }
     bool done(std::int32_t rank) const { return next_[rank] == schedule_.actions[rank].size(); }
     bool at_barrier(std::int32_t rank) const
@@ -72,10 +58,6 @@ private:
         return !done(rank) && current(rank).kind == ActionKind::optimizer_step;
     }
     std::int32_t last_chunk() const { return schedule_.num_chunks - 1; }
-    bool crosses(std::int32_t chunk) const ///< the edge from `chunk` to the next joins two ranks
-    {
-        return schedule_.rank_of_chunk[chunk] != schedule_.rank_of_chunk[chunk + 1];
-    }
 
     void wake(std::int32_t rank)
     {
@@ -118,12 +100,11 @@ private:
         return any;
     }
 
-    bool finish(std::int32_t rank, ActionTime time) ///< true: the rank went on
+    void finish(std::int32_t rank, ActionTime time)
     {
         visit_(rank, next_[rank], time);
         clock_[rank] = time.end;
         ++next_[rank];
-        return true;
     }
 
     /// When a message of this direction is there for `chunk`: never, or seconds.
@@ -131,7 +112,7 @@ private:
     {
         if (messages.sent[at] == never)
             return never;
-        if (!crosses(edge))
+        if (!schedule_.crosses(edge))
             return messages.sent[at];
         if (!lowered_)
             return messages.sent[at] + costs_[edge].transfer;
@@ -143,7 +124,7 @@ private:
     /// When the input of a compute action is there; 0 when it needs none from another chunk.
     double input_arrival(const Action& action) const
     {
-        const std::size_t at = entry(action.chunk, action.microbatch);
+        const std::size_t at = schedule_.entry(action.chunk, action.microbatch);
         if (action.kind == ActionKind::forward && action.chunk > 0)
             return arrival(activations_, action.chunk - 1, at);
         if ((action.kind == ActionKind::backward || action.kind == ActionKind::backward_input) &&
@@ -152,21 +133,9 @@ private:
         return 0.0;
     }
 
-    double duration(const Action& action) const
-    {
-        const ChunkCosts& costs = costs_[action.chunk];
-        switch (action.kind) {
-        case ActionKind::forward: return costs.forward;
-        case ActionKind::backward: return costs.backward_input + costs.backward_weight;
-        case ActionKind::backward_input: return costs.backward_input;
-        case ActionKind::backward_weight: return costs.backward_weight;
-        default: return 0.0;
-        }
-    }
-
     void deliver(Messages& messages, std::int32_t to_chunk, std::int32_t microbatch, double time)
     {
-        messages.sent[entry(to_chunk, microbatch)] = time;
+        messages.sent[schedule_.entry(to_chunk, microbatch)] = time;
         wake(schedule_.rank_of_chunk[to_chunk]);
     }
 
@@ -174,25 +143,27 @@ private:
     bool run_one(std::int32_t rank)
     {
         const Action& action = current(rank);
-        if (is_message(action.kind))
-            return run_message(rank, action);
+        if (is_message(action.kind)) {
+            run_message(rank, action);
+            return true;
+        }
         const double ready = input_arrival(action);
         if (ready == never)
             return false;
         const double start = std::max(clock_[rank], ready);
-        const double end = start + duration(action);
+        const double end = start + seconds_of(costs_[action.chunk], action.kind);
         finish(rank, {start, end});
         // Where no send action follows, the result is on its way at once.
         if (action.kind == ActionKind::forward && action.chunk < last_chunk() &&
-            !(lowered_ && crosses(action.chunk)))
+            !(lowered_ && schedule_.crosses(action.chunk)))
             deliver(activations_, action.chunk + 1, action.microbatch, end);
         if ((action.kind == ActionKind::backward || action.kind == ActionKind::backward_input) &&
-            action.chunk > 0 && !(lowered_ && crosses(action.chunk - 1)))
+            action.chunk > 0 && !(lowered_ && schedule_.crosses(action.chunk - 1)))
             deliver(gradients_, action.chunk - 1, action.microbatch, end);
         return true;
     }
 
-    bool run_message(std::int32_t rank, const Action& action)
+    void run_message(std::int32_t rank, const Action& action)
     {
         const bool gradient =
             action.kind == ActionKind::receive_gradient || action.kind == ActionKind::send_gradient;
@@ -201,22 +172,13 @@ private:
         Messages& messages = gradient ? gradients_ : activations_;
         const std::int32_t other = action.chunk + (gradient == receive ? 1 : -1);
         const double now = clock_[rank];
+        finish(rank, {now, now});
         if (other < 0 || other > last_chunk()) // nobody there: the checker's matter
-            return finish(rank, {now, now});
-        if (receive) {
-            messages.posted[entry(action.chunk, action.microbatch)] = now;
-            wake(schedule_.rank_of_chunk[other]);
-            return finish(rank, {now, now});
-        }
-        const std::size_t at = entry(other, action.microbatch);
-        if (messages.sent[at] == never)
+            return;
+        if (receive)
+            messages.posted[schedule_.entry(action.chunk, action.microbatch)] = now;
+        else
             deliver(messages, other, action.microbatch, now);
-        if (rule_ == SendRule::non_blocking)
-            return finish(rank, {now, now});
-        const double arrived = arrival(messages, std::min(action.chunk, other), at);
-        if (arrived == never)
-            return false;
-        return finish(rank, {now, std::max(now, arrived)});
     }
 
     std::string missing_for(const Action& action) const
@@ -227,17 +189,15 @@ private:
         };
         const std::int32_t c = action.chunk, m = action.microbatch;
         switch (action.kind) {
-        case ActionKind::send_activation: return on({ActionKind::receive_activation, c + 1, m});
-        case ActionKind::send_gradient: return on({ActionKind::receive_gradient, c - 1, m});
         case ActionKind::forward:
-            if (lowered_ && crosses(c - 1))
-                return activations_.posted[entry(c, m)] == never
+            if (lowered_ && schedule_.crosses(c - 1))
+                return activations_.posted[schedule_.entry(c, m)] == never
                            ? on({ActionKind::receive_activation, c, m})
                            : on({ActionKind::send_activation, c - 1, m});
             return on({ActionKind::forward, c - 1, m});
         default:
-            if (lowered_ && crosses(c))
-                return gradients_.posted[entry(c, m)] == never
+            if (lowered_ && schedule_.crosses(c))
+                return gradients_.posted[schedule_.entry(c, m)] == never
                            ? on({ActionKind::receive_gradient, c, m})
                            : on({ActionKind::send_gradient, c + 1, m});
             return "the input gradient of chunk " + std::to_string(c + 1) + ", micro-batch " +
@@ -247,7 +207,6 @@ private:
 
     const Schedule& schedule_;
     std::span<const ChunkCosts> costs_;
-    SendRule rule_;
     Visit& visit_;
     bool lowered_;
     Messages activations_, gradients_;
@@ -259,6 +218,17 @@ private:
 
 } // namespace
 
+double seconds_of(const ChunkCosts& costs, ActionKind kind)
+{
+    switch (kind) {
+    case ActionKind::forward: return costs.forward;
+    case ActionKind::backward: return costs.backward_input + costs.backward_weight;
+    case ActionKind::backward_input: return costs.backward_input;
+    case ActionKind::backward_weight: return costs.backward_weight;
+    default: return 0.0;
+    }
+}
+
 bool has_communication(const Schedule& schedule)
 {
     for (const auto& actions : schedule.actions)
@@ -269,11 +239,11 @@ bool has_communication(const Schedule& schedule)
 }
 
 std::vector<StuckRank> run_timeline(const Schedule& schedule, std::span<const ChunkCosts> costs,
-                                    SendRule rule, const VisitAction& visit)
+                                    const VisitAction& visit)
 {
     SLUICE_CHECK(static_cast<std::int32_t>(costs.size()) == schedule.num_chunks,
                  costs.size() << " costs for " << schedule.num_chunks << " chunks");
-    return Timeline<const VisitAction>(schedule, costs, rule, visit).run();
+    return Timeline<const VisitAction>(schedule, costs, visit).run();
 }
 
 Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs, ActionTimes keep)
@@ -293,8 +263,7 @@ Simulation simulate(const Schedule& schedule, std::span<const ChunkCosts> costs,
         simulation.busy[rank] += time.end - time.start;
         simulation.total = std::max(simulation.total, time.end);
     };
-    const auto stuck =
-        Timeline<const decltype(visit)>(schedule, costs, SendRule::non_blocking, visit).run();
+    const auto stuck = Timeline<const decltype(visit)>(schedule, costs, visit).run();
     SLUICE_CHECK(stuck.empty(), "rank " << stuck[0].rank << " waits for " << stuck[0].waits_for);
     for (const double busy : simulation.busy)
         simulation.idle.push_back(simulation.total - busy);

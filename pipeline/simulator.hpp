@@ -27,6 +27,9 @@ struct ChunkCosts {
     double transfer = 0.0;
 };
 
+/// What an action of this kind computes; 0 where it computes nothing.
+double seconds_of(const ChunkCosts& costs, ActionKind kind);
+
 struct ActionTime {
     double start = 0.0; ///< seconds from the update's begin
     double end = 0.0;
@@ -56,11 +59,6 @@ double ideal_seconds(const Schedule& schedule, std::span<const ChunkCosts> costs
 /// chunks is faster. ideal_seconds over this is the partition's bound on efficiency.
 double busiest_rank_seconds(const Schedule& schedule, std::span<const ChunkCosts> costs);
 
-/// Whether a rank goes on at once behind a send (the executor's way; the buffer is waited for
-/// before it is overwritten), or stands still until its message has arrived (a plain MPI_Send
-/// without buffering, or one stream for everything).
-enum class SendRule : std::uint8_t { non_blocking, blocking };
-
 /// A rank that can never go on.
 struct StuckRank {
     std::int32_t rank = 0;
@@ -71,10 +69,11 @@ struct StuckRank {
 using VisitAction = std::function<void(std::int32_t rank, std::size_t position, ActionTime time)>;
 
 /// Calls `visit` for each action once, a rank's actions in order, and returns the ranks that stay
-/// stuck: none when the schedule finishes. Linear in the number of actions. Chunks and
+/// stuck: none when the schedule finishes. A rank goes on at once behind a send, as the executor
+/// does. Linear in the number of actions. Chunks and
 /// micro-batches must be in range.
 std::vector<StuckRank> run_timeline(const Schedule& schedule, std::span<const ChunkCosts> costs,
-                                    SendRule rule, const VisitAction& visit);
+                                    const VisitAction& visit);
 
 /// Whether the schedule has any send or receive.
 bool has_communication(const Schedule& schedule);

@@ -42,7 +42,7 @@ public:
         if (!sizes_are_possible())
             return;
         const auto chunks = static_cast<std::size_t>(schedule_.num_chunks);
-        done_.assign(chunks * static_cast<std::size_t>(schedule_.num_microbatches), 0);
+        done_.assign(schedule_.num_entries(), 0);
         for (auto& next : due_)
             next.assign(chunks, 0);
         for (auto& order : travelling_)
@@ -78,8 +78,7 @@ private:
         std::size_t num_actions = 0;
         for (const auto& actions : schedule_.actions)
             num_actions += actions.size();
-        const auto needed = 2 * static_cast<std::size_t>(schedule_.num_chunks) *
-                            static_cast<std::size_t>(schedule_.num_microbatches);
+        const std::size_t needed = 2 * schedule_.num_entries();
         if (needed > (1u << 16) && needed > 2 * num_actions) {
             problems_.add(std::to_string(num_actions) + " actions where at least " +
                           std::to_string(needed) + " are needed");
@@ -90,25 +89,16 @@ private:
 
     std::uint8_t& done(std::int32_t chunk, std::int32_t microbatch)
     {
-        return done_[static_cast<std::size_t>(chunk) *
-                         static_cast<std::size_t>(schedule_.num_microbatches) +
-                     static_cast<std::size_t>(microbatch)];
-    }
-
-    /// The edge between `chunk` and the next joins two ranks (false where there is no such edge).
-    bool crosses(std::int32_t chunk) const
-    {
-        return chunk >= 0 && chunk + 1 < schedule_.num_chunks &&
-               schedule_.rank_of_chunk[chunk] != schedule_.rank_of_chunk[chunk + 1];
+        return done_[schedule_.entry(chunk, microbatch)];
     }
 
     /// Every bit that a micro-batch on this chunk must have at the end.
     std::uint8_t required(std::int32_t chunk) const
     {
         std::uint8_t bits = did_forward | did_input | did_weight;
-        if (lowered_ && crosses(chunk - 1))
+        if (lowered_ && schedule_.crosses(chunk - 1))
             bits |= posted_activation | sent_gradient;
-        if (lowered_ && crosses(chunk))
+        if (lowered_ && schedule_.crosses(chunk))
             bits |= sent_activation | posted_gradient;
         return bits;
     }
@@ -152,14 +142,14 @@ private:
         const std::int32_t c = action.chunk;
         switch (action.kind) {
         case ActionKind::forward:
-            if (lowered_ && crosses(c - 1))
+            if (lowered_ && schedule_.crosses(c - 1))
                 needs(action, posted_activation, ActionKind::receive_activation, problem);
             mark(action, did_forward, problem);
             break;
         case ActionKind::backward:
         case ActionKind::backward_input:
             needs(action, did_forward, ActionKind::forward, problem);
-            if (lowered_ && crosses(c))
+            if (lowered_ && schedule_.crosses(c))
                 needs(action, posted_gradient, ActionKind::receive_gradient, problem);
             mark(action, did_input, problem);
             if (action.kind == ActionKind::backward)
@@ -223,7 +213,7 @@ private:
             problem("there is no chunk on the other side");
             return;
         }
-        if (!crosses(edge)) {
+        if (!schedule_.crosses(edge)) {
             problem("both chunks are on this rank, so nothing travels");
             return;
         }
@@ -254,7 +244,7 @@ private:
     /// In-order matching: the k-th receive of an edge and direction gets the k-th send.
     void compare_travelling(std::int32_t edge)
     {
-        if (rule_ != MatchingRule::in_order || !crosses(edge))
+        if (rule_ != MatchingRule::in_order || !schedule_.crosses(edge))
             return;
         const auto e = static_cast<std::size_t>(edge);
         const auto compare = [&](int posted, int sent, std::int32_t to, std::int32_t from,

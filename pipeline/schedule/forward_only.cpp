@@ -40,10 +40,6 @@ public:
     }
 
 private:
-    bool same_rank(std::int32_t chunk) const ///< as the next chunk
-    {
-        return schedule_.rank_of_chunk[chunk] == schedule_.rank_of_chunk[chunk + 1];
-    }
     bool can_run(std::int32_t c, const std::vector<std::int32_t>& before) const
     {
         const std::int32_t m = done_[c];
@@ -57,10 +53,10 @@ private:
     {
         auto& actions = schedule_.actions[rank];
         const std::int32_t m = done_[c]++;
-        if (c > 0 && !same_rank(c - 1))
+        if (schedule_.crosses(c - 1))
             actions.push_back({ActionKind::receive_activation, c, m});
         actions.push_back({ActionKind::forward, c, m});
-        if (c + 1 < schedule_.num_chunks && !same_rank(c))
+        if (schedule_.crosses(c))
             actions.push_back({ActionKind::send_activation, c, m});
     }
 

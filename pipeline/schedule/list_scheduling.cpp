@@ -30,11 +30,10 @@ public:
           chunks_of_rank_(reference.actions.size()), live_(reference.actions.size(), 0),
           clock_(reference.actions.size(), 0.0)
     {
-        const std::size_t entries = costs.size() * static_cast<std::size_t>(microbatches_);
         for (Times* times : {&forward_turn_, &input_turn_})
-            times->assign(entries, 0.0);
+            times->assign(reference.num_entries(), 0.0);
         for (Times* times : {&forward_ready_, &input_ready_})
-            times->assign(entries, never);
+            times->assign(reference.num_entries(), never);
         std::fill_n(forward_ready_.begin(), microbatches_, 0.0);
         for (std::int32_t c = 0; c < reference.num_chunks; ++c)
             chunks_of_rank_[rank_of(c)].push_back(c);
@@ -67,11 +66,6 @@ private:
     {
         return static_cast<std::size_t>(reference_.rank_of_chunk[static_cast<std::size_t>(chunk)]);
     }
-    std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const
-    {
-        return static_cast<std::size_t>(chunk) * static_cast<std::size_t>(microbatches_) +
-               static_cast<std::size_t>(microbatch);
-    }
     void wake(std::size_t rank, double time) { awake_.emplace(time, rank); }
 
     void take_turns_from_reference()
@@ -82,10 +76,10 @@ private:
                 const Action& action = reference_.actions[rank][at];
                 const double start = simulation.times[rank][at].start;
                 if (action.kind == ActionKind::forward)
-                    forward_turn_[entry(action.chunk, action.microbatch)] = start;
+                    forward_turn_[reference_.entry(action.chunk, action.microbatch)] = start;
                 else if (action.kind == ActionKind::backward_input ||
                          action.kind == ActionKind::backward)
-                    input_turn_[entry(action.chunk, action.microbatch)] = start;
+                    input_turn_[reference_.entry(action.chunk, action.microbatch)] = start;
                 whole_ = whole_ || action.kind == ActionKind::backward;
             }
     }
@@ -108,7 +102,7 @@ private:
             const ChunkProgress& done = progress_[static_cast<std::size_t>(c)];
             const auto consider = [&](ActionKind kind, std::int32_t m, const Times& ready,
                                       const Times& turn) {
-                const std::size_t at = entry(c, m);
+                const std::size_t at = reference_.entry(c, m);
                 if (ready[at] > now)
                     next_input = std::min(next_input, ready[at]);
                 else if (turn[at] < best.turn)
@@ -118,13 +112,14 @@ private:
                 if (live_[rank] < options_.most_live - later_chunks)
                     consider(ActionKind::forward, done.forwards, forward_ready_, forward_turn_);
                 else
-                    full = full || forward_ready_[entry(c, done.forwards)] <= now;
+                    full = full || forward_ready_[reference_.entry(c, done.forwards)] <= now;
             }
             if (done.inputs < done.forwards)
                 consider(whole_ ? ActionKind::backward : ActionKind::backward_input, done.inputs,
                          input_ready_, input_turn_);
             if (done.weights < done.inputs) {
-                const double turn = input_turn_[entry(c, done.weights)] + options_.weight_delay;
+                const double turn =
+                    input_turn_[reference_.entry(c, done.weights)] + options_.weight_delay;
                 if (turn < weight.turn)
                     weight = {{ActionKind::backward_weight, c, done.weights}, turn};
             }
@@ -147,10 +142,10 @@ private:
         return gap >= options_.least_gap * costs_of(weight).backward_weight;
     }
 
-    double append(std::size_t rank, const Action& action, double start, double duration)
+    double append(std::size_t rank, const Action& action, double start)
     {
         result_.schedule.actions[rank].push_back(action);
-        clock_[rank] = start + duration;
+        clock_[rank] = start + seconds_of(costs_of(action), action.kind);
         result_.total = std::max(result_.total, clock_[rank]);
         wake(rank, clock_[rank]);
         return clock_[rank];
@@ -163,7 +158,7 @@ private:
         const bool travels = rank_of(from) != rank_of(to);
         const double arrival =
             end + (travels ? costs_[static_cast<std::size_t>(std::min(from, to))].transfer : 0.0);
-        ready[entry(to, microbatch)] = arrival;
+        ready[reference_.entry(to, microbatch)] = arrival;
         wake(rank_of(to), arrival);
     }
 
@@ -172,24 +167,22 @@ private:
         const std::int32_t c = action.chunk;
         ++progress_[static_cast<std::size_t>(c)].forwards;
         ++live_[rank];
-        const double end = append(rank, action, now, costs_of(action).forward);
+        const double end = append(rank, action, now);
         if (c + 1 < reference_.num_chunks)
             deliver(forward_ready_, c, c + 1, action.microbatch, end);
         else
-            input_ready_[entry(c, action.microbatch)] = end;
+            input_ready_[reference_.entry(c, action.microbatch)] = end;
     }
 
     void run_input(std::size_t rank, const Action& action, double now)
     {
         const std::int32_t c = action.chunk;
         ++progress_[static_cast<std::size_t>(c)].inputs;
-        double duration = costs_of(action).backward_input;
         if (whole_) {
-            duration += costs_of(action).backward_weight;
             ++progress_[static_cast<std::size_t>(c)].weights;
             --live_[rank];
         }
-        const double end = append(rank, action, now, duration);
+        const double end = append(rank, action, now);
         if (c > 0)
             deliver(input_ready_, c, c - 1, action.microbatch, end);
     }
@@ -198,7 +191,7 @@ private:
     {
         ++progress_[static_cast<std::size_t>(action.chunk)].weights;
         --live_[rank];
-        append(rank, action, now, costs_of(action).backward_weight);
+        append(rank, action, now);
     }
 
     const Schedule& reference_;

@@ -21,6 +21,7 @@
 
 namespace sluice {
 
+/// First what computes, then messages: computes() and is_message() go by the order.
 enum class ActionKind : std::uint8_t {
     forward,
     backward, ///< backward_input directly followed by backward_weight
@@ -33,12 +34,26 @@ enum class ActionKind : std::uint8_t {
     optimizer_step,
 };
 
+constexpr bool computes(ActionKind kind) { return kind <= ActionKind::backward_weight; }
+constexpr bool is_message(ActionKind kind)
+{
+    return kind >= ActionKind::receive_activation && kind <= ActionKind::send_gradient;
+}
+
 struct Action {
     ActionKind kind = ActionKind::forward;
     std::int32_t chunk = 0;
     std::int32_t microbatch = 0;
     bool operator==(const Action&) const = default;
 };
+
+/// Where tables with one entry per micro-batch of each chunk, [chunk * M + m], hold this one.
+constexpr std::size_t table_entry(std::int32_t chunk, std::int32_t microbatch,
+                                  std::int32_t num_microbatches)
+{
+    return static_cast<std::size_t>(chunk) * static_cast<std::size_t>(num_microbatches) +
+           static_cast<std::size_t>(microbatch);
+}
 
 struct Schedule {
     std::int32_t num_chunks = 0;
@@ -47,6 +62,19 @@ struct Schedule {
     std::vector<std::vector<Action>> actions; ///< [rank][...]
 
     std::int32_t num_ranks() const { return static_cast<std::int32_t>(actions.size()); }
+    /// Whether messages travel between `chunk` and the next one: both are there, on two ranks.
+    bool crosses(std::int32_t chunk) const
+    {
+        return chunk >= 0 && chunk + 1 < num_chunks &&
+               rank_of_chunk[static_cast<std::size_t>(chunk)] !=
+                   rank_of_chunk[static_cast<std::size_t>(chunk) + 1];
+    }
+    /// table_entry() of this schedule, and how many there are.
+    std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const
+    {
+        return table_entry(chunk, microbatch, num_microbatches);
+    }
+    std::size_t num_entries() const { return entry(num_chunks, 0); }
     bool operator==(const Schedule&) const = default;
 };
 
@@ -70,12 +98,6 @@ Schedule make_1f1b(std::int32_t num_ranks, std::int32_t num_microbatches,
 /// one kind in another order than they are sent in. A receive posted early takes a slot early; the
 /// checker counts it.
 Schedule with_communication(const Schedule& schedule, std::int32_t receive_ahead = 1);
-/// The same for transports whose sends stand still until their message has arrived: a receive is
-/// posted even earlier where its sender would be done first, so that in the order of the actions'
-/// ends (F = I = W = 1) each is posted in front of its send. That order is then an execution in
-/// which nobody waits. The schedule must finish; receives may take slots much earlier.
-Schedule with_communication_for_blocking_sends(const Schedule& schedule,
-                                               std::int32_t receive_ahead = 1);
 
 /// Forwards only, with communication, as evaluation runs them: forward_only_slots() gives each
 /// chunk the one slot it needs.

@@ -4,7 +4,7 @@
 
 namespace sluice {
 
-ScheduleReport check_schedule(const Schedule& schedule, MatchingRule rule, SendRule sends)
+ScheduleReport check_schedule(const Schedule& schedule, MatchingRule rule)
 {
     ScheduleReport report;
     ProblemList problems;
@@ -14,7 +14,7 @@ ScheduleReport check_schedule(const Schedule& schedule, MatchingRule rule, SendR
                                             ChunkCosts{1.0, 1.0, 1.0, 0.0});
         GradientLifetimes lifetimes(schedule);
         const auto stuck = run_timeline(
-            schedule, units, sends, [&](std::int32_t rank, std::size_t position, ActionTime time) {
+            schedule, units, [&](std::int32_t rank, std::size_t position, ActionTime time) {
                 lifetimes.note(schedule.actions[static_cast<std::size_t>(rank)][position], time);
             });
         for (const StuckRank& one : stuck) {

@@ -27,10 +27,9 @@ struct ScheduleReport {
 /// on every chunk, each kind in micro-batch order (which is what keeps bits equal); that every rank
 /// ends with its one optimizer step; that every message has its partner, is sent behind what
 /// produces it and posted before what needs it; that the program finishes when no message is
-/// buffered, under `sends`; and measures peak memory. Works on schedules with or without
+/// buffered; and measures peak memory. Works on schedules with or without
 /// communication actions. Linear in the number of actions. Whether it finishes is examined only
 /// when nothing else is wrong.
-ScheduleReport check_schedule(const Schedule& schedule, MatchingRule rule = MatchingRule::by_tag,
-                              SendRule sends = SendRule::non_blocking);
+ScheduleReport check_schedule(const Schedule& schedule, MatchingRule rule = MatchingRule::by_tag);
 
 } // namespace sluice

@@ -16,19 +16,19 @@ namespace {
 struct Family {
     std::string_view name;
     Placement placement;
-    bool extra_warmup, split_backward;
+    bool extra_warmup;
 };
 
 const Family& traits(ScheduleFamily family)
 {
     static constexpr std::array<Family, all_schedule_families.size()> table{{
-        {"gpipe", Placement::linear, false, false},
-        {"1f1b", Placement::linear, true, false},
-        {"interleaved-1f1b", Placement::looped, true, false},
-        {"zb-h1", Placement::linear, true, true},
-        {"interleaved-zb", Placement::looped, true, true},
-        {"zb-v", Placement::v_shape, false, true},
-        {"v-half", Placement::v_shape, false, true},
+        {"gpipe", Placement::linear, false},
+        {"1f1b", Placement::linear, true},
+        {"interleaved-1f1b", Placement::looped, true},
+        {"zb-h1", Placement::linear, true},
+        {"interleaved-zb", Placement::looped, true},
+        {"zb-v", Placement::v_shape, false},
+        {"v-half", Placement::v_shape, false},
     }};
     return table.at(static_cast<std::size_t>(family));
 }
@@ -53,14 +53,6 @@ void check_request(const ScheduleRequest& request)
 
 std::string_view name_of(ScheduleFamily family) { return traits(family).name; }
 
-std::optional<ScheduleFamily> schedule_family_named(std::string_view name)
-{
-    for (const ScheduleFamily family : all_schedule_families)
-        if (name_of(family) == name)
-            return family;
-    return std::nullopt;
-}
-
 Placement placement_of(ScheduleFamily family) { return traits(family).placement; }
 
 std::int32_t chunks_per_rank_of(ScheduleFamily family, std::int32_t asked)
@@ -70,7 +62,6 @@ std::int32_t chunks_per_rank_of(ScheduleFamily family, std::int32_t asked)
 }
 
 bool takes_extra_warmup(ScheduleFamily family) { return traits(family).extra_warmup; }
-bool splits_backward(ScheduleFamily family) { return traits(family).split_backward; }
 
 std::int32_t claimed_live_activations(const ScheduleRequest& request)
 {

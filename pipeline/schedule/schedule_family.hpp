@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -31,8 +30,6 @@ constexpr std::array<ScheduleFamily, 7> all_schedule_families{
 
 /// As in run files: gpipe, 1f1b, interleaved-1f1b, zb-h1, interleaved-zb, zb-v, v-half.
 std::string_view name_of(ScheduleFamily family);
-/// The family of that name, if there is one.
-std::optional<ScheduleFamily> schedule_family_named(std::string_view name);
 
 Placement placement_of(ScheduleFamily family);
 /// How many chunks a rank has when `asked` are asked for: 1, `asked` (interleaved families), or 2
@@ -40,9 +37,6 @@ Placement placement_of(ScheduleFamily family);
 std::int32_t chunks_per_rank_of(ScheduleFamily family, std::int32_t asked);
 /// Whether ScheduleRequest::extra_warmup means something to the family; it must be 0 otherwise.
 bool takes_extra_warmup(ScheduleFamily family);
-/// Whether input and weight gradients are separate actions. Chunks then keep more per gradient
-/// slot.
-bool splits_backward(ScheduleFamily family);
 
 struct ScheduleRequest {
     ScheduleFamily family = ScheduleFamily::one_f_one_b;

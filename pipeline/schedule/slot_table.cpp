@@ -58,29 +58,19 @@ SlotTable::SlotTable(std::int32_t num_ranks, std::int32_t num_chunks, std::int32
     : num_activation_slots(static_cast<std::size_t>(num_ranks), 0),
       num_gradient_slots(num_activation_slots), num_inbox_slots(num_activation_slots),
       num_microbatches_(num_microbatches),
-      activation_(static_cast<std::size_t>(num_chunks) * static_cast<std::size_t>(num_microbatches),
-                  -1),
-      gradient_(activation_), inbox_(activation_)
+      activation_(table_entry(num_chunks, 0, num_microbatches), -1), gradient_(activation_),
+      inbox_(activation_)
 {
 }
 
 GradientLifetimes::GradientLifetimes(const Schedule& schedule)
-    : schedule_(schedule), taken_(static_cast<std::size_t>(schedule.num_chunks) *
-                                      static_cast<std::size_t>(schedule.num_microbatches),
-                                  not_taken),
-      free_(taken_)
+    : schedule_(schedule), taken_(schedule.num_entries(), not_taken), free_(taken_)
 {
-}
-
-std::size_t GradientLifetimes::entry(std::int32_t chunk, std::int32_t microbatch) const
-{
-    return static_cast<std::size_t>(chunk) * static_cast<std::size_t>(schedule_.num_microbatches) +
-           static_cast<std::size_t>(microbatch);
 }
 
 void GradientLifetimes::hold(std::int32_t chunk, std::int32_t microbatch, double until)
 {
-    double& free = free_[entry(chunk, microbatch)];
+    double& free = free_[schedule_.entry(chunk, microbatch)];
     free = std::max(free, until);
 }
 
@@ -88,7 +78,7 @@ void GradientLifetimes::note(const Action& action, ActionTime time)
 {
     const std::int32_t c = action.chunk, m = action.microbatch;
     const auto take = [&] {
-        double& taken = taken_[entry(c, m)];
+        double& taken = taken_[schedule_.entry(c, m)];
         if (taken == not_taken)
             taken = time.start;
     };
@@ -105,8 +95,7 @@ void GradientLifetimes::note(const Action& action, ActionTime time)
         take();
         hold(c, m, time.end);
         // The next chunk's input gradient has been copied when this one has begun.
-        if (c + 1 < schedule_.num_chunks &&
-            schedule_.rank_of_chunk[c + 1] == schedule_.rank_of_chunk[c])
+        if (c + 1 < schedule_.num_chunks && !schedule_.crosses(c))
             hold(c + 1, m, 0.5 * (time.start + time.end));
         break;
     case ActionKind::backward_weight: hold(c, m, time.end); break;
@@ -181,7 +170,7 @@ SlotTable forward_only_slots(const Schedule& schedule)
     for (std::int32_t c = 0; c < schedule.num_chunks; ++c) {
         const auto rank = static_cast<std::size_t>(schedule.rank_of_chunk[c]);
         const std::int32_t slot = table.num_activation_slots[rank]++;
-        const bool travels = c > 0 && schedule.rank_of_chunk[c - 1] != schedule.rank_of_chunk[c];
+        const bool travels = schedule.crosses(c - 1);
         for (std::int32_t m = 0; m < schedule.num_microbatches; ++m) {
             table.activation_[table.entry(c, m)] = slot;
             if (travels)

@@ -54,8 +54,7 @@ private:
     friend SlotTable forward_only_slots(const Schedule& schedule);
     std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const
     {
-        return static_cast<std::size_t>(chunk) * static_cast<std::size_t>(num_microbatches_) +
-               static_cast<std::size_t>(microbatch);
+        return table_entry(chunk, microbatch, num_microbatches_);
     }
 
     std::int32_t num_microbatches_ = 0;
@@ -71,7 +70,6 @@ public:
 
 private:
     friend class SlotAssignment;
-    std::size_t entry(std::int32_t chunk, std::int32_t microbatch) const;
     void hold(std::int32_t chunk, std::int32_t microbatch, double until);
 
     const Schedule& schedule_;

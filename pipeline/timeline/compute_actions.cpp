@@ -21,7 +21,7 @@ std::vector<std::vector<ComputeAction>> compute_actions(const Schedule& schedule
     for (std::size_t rank = 0; rank < ranks.size(); ++rank)
         for (std::size_t i = 0; i < schedule.actions[rank].size(); ++i) {
             const Action& action = schedule.actions[rank][i];
-            if (action.kind <= ActionKind::backward_weight)
+            if (computes(action.kind))
                 ranks[rank].push_back({action.kind, place[static_cast<std::size_t>(action.chunk)],
                                        action.microbatch, simulation.times[rank][i].start,
                                        simulation.times[rank][i].end});

@@ -59,13 +59,21 @@ std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const s
                       "\"7,5\"");
 }
 
+// Kinds begin with the families, in the same order.
+static_assert(static_cast<std::size_t>(PipelineScheduleKind::custom) ==
+                  all_schedule_families.size() &&
+              static_cast<int>(PipelineScheduleKind::v_half) ==
+                  static_cast<int>(ScheduleFamily::v_half));
+
 ScheduleFamily family_of(PipelineScheduleKind kind)
 {
-    static_assert(
-        static_cast<std::size_t>(PipelineScheduleKind::custom) == all_schedule_families.size() &&
-        static_cast<int>(PipelineScheduleKind::v_half) == static_cast<int>(ScheduleFamily::v_half));
     SLUICE_CHECK(kind < PipelineScheduleKind::custom, "no family");
-    return static_cast<ScheduleFamily>(kind); // in the same order
+    return static_cast<ScheduleFamily>(kind);
+}
+
+PipelineScheduleKind kind_of(ScheduleFamily family)
+{
+    return static_cast<PipelineScheduleKind>(family);
 }
 
 std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks)

@@ -12,11 +12,13 @@ namespace sluice {
 
 /// Not for `custom` nor `automatic`.
 ScheduleFamily family_of(PipelineScheduleKind kind);
+PipelineScheduleKind kind_of(ScheduleFamily family);
 
 /// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `auto`.
 std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks);
 
-/// "7,5" or "7 + 5" as numbers; throws UserError (usage) at `where` for anything else.
+/// "7,5" as numbers, each at least 1 (the last of several: 0); throws UserError (usage) at `where`
+/// for anything else.
 std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const std::string& where);
 
 /// Throws UserError (usage) when pipeline.partition names another number of chunks.

@@ -92,14 +92,12 @@ bool captures_graphs(const RunConfig& config)
         return false;
     if (config.pipeline.graphs == Switch::on)
         return true;
-    // A layer's forward pass is nine launches; its products take 2 FLOPs per weight and token. A
-    // launch costs the host about 5 us at best, and the host has other things to do; a GPU of today
-    // does 4e14 FLOPs a second.
+    // A layer's forward pass is nine launches, most of their time products of matrices. A launch
+    // costs the host about 5 us at best, and the host has other things to do; a GPU of today does
+    // 4e14 FLOPs a second.
     constexpr double num_launches = 9.0, flops_per_second = 4e14, small_seconds = 20e-6;
-    const auto hidden = static_cast<double>(config.model.hidden_size);
-    const auto intermediate = static_cast<double>(config.model.intermediate_size);
     const auto tokens = static_cast<double>(config.batch.micro_batch_size * config.batch.seq_len);
-    const double flops = 2.0 * tokens * hidden * (4.0 * hidden + 3.0 * intermediate);
+    const double flops = tokens * token_flops(config.model, config.batch.seq_len).layer_matrices;
     return flops / flops_per_second / num_launches < small_seconds;
 }
 

@@ -1,6 +1,7 @@
 #include "src/config/run_key.hpp"
 
 #include "core/error.hpp"
+#include "pipeline/schedule/schedule_family.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key_kinds.hpp"
 #include "src/config/update_ranges.hpp"
@@ -26,9 +27,6 @@ const Names init_names{"default", "ds", "scaled"};
 const Names distribution_names{"truncated_normal", "normal"};
 const Names embedding_scale_names{"one", "sqrt_d"};
 const Names learning_rate_names{"wsd", "cosine", "linear", "constant"};
-const Names pipeline_schedule_names{"gpipe",  "1f1b",           "interleaved-1f1b",
-                                    "zb-h1",  "interleaved-zb", "zb-v",
-                                    "v-half", "custom",         "auto"};
 const Names recompute_names{"none", "lean", "full"};
 const Names transport_names{"auto", "mpi", "nccl", "staged"};
 const Names precision_names{"fp32", "fp64", "bf16", "pure-bf16", "auto"};
@@ -42,6 +40,14 @@ Names prores_names()
     const auto names = warmup_schedule_names();
     return {names.begin(), names.end()};
 }
+
+const Names pipeline_schedule_names = [] {
+    Names names;
+    for (const ScheduleFamily family : all_schedule_families)
+        names.emplace_back(name_of(family));
+    names.insert(names.end(), {"custom", "auto"});
+    return names;
+}();
 
 constexpr std::string_view no_zb_h2 =
     "takes twice the memory of zb-h1 and gains nothing where clipping needs the whole gradient; "

@@ -25,10 +25,7 @@ Schedule without_communication(const Schedule& program)
 {
     Schedule schedule = program;
     for (auto& actions : schedule.actions)
-        std::erase_if(actions, [](const Action& action) {
-            return action.kind >= ActionKind::receive_activation &&
-                   action.kind <= ActionKind::send_gradient;
-        });
+        std::erase_if(actions, [](const Action& action) { return is_message(action.kind); });
     return schedule;
 }
 
@@ -159,7 +156,7 @@ std::vector<PipelineConfig> possible_layouts(const RunConfig& config, int num_ra
     for (const ScheduleFamily family : all_schedule_families) {
         PipelineConfig layout = config.pipeline;
         layout.schedule_file.clear();
-        layout.schedule = static_cast<PipelineScheduleKind>(family); // in the same order
+        layout.schedule = kind_of(family);
         const bool chunked = placement_of(family) == Placement::looped;
         if (num_ranks == 1 && placement_of(family) != Placement::linear)
             continue;

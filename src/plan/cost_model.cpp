@@ -8,17 +8,12 @@ namespace sluice {
 CostModel costs_from_flops(const ModelSpec& model, const MicroBatchShape& micro_batch,
                            const AssumedRates& rates)
 {
-    const auto C = static_cast<double>(model.hidden_size);
-    const auto I = static_cast<double>(model.intermediate_size);
-    const auto V = static_cast<double>(model.vocab_size);
-    const auto s = static_cast<double>(micro_batch.seq_len);
+    const TokenFlops flops = token_flops(model, micro_batch.seq_len);
     const double seconds_per_flop =
         static_cast<double>(micro_batch.num_tokens()) / rates.flops_per_second;
-    // Per token: a product costs 2 FLOPs per matrix element in each pass; causal attention's scores
-    // and values 2 C s forward, twice as much backward, and nothing for weights.
-    const double matrices = 2.0 * (4.0 * C * C + 3.0 * C * I) * seconds_per_flop;
-    const double attention = 2.0 * C * s * seconds_per_flop;
-    const double head = 2.0 * V * C * seconds_per_flop;
+    const double matrices = flops.layer_matrices * seconds_per_flop;
+    const double attention = flops.layer_attention * seconds_per_flop;
+    const double head = flops.head * seconds_per_flop;
 
     CostModel costs;
     costs.source = fmt::format("FLOPs at {:g} GFLOP/s per rank", rates.flops_per_second * 1e-9);

@@ -6,25 +6,10 @@
 #include "src/plan/fitting_changes.hpp"
 #include "src/text/number_text.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
 #include <string>
 
 namespace sluice {
-
-namespace {
-
-/// Of the rank with most.
-std::size_t largest_snapshot_bytes(const RunPlan& plan)
-{
-    std::size_t most = 0;
-    for (int rank = 0; rank < plan.program.num_ranks(); ++rank)
-        most = std::max(
-            most, snapshot_bytes(plan.rank_memory(rank).parameter_bytes, plan.stage.precision));
-    return most;
-}
-
-} // namespace
 
 void settle_saves(RunConfig& config, RunPlan& plan, std::size_t host_bytes_per_rank)
 {
@@ -33,7 +18,7 @@ void settle_saves(RunConfig& config, RunPlan& plan, std::size_t host_bytes_per_r
     plan.stage.snapshot = true;
     plan.stage.snapshot = plan.stage.stream.device.kind == DeviceKind::cpu
                               ? peak_of(plan).bytes <= host_bytes_per_rank
-                              : 2 * largest_snapshot_bytes(plan) <= host_bytes_per_rank;
+                              : 2 * plan.largest_snapshot_bytes() <= host_bytes_per_rank;
     config.checkpoint.asynchronous = plan.stage.snapshot ? Switch::on : Switch::off;
 }
 

@@ -50,7 +50,7 @@ using ChunkSamples = std::array<std::vector<Sample>, 4>;
 
 std::size_t index_of(ActionKind kind)
 {
-    SLUICE_CHECK(kind <= ActionKind::backward_weight, static_cast<int>(kind));
+    SLUICE_CHECK(computes(kind), static_cast<int>(kind));
     return static_cast<std::size_t>(kind);
 }
 

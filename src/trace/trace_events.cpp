@@ -23,11 +23,6 @@ std::string short_name(const Action& action)
     return text.substr(std::min(text.find_first_not_of("0123456789"), text.size() - 1));
 }
 
-bool is_message(ActionKind kind)
-{
-    return kind >= ActionKind::receive_activation && kind <= ActionKind::send_gradient;
-}
-
 class RankBars {
 public:
     RankBars(TraceFile& file, const TracedRun& run, const RankTimeline& timeline, std::int32_t rank,

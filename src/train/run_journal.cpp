@@ -5,10 +5,10 @@
 #include "io/checkpoint.hpp"
 #include "io/sample_order.hpp"
 #include "src/config/run_key.hpp"
+#include "src/plan/candidate.hpp"
 #include "src/text/number_text.hpp"
 #include "src/train/process_memory.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 
@@ -21,15 +21,6 @@ RunFolder& logged(RunFolder& folder)
 {
     log_to_file(folder.log());
     return folder;
-}
-
-/// The most that any rank of a replica holds in tensors.
-std::size_t peak_tensor_bytes(const RunPlan& plan, int ranks_per_replica)
-{
-    std::size_t peak_bytes = 0;
-    for (int rank = 0; rank < ranks_per_replica; ++rank)
-        peak_bytes = std::max(peak_bytes, plan.rank_bytes(rank));
-    return peak_bytes;
 }
 
 /// "4+4+3".
@@ -61,7 +52,7 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                          const std::optional<std::filesystem::path>& resumed_from,
                          const std::vector<std::string>& changed_rounding)
 {
-    const std::size_t peak_bytes = peak_tensor_bytes(plan, replicas.ranks_per_replica());
+    const std::size_t peak_bytes = peak_of(plan).bytes;
     const std::string layers = layers_text(plan.partition);
     log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}, {}",
                          count_text(static_cast<double>(num_parameters(config_.model))),
@@ -73,8 +64,8 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
     if (replicas.count() > 1)
         log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
                              replicas.count(), plan.program.num_microbatches));
-    log_info(fmt::format("memory per rank: up to {}, {} of it tensors",
-                         bytes_text(peak_bytes + program_bytes), bytes_text(peak_bytes)));
+    log_info(fmt::format("memory per rank: up to {}, {} of it tensors", bytes_text(peak_bytes),
+                         bytes_text(peak_bytes - program_bytes)));
     if (resumed_from)
         log_info(
             fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));
@@ -88,7 +79,7 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                        {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
                        {"layers_per_stage", layers},
                        {"schedule", plan.schedule_name},
-                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes + program_bytes)},
+                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
                        {"device", config_.run.device},
                        {"gpus", hardware.gpus},
                        {"precision", std::string(name_of(config_.precision))},

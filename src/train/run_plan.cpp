@@ -9,6 +9,8 @@
 #include "src/config/run_key.hpp"
 #include "src/text/first_lines.hpp"
 
+#include <algorithm>
+
 namespace sluice {
 
 namespace {
@@ -53,9 +55,14 @@ std::vector<LayerRange> make_partition(const RunConfig& config,
 {
     const auto num_chunks = static_cast<std::int32_t>(rank_of_chunk.size());
     const std::int64_t num_layers = config.model.num_layers;
-    check_partition(config, num_chunks, "pipeline.schedule");
-    if (config.pipeline.partition != "auto")
-        return partition_by_hand(num_layers, num_chunks, config.pipeline.partition);
+    if (config.pipeline.partition != "auto") {
+        const std::string where = "pipeline.schedule";
+        check_partition(config, num_chunks, where);
+        auto by_hand = layer_ranges(layers_per_chunk(config.pipeline.partition, where));
+        SLUICE_CHECK(by_hand.back().end == num_layers,
+                     by_hand.back().end << " layers of " << num_layers);
+        return by_hand;
+    }
     auto alone = partition_by_cost(num_layers, rank_of_chunk, costs, HeadChunk::may_stand_alone);
     if (num_layers < num_chunks)
         return alone;
@@ -96,6 +103,14 @@ StageMemory RunPlan::rank_memory(int rank) const
     StageOptions options = stage;
     options.rank = rank;
     return plan_memory(options, program, slots, partition);
+}
+
+std::size_t RunPlan::largest_snapshot_bytes() const
+{
+    std::size_t most = 0;
+    for (int rank = 0; rank < program.num_ranks(); ++rank)
+        most = std::max(most, snapshot_bytes(rank_memory(rank).parameter_bytes, stage.precision));
+    return most;
 }
 
 std::vector<ChunkCosts> unit_costs(const std::vector<LayerRange>& partition,

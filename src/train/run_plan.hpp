@@ -26,6 +26,8 @@ struct RunPlan {
     /// All chunks of one rank.
     StageMemory rank_memory(int rank) const;
     std::size_t rank_bytes(int rank) const { return rank_memory(rank).total_bytes(); }
+    /// What a save copies, of the rank with most.
+    std::size_t largest_snapshot_bytes() const;
 };
 
 /// In units of one decoder layer's forward and backward; transfers are free.

@@ -4,19 +4,13 @@
 #include "src/train/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
-#include <algorithm>
-
 namespace sluice {
 
 TimeBudget Trainer::time_budget() const
 {
     // Until a save was measured: 100 MB/s, each rank's parameters and two moments.
-    std::size_t parameter_bytes = 0;
-    for (int rank = 0; rank < plan_.program.num_ranks(); ++rank)
-        parameter_bytes = std::max(parameter_bytes, plan_.rank_memory(rank).parameter_bytes);
-    const std::size_t saved_bytes = snapshot_bytes(parameter_bytes, plan_.stage.precision);
     return {seconds_until_end(config_.run.time_limit_seconds),
-            static_cast<double>(saved_bytes) * 1e-8};
+            static_cast<double>(plan_.largest_snapshot_bytes()) * 1e-8};
 }
 
 CheckpointProgress Trainer::restore(const std::filesystem::path& folder,

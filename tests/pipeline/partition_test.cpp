@@ -84,12 +84,11 @@ int percent(double share) { return static_cast<int>(100.0 * share + 0.5); }
 int equal_split_percent(const ModelSpec& spec, int chunks)
 {
     // Where the layers do not divide, the chunk with the head gets one of the smaller parts.
-    std::string text;
+    std::vector<std::int64_t> layers;
     for (int i = 0; i < chunks; ++i)
-        text += (i ? "," : "") +
-                std::to_string(spec.num_layers / chunks + (i < spec.num_layers % chunks ? 1 : 0));
-    return percent(partition_efficiency(partition_by_hand(spec.num_layers, chunks, text),
-                                        ranks(chunks), layer_costs(spec, 1024)));
+        layers.push_back(spec.num_layers / chunks + (i < spec.num_layers % chunks ? 1 : 0));
+    return percent(
+        partition_efficiency(layer_ranges(layers), ranks(chunks), layer_costs(spec, 1024)));
 }
 
 int best_split_percent(const ModelSpec& spec, int chunks, HeadChunk head)
@@ -258,17 +257,12 @@ BOOST_AUTO_TEST_CASE(too_many_chunks_is_the_users_mistake)
     BOOST_CHECK_THROW(partition_by_cost(3, ranks(5), costs, HeadChunk::may_stand_alone), UserError);
 }
 
-BOOST_AUTO_TEST_CASE(by_hand)
+BOOST_AUTO_TEST_CASE(layers_on_each_chunk)
 {
-    const auto ranges = partition_by_hand(12, 2, "7, 5");
+    const auto ranges = layer_ranges({7, 5, 0});
     check_covers(ranges, 12);
     BOOST_TEST(ranges[0].num_layers() == 7);
-    for (const char* wrong : {"", "12", "7,6", "7,5,0", "7,,5", "7,5,", "6,x", "13,-1", "7;5",
-                              "99999999999999999999,1", "6,6.0"})
-        BOOST_CHECK_EXCEPTION(partition_by_hand(12, 2, wrong), UserError, [&](const UserError& e) {
-            return e.code() == ExitCode::usage && e.where().find(wrong) != std::string::npos &&
-                   e.remedy().find("2 numbers") != std::string::npos;
-        });
+    BOOST_TEST(ranges[2].num_layers() == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

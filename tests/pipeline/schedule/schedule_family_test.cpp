@@ -8,15 +8,6 @@ using namespace sluice;
 
 BOOST_AUTO_TEST_SUITE(schedule_family)
 
-BOOST_AUTO_TEST_CASE(names_and_back)
-{
-    for (const ScheduleFamily family : all_schedule_families)
-        BOOST_CHECK(schedule_family_named(name_of(family)) == family);
-    BOOST_CHECK(schedule_family_named("interleaved-1f1b") == ScheduleFamily::interleaved_1f1b);
-    BOOST_CHECK(!schedule_family_named("1F1B"));
-    BOOST_CHECK(!schedule_family_named(""));
-}
-
 BOOST_AUTO_TEST_CASE(chunks_follow_the_shape)
 {
     BOOST_TEST(chunks_per_rank_of(ScheduleFamily::one_f_one_b, 3) == 1);

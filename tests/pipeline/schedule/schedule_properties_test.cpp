@@ -106,10 +106,9 @@ void for_many_requests(std::initializer_list<CostKind> kinds, int repeats, const
                 test(requests.next(family, costs));
 }
 
-void require_good(const ScheduleRequest& request, const Schedule& schedule, MatchingRule rule,
-                  SendRule sends)
+void require_good(const ScheduleRequest& request, const Schedule& schedule, MatchingRule rule)
 {
-    const ScheduleReport report = check_schedule(schedule, rule, sends);
+    const ScheduleReport report = check_schedule(schedule, rule);
     BOOST_REQUIRE_MESSAGE(report.good(), in_words(request)
                                              << "\n"
                                              << (report.good() ? "" : report.problems.front()));
@@ -136,52 +135,10 @@ BOOST_AUTO_TEST_CASE(every_schedule_finishes_in_order_within_its_claim)
                                                     << most_live(schedule) << " live");
             for (const std::int32_t ahead : {0, 1, 4})
                 for (const auto rule : {MatchingRule::by_tag, MatchingRule::in_order})
-                    require_good(request, with_communication(schedule, ahead), rule,
-                                 SendRule::non_blocking);
+                    require_good(request, with_communication(schedule, ahead), rule);
             ++num_checked;
         });
     BOOST_TEST(num_checked == 4200);
-}
-
-BOOST_AUTO_TEST_CASE(every_schedule_can_be_run_with_sends_that_block)
-{
-    for_many_requests(
-        {CostKind::none, CostKind::uneven, CostKind::wild}, 100,
-        [](const ScheduleRequest& request) {
-            const Schedule schedule = make_schedule(request);
-            for (const std::int32_t ahead : {0, 1})
-                for (const auto rule : {MatchingRule::by_tag, MatchingRule::in_order})
-                    require_good(request, with_communication_for_blocking_sends(schedule, ahead),
-                                 rule, SendRule::blocking);
-        });
-}
-
-// Posting each receive one action ahead is enough for GPipe, for 1F1B with up to one forward more
-// per rank behind, and for V-half made without costs. The others need
-// with_communication_for_blocking_sends.
-BOOST_AUTO_TEST_CASE(sends_may_block_without_more_ado_in_some_families_only)
-{
-    for (const ScheduleFamily family : all_schedule_families) {
-        bool always = true;
-        for (const std::int32_t ranks : {2, 3, 4, 8})
-            for (const std::int32_t microbatches : {1, 2, 3, 8, 17})
-                for (const std::int32_t extra : {0, 1}) {
-                    const ScheduleRequest request{.family = family,
-                                                  .num_ranks = ranks,
-                                                  .num_microbatches = microbatches,
-                                                  .chunks_per_rank = chunks_per_rank_of(family, 2),
-                                                  .extra_warmup =
-                                                      takes_extra_warmup(family) ? extra : 0,
-                                                  .costs = {}};
-                    always = always && check_schedule(with_communication(make_schedule(request)),
-                                                      MatchingRule::in_order, SendRule::blocking)
-                                           .good();
-                }
-        BOOST_TEST(always ==
-                       (family == ScheduleFamily::gpipe || family == ScheduleFamily::one_f_one_b ||
-                        family == ScheduleFamily::v_half),
-                   name_of(family));
-    }
 }
 
 // Compared per stage: a chunk is 1/v of it. V-half pays for its memory; idle_time tests it.

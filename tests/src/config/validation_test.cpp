@@ -1,5 +1,7 @@
 #include "src/config/layout.hpp"
 #include "src/config/validation.hpp"
+
+#include "src/config/layout.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 
 using namespace sluice;
@@ -152,6 +154,16 @@ BOOST_AUTO_TEST_CASE(layouts_need_a_layer_per_stage)
     const RunConfig by_hand = small({"pipeline.partition=4,2"});
     BOOST_TEST(layout_message(by_hand, 2).empty());
     check_mentions(layout_message(by_hand, 3), {"\"4,2\" names 2 chunks", "partition=auto"});
+}
+
+BOOST_AUTO_TEST_CASE(layers_per_chunk_are_whole_numbers_between_commas)
+{
+    BOOST_TEST((layers_per_chunk(" 7, 5 ,0", "here") == std::vector<std::int64_t>{7, 5, 0}));
+    for (const char* wrong :
+         {"", "0", "7,,5", "7,5,", ",7", "6,x", "13,-1", "7;5", "99999999999999999999,1", "6,6.0"})
+        BOOST_CHECK_EXCEPTION(layers_per_chunk(wrong, "here"), UserError, [](const UserError& e) {
+            return e.code() == ExitCode::usage && e.where() == "here";
+        });
 }
 
 BOOST_AUTO_TEST_CASE(replicas_share_ranks_and_micro_batches_evenly)

@@ -144,7 +144,7 @@ BOOST_AUTO_TEST_CASE(parts_add_up_whatever_happened)
                          {Activity::messages, Activity::waiting_for_buffer, Activity::data,
                           Activity::waiting_for_input, Activity::compute, Activity::messages})
                         if (activity != Activity::compute ||
-                            program.actions[rank][i].kind <= ActionKind::backward_weight)
+                            computes(program.actions[rank][i].kind))
                             scribe.put(static_cast<std::int32_t>(i), activity, length(random));
                 for (const Activity activity :
                      {Activity::waiting_for_sends, Activity::optimizer, Activity::reduction,
