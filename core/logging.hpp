@@ -1,4 +1,4 @@
-// What people read while a run goes on: spdlog behind two calls, so that few files include it.
+// What people read while a run goes on: spdlog behind a few calls, so that few files include it.
 #pragma once
 
 #include <filesystem>

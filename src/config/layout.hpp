@@ -16,7 +16,7 @@ ScheduleFamily family_of(PipelineScheduleKind kind);
 /// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `auto`.
 std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks);
 
-/// "7,5" or "7 + 5" as numbers; throws UserError (usage) at `where` for anything else.
+/// "7,5" as numbers; throws UserError (usage) at `where` for anything else.
 std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const std::string& where);
 
 /// Throws UserError (usage) when pipeline.partition names another number of chunks.
