@@ -13,7 +13,7 @@ namespace sluice {
 /// Not for `custom` nor `automatic`.
 ScheduleFamily family_of(PipelineScheduleKind kind);
 
-/// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `auto`.
+/// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `automatic`.
 std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks);
 
 /// "7,5" as numbers; throws UserError (usage) at `where` for anything else.
