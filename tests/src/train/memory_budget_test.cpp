@@ -1,12 +1,13 @@
 #include "src/train/memory_budget.hpp"
 
+#include "tests/temporary_folder.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 #include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <string>
-#include <unistd.h>
 
 using namespace sluice;
 
@@ -15,9 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Hierarchy {
-    fs::path root = fs::temp_directory_path() / ("sluice-cgroup-" + std::to_string(getpid()));
+    testing::TemporaryFolder folder;
+    fs::path root = folder.path();
     Hierarchy() { fs::create_directories(root / "slurm" / "job_1" / "step_0"); }
-    ~Hierarchy() { fs::remove_all(root); }
     void write(const fs::path& file, const std::string& text) const
     {
         std::ofstream(root / file) << text << "\n";
