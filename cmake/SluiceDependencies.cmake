@@ -1,4 +1,5 @@
 # Everything beyond the mathematics and the pipeline comes from a library. Names: Debian 12 packages.
+# Here is what the floors below the program need; the installed package looks for it, too.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 if(NOT SLUICE_FUZZ)
@@ -6,16 +7,9 @@ if(NOT SLUICE_FUZZ)
     find_package(MPI REQUIRED COMPONENTS C)             # libopenmpi-dev
 endif()
 find_package(ZLIB REQUIRED)                             # zlib1g-dev
-find_package(Boost 1.74 REQUIRED)                       # libboost-dev (Asio: headers only)
 find_package(spdlog REQUIRED)                           # libspdlog-dev
 find_package(nlohmann_json REQUIRED)                    # nlohmann-json3-dev
 find_package(simdjson REQUIRED)                         # libsimdjson-dev
-find_package(CLI11 REQUIRED)                            # libcli11-dev
-# Its headers only: the library is built without the checks that src/config/checked_toml.hpp needs.
-find_path(SLUICE_TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED) # libtomlplusplus-dev
-add_library(tomlplusplus::tomlplusplus INTERFACE IMPORTED)
-target_include_directories(tomlplusplus::tomlplusplus INTERFACE ${SLUICE_TOMLPLUSPLUS_INCLUDE})
-target_compile_definitions(tomlplusplus::tomlplusplus INTERFACE TOML_HEADER_ONLY=1)
 
 # The serial HDF5 library, also where a parallel one is installed beside it.
 find_package(SluiceHDF5 REQUIRED)                       # libhdf5-dev

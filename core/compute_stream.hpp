@@ -15,8 +15,8 @@ class GpuStream;
 /// Owns the stream of a GPU; on CPUs there is nothing to own.
 class ComputeStream {
 public:
-    /// A real stream in place of one that only says where. Throws UserError (usage) when the GPU or
-    /// memory for the stream's workspace is not there.
+    /// Makes the real stream for `planned`, which only says where. Throws UserError (usage) when
+    /// the GPU or memory for the stream's workspace is not there.
     explicit ComputeStream(const Stream& planned);
     ~ComputeStream();
     ComputeStream(const ComputeStream&) = delete;
@@ -30,8 +30,8 @@ private:
     std::unique_ptr<GpuStream> gpu_;
 };
 
-/// Queues a copy of a tensor's bytes to another of as many, in whatever memories they are that
-/// `stream` reaches. On CPUs it is done on return; on GPUs host memory stays untouched until
+/// Queues a copy of a tensor's bytes to another tensor of as many bytes; each may lie in any memory
+/// that `stream` reaches. On CPUs it is done on return; on GPUs host memory stays untouched until
 /// synchronize(). From a GPU into host memory that is not locked it waits, unattended.
 void copy(const Stream& stream, const TensorView& from, const TensorView& to);
 

@@ -14,7 +14,7 @@ struct Device {
 };
 
 /// Which implementation of the kernel contracts runs: `reference` is float64 and naive (the
-/// readable oracle), `cpu` is float32, `cuda` runs on a GPU.
+/// readable oracle); `cpu` and `cuda` compute on tensors of float32 or bfloat16.
 enum class Backend : std::uint8_t { reference, cpu, cuda };
 
 /// An ordered queue of work on one device. On CPUs work is done when the call returns and `native`

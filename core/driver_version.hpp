@@ -1,4 +1,5 @@
-// What is said of a GPU's driver; apart from core/cuda, for builds without CUDA have it too.
+// What is said of a GPU's driver; kept apart from core/cuda because builds without CUDA have it,
+// too.
 #pragma once
 
 #include <string>

@@ -35,7 +35,7 @@ constexpr std::string_view name_of(DType dtype)
     return "?";
 }
 
-/// dtype_of<float> == DType::f32 and so on; bf16 has no C++ type and is handled as raw bits.
+/// dtype_of<float> == DType::f32 and so on; for bf16 there is BFloat16 (core/bfloat16.hpp).
 template <class T>
 constexpr DType dtype_of();
 template <>

@@ -43,8 +43,8 @@ auto retried(const Call& call)
     return result;
 }
 
-/// The UserError (data) for a failed system call: "cannot write: No space left on device (fsync)"
-/// with the remedy that fits `error_number`.
+/// The UserError (data) for a failed system call: "No space left on device (fsync)" at `path`, with
+/// the remedy that fits `error_number`.
 UserError file_error(std::string_view call, const std::filesystem::path& path, int error_number);
 
 /// Fails now, in words, when the file system that holds `folder` has less than `bytes` to give, so

@@ -1,9 +1,11 @@
-// Two kinds of failure, kept apart on purpose.
+// Three kinds of failure, kept apart on purpose.
 //
 // A *user's mistake* (bad flag, bad file, full disk) is a UserError: one message that states the
 // problem, where it is, and what to do about it; it ends the program with exit code 2 or 3.
 // A *broken promise of ours* is an InvariantError, raised by SLUICE_CHECK with file, line and
 // values; it ends the whole job with exit code 70.
+// A *failed peer or device* is a PeerError: nothing is wrong with the run file or with this
+// program, and running again may succeed; it ends the whole job with exit code 71.
 #pragma once
 
 #include <sstream>

@@ -10,7 +10,7 @@ namespace sluice {
 /// there (CUDA_DEVICE_MAX_CONNECTIONS) is left alone.
 void ask_for_queues_on_gpus();
 
-/// As many as this process will have or has.
+/// How many queues this process has, or will have once CUDA starts.
 int num_queues_on_gpus();
 
 } // namespace sluice

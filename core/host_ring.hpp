@@ -17,7 +17,7 @@ public:
     HostRing(const HostRing&) = delete;
     HostRing& operator=(const HostRing&) = delete;
 
-    /// Moves on to the next row, once the copies that mark() stood behind are done. Returns its
+    /// Moves on to the next row, once the copies of its last use (mark()) are done. Returns its
     /// number.
     std::size_t next();
     /// The current row as a tensor of this type and shape.

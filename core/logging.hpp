@@ -1,4 +1,4 @@
-// What people read while a run goes on: spdlog behind two calls, so that few files include it.
+// What people read while a run goes on: spdlog behind a few calls, so that few files include it.
 #pragma once
 
 #include <filesystem>
@@ -8,7 +8,7 @@ namespace sluice {
 
 /// Messages go to standard error; on ranks other than 0 only errors do, prefixed by the rank.
 void start_logging(int rank, int num_ranks);
-/// From now on messages are also appended to `path` (rank 0); before the first of such files, what
+/// From now on messages are also appended to `path` (rank 0). The first such file also gets what
 /// was said since the program's start, up to 256 messages. Throws UserError (data).
 void log_to_file(const std::filesystem::path& path);
 

@@ -35,8 +35,8 @@ private:
     std::unique_ptr<GpuEvent> end_; ///< of what is queued when the host waits for all of it
 };
 
-/// Blocks the host until the mark is reached, which `stream` comes to, or one that it waits for.
-/// Throws PeerError when the device failed.
+/// Blocks the host until the mark is reached. It lies in `stream`, or in a stream that this one
+/// waits for. Throws PeerError when the device failed.
 void wait_for(const GpuEvent& mark, const Stream& stream);
 
 } // namespace sluice

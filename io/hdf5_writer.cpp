@@ -53,8 +53,7 @@ Hdf5Writer::State::State(const fs::path& final_path) : path(final_path)
         throw file_error("open", path, errno);
     Id access = hdf5::durable_file_access(sink);
     // 64-byte alignment of all but the smallest lets readers map datasets; the 1.8 format has
-    // checksummed metadata and
-    // groups of any size.
+    // checksummed metadata and groups of any size.
     Id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
     const bool made = H5Pset_alignment(access.get(), 4096, 64) >= 0 &&
                       H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0 &&

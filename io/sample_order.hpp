@@ -2,8 +2,8 @@
 //
 // A token file is one stream of `num_tokens` tokens. Window w of sequences of S tokens covers
 // tokens [w S, w S + S]: inputs are the first S of them, targets the last S, so that the target of
-// a window's last input is the next window's first token, and no token but the stream's first is
-// never a target (besides a remainder shorter than S).
+// a window's last input is the next window's first token. Every token except the stream's first,
+// and a remainder shorter than S at its end, is a target exactly once per epoch.
 //
 // Training counts samples globally from 0 and never forgets the count. With G = global batch size
 // and M = micro-batch size, in sequences:

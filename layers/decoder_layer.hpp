@@ -27,7 +27,8 @@ public:
                  const Factor& alpha) const;
 
     /// Computes again, with the same bits, what `recompute` does not keep and the backward pass at
-    /// this gate reads. `unused` [N,C] scratch takes the layer's output where it falls out.
+    /// this gate reads. `unused` [N,C] is scratch for the layer's output, which may be computed on
+    /// the way.
     void recompute(const Stream& stream, const DecoderLayerActivations& activations,
                    const Factor& alpha, Recompute recompute, const TensorView& unused) const;
 

@@ -19,8 +19,8 @@ public:
     /// `memory`: [num_layers] f32 on the stream's GPU; empty on CPUs.
     Gates(const Stream& stream, std::int64_t num_layers, const TensorView& memory);
 
-    /// One per layer, for work that is queued from now on. On GPUs copied there when they are
-    /// others than before; the host waits only where it is eight such copies ahead.
+    /// One per layer, for work that is queued from now on. On GPUs copied there when they differ
+    /// from those before; the host waits only where it is eight such copies ahead.
     void set(std::span<const double> alphas);
     std::span<const double> alphas() const { return alphas_; }
     kernels::Factor of(std::size_t layer) const;

@@ -15,8 +15,8 @@ struct Precision {
     bool has_master() const { return state != compute; }
     /// Of norms and softmax, and of rotary tables.
     DType statistics() const { return compute == DType::f64 ? DType::f64 : DType::f32; }
-    /// Of parameters and moments in checkpoints, which any run of these values can go on from to
-    /// the bit.
+    /// Of parameters and moments in checkpoints: wide enough that a run goes on from there to the
+    /// bit.
     DType stored() const { return statistics(); }
     bool operator==(const Precision&) const = default;
 };

@@ -38,7 +38,7 @@ public:
     int index() const { return world_.rank() / ranks_per_replica(); }
     int ranks_per_replica() const { return world_.num_ranks() / count_; }
 
-    /// The first of this replica's share of `count` things in order, and one past its last.
+    /// The first of this replica's share of `total` things in order, and one past its last.
     std::int64_t share_begin(std::int64_t total) const { return total * index() / count_; }
     std::int64_t share_end(std::int64_t total) const { return total * (index() + 1) / count_; }
 

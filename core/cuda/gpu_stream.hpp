@@ -39,7 +39,7 @@ public:
     /// cudaStream_t.
     void* native() const { return native_; }
     const DeviceMemory& workspace() const { return workspace_; }
-    /// At least `num_bytes` of scratch memory for operations to which the workspace is too small;
+    /// At least `num_bytes` of scratch memory for operations for which the workspace is too small;
     /// they share it. Taken when it is first asked for, so not while work is captured, and kept as
     /// long as the stream, for graphs may hold its address.
     const DeviceMemory& large_workspace(std::size_t num_bytes) const;

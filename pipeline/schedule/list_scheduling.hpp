@@ -13,10 +13,10 @@ namespace sluice {
 struct ListScheduling {
     /// Chunk activations alive at once on a rank, at most. Not fewer than chunks per rank.
     std::int32_t most_live = 0;
-    /// A weight gradient counts as wanted so many seconds behind its input gradient's turn in the
-    /// reference; before, it only fills gaps.
+    /// A weight gradient counts as wanted this many seconds after its input gradient's turn in the
+    /// reference; until then it only fills gaps.
     double weight_delay = 0.0;
-    /// A weight gradient fills a gap that is at least so much of its own time; 0: any gap.
+    /// A weight gradient fills a gap that is at least this share of its own time; 0: any gap.
     double least_gap = 0.0;
 };
 

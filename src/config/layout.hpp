@@ -14,7 +14,7 @@ namespace sluice {
 ScheduleFamily family_of(PipelineScheduleKind kind);
 PipelineScheduleKind kind_of(ScheduleFamily family);
 
-/// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `auto`.
+/// Chunks of the whole pipeline. Not for `custom`, where the file says, nor `automatic`.
 std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks);
 
 /// "7,5" as numbers, each at least 1 (the last of several: 0); throws UserError (usage) at `where`

@@ -74,9 +74,9 @@ struct BatchConfig {
     std::int64_t tokens_per_update() const { return global_batch_size * seq_len; }
 };
 
-/// What carries messages between GPUs. `automatic`: NCCL where every rank has a GPU of its own and
-/// NCCL is compiled in, `mpi` otherwise: from where they lie if MPI takes GPUs' memory, by way of
-/// host memory if not, which is what `staged` always does.
+/// What carries messages between GPUs. `mpi`: from where they lie if MPI takes GPUs' memory, by way
+/// of host memory if not, which is what `staged` always does. `automatic`: decided when the run
+/// starts, NCCL where it can be used (choose_carriers() in src/train/gpu_carrier.hpp), else `mpi`.
 enum class GpuTransport : std::uint8_t { automatic, mpi, nccl, staged };
 
 /// What a run file may leave to the program, which makes it on or off once it knows enough.
@@ -193,7 +193,8 @@ RunConfig parse_run_config(std::string_view text, const std::string& source,
                            const std::filesystem::path& base,
                            const std::vector<std::string>& overrides);
 
-/// Makes precision.compute concrete, by run.device, which must be: only a GPU is no CPU.
+/// Makes precision.compute concrete. run.device must be concrete already: whatever is not "cuda"
+/// counts as a CPU.
 void settle_precision(RunConfig& config);
 /// What settle_precision() makes or would make of it.
 Precision element_types(const RunConfig& config);
@@ -213,7 +214,8 @@ std::string resolved_toml(const RunConfig& config);
 std::vector<std::string> differences_in_result(const RunConfig& saved, const RunConfig& now);
 
 /// The same for keys that change the order in which numbers are added and nothing else
-/// (pipeline.replicas): a run may go on with other values, to a result that differs by rounding.
+/// (pipeline.replicas, run.device): a run may go on with other values, to a result that differs by
+/// rounding.
 std::vector<std::string> differences_in_rounding(const RunConfig& saved, const RunConfig& now);
 
 } // namespace sluice

@@ -8,8 +8,8 @@
 
 namespace sluice {
 
-/// A checkpoint's folder itself, or the newest of a run folder. Throws UserError (data) for
-/// neither.
+/// A checkpoint's folder or a merged file (any file: the reader says whether it is one) as it is;
+/// of a run folder, its newest checkpoint. Throws UserError (data) for anything else.
 std::filesystem::path checkpoint_at(const std::filesystem::path& path);
 /// Where the checkpoints of a run folder lie. Throws UserError (data) when it is not one.
 std::filesystem::path checkpoints_of_run(const std::filesystem::path& run_dir);

@@ -35,7 +35,8 @@ struct Candidate {
 /// Of the device the run asks for; of a CPU where that is not settled.
 const AssumedRates& assumed_rates(const RunConfig& config);
 
-/// Bytes of one rank, the program's own included: on a GPU its stream's workspace, as much.
+/// Bytes of one rank, the program's own included (on a GPU the stream's workspace, which is as
+/// much).
 std::size_t total_bytes(const StageMemory& memory);
 
 /// The rank that needs most, and how much.

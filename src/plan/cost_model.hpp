@@ -22,7 +22,7 @@ struct PassSeconds {
     double total() const { return forward + backward_input + backward_weight; }
 };
 
-/// What a layer's backward pass takes more when its activations are computed again.
+/// What a layer's backward pass takes in addition when its activations are computed again.
 struct RecomputeSeconds {
     double lean = 0.0, full = 0.0;
 };

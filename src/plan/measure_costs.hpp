@@ -10,7 +10,7 @@
 
 namespace sluice {
 
-/// Medians of several runs behind one that is not counted, with the threads of core/parallel.hpp.
+/// Medians of several runs after one that is not counted, with the threads of core/parallel.hpp.
 /// Takes memory for two layers, embedding and head; the head's three passes, which run at once, are
 /// reported in equal parts. Messages: what copying one activation out and in costs here, checksums
 /// included where the run verifies transfers; latency is not measured but taken as in

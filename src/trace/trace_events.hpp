@@ -11,11 +11,11 @@
 
 namespace sluice {
 
-/// At most so many events does one trace hold: about 400 MB, beyond what viewers open.
+/// The most events that one trace may hold: about 400 MB, more than viewers open.
 inline constexpr std::int64_t most_trace_events = 3'000'000;
 
-/// What tracing one update takes, from above: events of all ranks, and spans of the rank that
-/// records most.
+/// An upper bound for what tracing one update takes: events of all ranks, and spans of the rank
+/// that records most.
 struct TraceSize {
     std::int64_t events_per_update = 0, spans_per_update = 0;
 };

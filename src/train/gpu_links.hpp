@@ -25,7 +25,7 @@ public:
     /// Where the trainer's messages go, for as long as this lives.
     Transport& connect(const RunPlan& plan);
     /// Of what was chosen, for metrics: "in-process", "mpi" (from GPUs: from where they lie),
-    /// "staged" or "nccl"; both where replicas have another one, "mpi, nccl between replicas".
+    /// "staged" or "nccl"; both where replicas have another one: "mpi, nccl between replicas".
     std::string carrier_name() const;
     /// Those that NCCL carries.
     Replicas::Links by_nccl() const;

@@ -25,9 +25,8 @@ struct ResumeRequest {
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
 /// (damaged ones are named in the log and skipped), the one asked for, or none. Where metrics.jsonl
 /// beside `checkpoints` says that they descend from the one asked for, the newest of them: the same
-/// command goes on. Throws UserError:
-/// usage when `never` meets a folder that has checkpoints, data when the one asked for, or every
-/// one there is, is damaged.
+/// command goes on. Throws UserError: usage when `never` meets a folder that has checkpoints, data
+/// when the one asked for, or every one there is, is damaged.
 std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::path& checkpoints,
                                                        const ResumeRequest& request,
                                                        Transport& transport);

@@ -13,7 +13,8 @@ struct RunHardware {
     /// Where run.device = "auto" found no GPUs that fit: "rank 1 on n2 has no GPU: ...".
     std::string why_on_cpus{};
     bool precision_was_auto = false; ///< precision.compute, before the device settled it
-    /// What carries messages between ranks: "in-process", "mpi", "staged", "nccl".
+    /// What carries messages between ranks: "in-process", "mpi", "staged" or "nccl"; two of
+    /// them where replicas have another one: "mpi, nccl between replicas".
     std::string transport{};
 };
 

@@ -2,12 +2,12 @@
 //
 // One vector of float64 carries the squared gradient norm of every parameter (of every replica's
 // part of it), every layer's gate counter, the loss of every micro-batch, the checksums of what
-// crossed each edge of the pipeline and of what replicas exchanged, and requests to stop, and how
-// many ranks still write a checkpoint. Each entry is non-zero on one rank only, so the sum is exact
-// in any order, and every rank then adds norms and losses in the same global order: the result does
-// not depend on the layout. Three kinds of entries have several owners, and sums that are exact all
-// the same: requests to stop, writing ranks, and the 40-bit checksums of gradients sent. The
-// seconds that each rank computed ride along.
+// crossed each edge of the pipeline and of what replicas exchanged, the requests to stop, and the
+// number of ranks that still write a checkpoint. Most entries are non-zero on one rank only, so the
+// sum is exact in any order, and every rank then adds norms and losses in the same global order:
+// the result does not depend on the layout. Three kinds of entries have several owners, with sums
+// that are exact all the same: requests to stop, writing ranks, and the 40-bit checksums of
+// gradients sent. The seconds that each rank computed ride along.
 #pragma once
 
 #include "core/error.hpp"

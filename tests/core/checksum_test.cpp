@@ -2,11 +2,10 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
-#include <cstdlib>
 
-namespace fs = std::filesystem;
 using namespace sluice;
 
 namespace {
@@ -40,15 +39,13 @@ BOOST_AUTO_TEST_CASE(pieces_files_and_wholes_agree)
     BOOST_TEST(pieces.hex() == whole);
     BOOST_TEST(pieces.hex() == whole); // asking changes nothing
 
-    char name[] = "/tmp/sluice_checksum_test_XXXXXX";
-    const fs::path folder = ::mkdtemp(name);
+    const testing::TemporaryFolder folder;
     write_file_durably(folder / "file", text);
     BOOST_TEST(checksum_of_file(folder / "file") == whole);
     text[1'000'000] ^= 1;
     BOOST_TEST(checksum_of(bytes_of(text)) != whole);
     BOOST_CHECK_THROW(checksum_of_file(folder / "absent"), UserError);
-    BOOST_CHECK_THROW(checksum_of_file(folder), UserError);
-    fs::remove_all(folder);
+    BOOST_CHECK_THROW(checksum_of_file(folder.path()), UserError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

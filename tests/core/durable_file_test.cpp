@@ -1,54 +1,24 @@
 #include "core/durable_file.hpp"
 
+#include "tests/temporary_folder.hpp"
+#include "tests/thrown_message.hpp"
+
 #include <boost/test/unit_test.hpp>
-#include <cstdlib>
-#include <functional>
 #include <sys/resource.h>
 #include <unistd.h>
 
 namespace fs = std::filesystem;
 using namespace sluice;
-
-namespace {
-
-struct Folder {
-    fs::path path;
-    Folder()
-    {
-        char name[] = "/tmp/sluice_durable_test_XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { fs::remove_all(path); }
-    auto num_entries() const
-    {
-        return std::distance(fs::directory_iterator(path), fs::directory_iterator());
-    }
-};
-
-std::string message_of(const std::function<void()>& work)
-{
-    try {
-        work();
-    } catch (const UserError& error) {
-        BOOST_TEST(static_cast<int>(error.code()) == static_cast<int>(ExitCode::data));
-        return error.what();
-    }
-    return "nothing thrown";
-}
-
-bool contains(const std::string& text, const std::string& part)
-{
-    return text.find(part) != std::string::npos;
-}
-
-} // namespace
+using testing::contains;
+using testing::message_of;
+using testing::TemporaryFolder;
 
 BOOST_AUTO_TEST_SUITE(durable_file)
 
 BOOST_AUTO_TEST_CASE(contents_are_replaced_whole)
 {
-    const Folder folder;
-    const fs::path path = folder.path / "status.json";
+    const TemporaryFolder folder;
+    const fs::path path = folder / "status.json";
     const std::string binary("a\0b\n", 4);
     for (const std::string& text : {std::string("a long first text"), binary, std::string()}) {
         write_file_durably(path, text);
@@ -59,8 +29,8 @@ BOOST_AUTO_TEST_CASE(contents_are_replaced_whole)
 
 BOOST_AUTO_TEST_CASE(a_failed_write_leaves_the_old_file)
 {
-    const Folder folder;
-    const fs::path path = folder.path / "file";
+    const TemporaryFolder folder;
+    const fs::path path = folder / "file";
     write_file_durably(path, "old");
     rlimit before{};
     ::getrlimit(RLIMIT_FSIZE, &before);
@@ -77,41 +47,40 @@ BOOST_AUTO_TEST_CASE(a_failed_write_leaves_the_old_file)
 
 BOOST_AUTO_TEST_CASE(files_that_cannot_be_are_named)
 {
-    const Folder folder;
+    const TemporaryFolder folder;
     BOOST_TEST(
         contains(message_of([&] { write_file_durably("/nonexistent/x", "a"); }), "/nonexistent/x"));
-    BOOST_TEST(contains(message_of([&] { read_file(folder.path / "absent"); }),
+    BOOST_TEST(contains(message_of([&] { read_file(folder / "absent"); }),
                         "No such file or directory (open)"));
-    BOOST_TEST(contains(message_of([&] { read_file(folder.path); }), "Is a directory"));
-    write_file_durably(folder.path / "long", "12345");
-    BOOST_TEST(contains(message_of([&] { read_file(folder.path / "long", 4); }), "more than 4"));
+    BOOST_TEST(contains(message_of([&] { read_file(folder.path()); }), "Is a directory"));
+    write_file_durably(folder / "long", "12345");
+    BOOST_TEST(contains(message_of([&] { read_file(folder / "long", 4); }), "more than 4"));
     // A folder in the way of the name: the rename fails, nothing is left behind.
-    fs::create_directory(folder.path / "taken");
-    write_file_durably(folder.path / "taken" / "x", "");
+    fs::create_directory(folder / "taken");
+    write_file_durably(folder / "taken" / "x", "");
     BOOST_TEST(
-        contains(message_of([&] { write_file_durably(folder.path / "taken", "a"); }), "(rename)"));
+        contains(message_of([&] { write_file_durably(folder / "taken", "a"); }), "(rename)"));
     BOOST_TEST(folder.num_entries() == 2);
 }
 
 BOOST_AUTO_TEST_CASE(folders_are_renamed_whole)
 {
-    const Folder folder;
-    fs::create_directory(folder.path / "from");
-    write_file_durably(folder.path / "from" / "x", "1");
-    rename_durably(folder.path / "from", folder.path / "to");
-    BOOST_TEST(read_file(folder.path / "to" / "x") == "1");
-    BOOST_TEST(contains(
-        message_of([&] { rename_durably(folder.path / "from", folder.path / "elsewhere"); }),
-        "No such file or directory (rename)"));
+    const TemporaryFolder folder;
+    fs::create_directory(folder / "from");
+    write_file_durably(folder / "from" / "x", "1");
+    rename_durably(folder / "from", folder / "to");
+    BOOST_TEST(read_file(folder / "to" / "x") == "1");
+    BOOST_TEST(contains(message_of([&] { rename_durably(folder / "from", folder / "elsewhere"); }),
+                        "No such file or directory (rename)"));
 }
 
 BOOST_AUTO_TEST_CASE(missing_space_is_told_in_numbers)
 {
-    const Folder folder;
-    require_free_space(folder.path, 1);
+    const TemporaryFolder folder;
+    require_free_space(folder.path(), 1);
     require_free_space("/nonexistent", 1); // cannot say: the write itself will
     const std::string message =
-        message_of([&] { require_free_space(folder.path, std::uint64_t{1} << 60); });
+        message_of([&] { require_free_space(folder.path(), std::uint64_t{1} << 60); });
     BOOST_TEST(contains(message, "1099511627777 MiB needed"), message);
     BOOST_TEST(contains(message, "MiB free"), message);
 }

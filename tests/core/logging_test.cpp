@@ -2,28 +2,19 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
 #include <functional>
 #include <unistd.h>
 
 namespace fs = std::filesystem;
 using namespace sluice;
+using testing::TemporaryFolder;
 
 namespace {
-
-struct Folder {
-    fs::path path;
-    Folder()
-    {
-        char name[] = "/tmp/sluice_logging_test_XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { fs::remove_all(path); }
-};
 
 /// What `work` writes to standard error.
 std::string standard_error_of(const fs::path& scratch, const std::function<void()>& work)
@@ -46,30 +37,29 @@ BOOST_AUTO_TEST_SUITE(logging)
 
 BOOST_AUTO_TEST_CASE(rank_0_speaks_and_others_only_of_errors)
 {
-    const Folder folder;
+    const TemporaryFolder folder;
     const auto say_all = [] {
         log_info("saved {}");
         log_warning("old format");
         log_error("disk full");
     };
     start_logging(0, 2);
-    BOOST_TEST(standard_error_of(folder.path / "0", say_all) ==
+    BOOST_TEST(standard_error_of(folder / "0", say_all) ==
                "[sluice] saved {}\n[sluice] warning: old format\n[sluice] error: disk full\n");
     start_logging(1, 2);
-    BOOST_TEST(standard_error_of(folder.path / "1", say_all) ==
-               "[sluice rank 1] error: disk full\n");
+    BOOST_TEST(standard_error_of(folder / "1", say_all) == "[sluice rank 1] error: disk full\n");
     start_logging(0, 1);
 }
 
 BOOST_AUTO_TEST_CASE(the_log_file_is_appended_to_with_times)
 {
-    const Folder folder;
-    const fs::path log = folder.path / "log.txt";
+    const TemporaryFolder folder;
+    const fs::path log = folder / "log.txt";
     start_logging(0, 1);
-    standard_error_of(folder.path / "e", [] { log_warning("before there was a file"); });
+    standard_error_of(folder / "e", [] { log_warning("before there was a file"); });
     for (const char* message : {"first", "second"}) {
         log_to_file(log);
-        standard_error_of(folder.path / "e", [&] { log_info(message); });
+        standard_error_of(folder / "e", [&] { log_info(message); });
     }
     const std::string text = read_file(log);
     BOOST_TEST(text.find(" [sluice] first\n") != std::string::npos, text);
@@ -78,7 +68,7 @@ BOOST_AUTO_TEST_CASE(the_log_file_is_appended_to_with_times)
     const std::string before = " [sluice] warning: before there was a file\n";
     BOOST_TEST(text.find(before) < text.find(" [sluice] first\n"), text);
     BOOST_TEST(text.find(before) == text.rfind(before), text); // once
-    const fs::path other = folder.path / "other.txt";
+    const fs::path other = folder / "other.txt";
     log_to_file(other);
     BOOST_TEST(read_file(other) == "");
     BOOST_CHECK_THROW(log_to_file("/proc/nonexistent/log.txt"), UserError);

@@ -62,8 +62,9 @@ ENVIRONMENT = {
     "OMPI_MCA_pml": "ob1",  # what it chooses here anyway, after 0.2 s of looking for such hardware
     # More threads than cores: a waiting thread must sleep, not spin.
     "OMP_WAIT_POLICY": "passive",
-    "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",  # some tests preload a library of ours
 }
+# Open MPI leaks, and some tests preload a library of ours.
+ASAN_OPTIONS = "detect_leaks=0:verify_asan_link_order=0"
 
 
 def environment():
@@ -72,6 +73,7 @@ def environment():
         if name.startswith(("OMPI_COMM", "PMIX", "SLURM")):
             del env[name]
     env.update(ENVIRONMENT)
+    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":" + ASAN_OPTIONS  # to the test preset's
     return env
 
 

@@ -49,7 +49,7 @@ BOOST_AUTO_TEST_SUITE(checkpoint_damage)
 
 BOOST_AUTO_TEST_CASE(every_flipped_bit_is_found)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path folder = save(model, scratch.path(), 2);
     BOOST_TEST(first_problem(folder).empty());
@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(every_flipped_bit_is_found)
 
 BOOST_AUTO_TEST_CASE(a_damaged_tensor_is_named_and_not_read)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path folder = save(model, scratch.path(), 2);
     const fs::path file = folder / "stage-0001-of-0002.h5";
@@ -100,7 +100,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_tensor_is_named_and_not_read)
 
 BOOST_AUTO_TEST_CASE(truncated_missing_and_replaced_files_are_named)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path folder = save(model, scratch.path(), 2);
     for (const std::string& name : file_names) {
@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(truncated_missing_and_replaced_files_are_named)
 
 BOOST_AUTO_TEST_CASE(swapped_files_are_found)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model(4);
     ExampleModel later(4, 8);
     const fs::path folder = save(model, scratch.path(), 4);
@@ -180,7 +180,7 @@ BOOST_AUTO_TEST_CASE(forged_manifests_are_refused)
         {"\"arrays\": [", "\"arrays\": [[[[[[", "not whole JSON"},
         {"sluice-checkpoint", "sluice-checkpo1nt", "not the manifest"}};
     for (const auto& [from, to, expected] : forgeries) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         ExampleModel model;
         const fs::path folder = save(model, scratch.path(), 2);
         forge(folder, from, to);
@@ -201,7 +201,7 @@ BOOST_AUTO_TEST_CASE(forged_links_are_refused)
         {"/more", "stage-0001-of-0002.h5", "/more"},
         {"/config", "elsewhere.h5", "/config"}};
     for (const auto& [path, file, target] : forgeries) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         ExampleModel model;
         const fs::path folder = save(model, scratch.path(), 2);
         const ManifestEntry old = CheckpointReader(folder).manifest().front();
@@ -222,7 +222,7 @@ BOOST_AUTO_TEST_CASE(extreme_shapes_are_refused)
 {
     for (const char* shape : {"4294967296, 4294967296", "18446744073709551615", "9999999", "-1, 4",
                               "1,1,1,1,1,1", "0.5", "\"a\""}) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         ExampleModel model;
         const fs::path folder = save(model, scratch.path(), 1);
         forge(folder, "\"shape\": [", "\"shape\": [" + std::string(shape) + "],\"was\": [");
@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(extreme_shapes_are_refused)
 
 BOOST_AUTO_TEST_CASE(folders_that_are_no_checkpoints)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     BOOST_TEST(contains(first_problem(scratch.path() / "absent"), "no such checkpoint"));
     BOOST_TEST(contains(first_problem(scratch.path()), "not a finished checkpoint"));
     overwrite(scratch.path() / "manifest.json", std::string(100'000, '['));
@@ -251,7 +251,7 @@ BOOST_AUTO_TEST_CASE(folders_that_are_no_checkpoints)
 // The limit on file sizes stands for a disk that fills up at every possible instant.
 BOOST_AUTO_TEST_CASE(a_full_disk_leaves_the_old_checkpoint_whole)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel old_model, new_model(3, 8);
     const fs::path old_folder = save(old_model, scratch.path(), 2);
     std::uint64_t largest = 0;
@@ -276,7 +276,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_the_old_checkpoint_whole)
 
 BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_written_is_named)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     fs::permissions(scratch.path(), fs::perms::owner_read | fs::perms::owner_exec |
                                         fs::perms::others_read | fs::perms::others_exec);
     const bool root = ::geteuid() == 0;

@@ -1,26 +1,12 @@
 #include "tests/io/checkpoint_fixture.hpp"
 
-#include "core/error.hpp"
 #include "core/random.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace sluice::testing {
 
 namespace fs = std::filesystem;
-
-ScratchFolder::ScratchFolder()
-{
-    std::string name = (fs::temp_directory_path() / "sluice_test_XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-}
-
-ScratchFolder::~ScratchFolder()
-{
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-}
 
 ExampleModel::ExampleModel(std::int64_t num_layers_, std::int64_t update_)
     : num_layers(num_layers_), update(update_)
@@ -82,22 +68,6 @@ fs::path save(ExampleModel& model, const fs::path& checkpoints, int num_stages)
             write_stage_file(partial, stage, num_stages, model.contents(stage, num_stages)));
     finish_checkpoint(partial, final_folder, entries);
     return final_folder;
-}
-
-std::string message_of(const std::function<void()>& work)
-{
-    try {
-        work();
-    } catch (const UserError& error) {
-        return (error.code() == ExitCode::data ? "" : "wrong exit code: ") +
-               std::string(error.what());
-    }
-    return "nothing thrown";
-}
-
-bool contains(const std::string& text, const std::string& part)
-{
-    return text.find(part) != std::string::npos;
 }
 
 std::string first_problem(const fs::path& folder)

@@ -27,7 +27,7 @@ BOOST_AUTO_TEST_SUITE(checkpoint_h5py)
 BOOST_AUTO_TEST_CASE(the_index_shows_the_whole_model)
 {
     for (int num_stages = 1; num_stages <= 3; ++num_stages) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         ExampleModel model;
         const auto folder = save(model, scratch.path(), num_stages);
         const std::string command = "exec " + python() + " '" +

@@ -42,7 +42,7 @@ Names names_in(const fs::path& checkpoints)
 std::vector<std::string> kept(std::int64_t keep_last, std::int64_t keep_every,
                               std::int64_t rewind_updates = 0)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     for (const std::int64_t update : {10, 20, 30, 40, 50, 60})
         make_checkpoint(scratch.path(), update);
     const auto deleted = prune_checkpoints(
@@ -139,7 +139,7 @@ BOOST_AUTO_TEST_CASE(whoever_asks_says_what_whole_is)
 
 BOOST_AUTO_TEST_CASE(a_history_that_was_left_is_deleted)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     for (const std::int64_t update : {0, 10, 20, 30})
         make_checkpoint(scratch.path(), update);
     BOOST_TEST(delete_checkpoints_after(scratch.path(), 10).size() == 2u);
@@ -159,7 +159,7 @@ BOOST_AUTO_TEST_CASE(damaged_checkpoints_count_for_nothing)
         [](const fs::path& folder) { fs::resize_file(folder / manifest_name, 40); },
         [](const fs::path& folder) { write_file_durably(folder / manifest_name, "{}"); }};
     for (const Damage& damage : damages) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         for (const std::int64_t update : {10, 20, 30, 40})
             make_checkpoint(scratch.path(), update);
         const fs::path newest = scratch.path() / checkpoint_folder_name(40);
@@ -178,7 +178,7 @@ BOOST_AUTO_TEST_CASE(damaged_checkpoints_count_for_nothing)
 
 BOOST_AUTO_TEST_CASE(where_none_is_whole_none_is_deleted)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     for (const std::int64_t update : {10, 20, 30})
         fs::remove(make_checkpoint(scratch.path(), update) / index_name);
     BOOST_TEST(prune_checkpoints(scratch.path(), {.keep_last = 1}).empty());
@@ -187,7 +187,7 @@ BOOST_AUTO_TEST_CASE(where_none_is_whole_none_is_deleted)
 
 BOOST_AUTO_TEST_CASE(only_finished_checkpoints_are_listed_in_order_of_updates)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     BOOST_TEST(list_checkpoints(scratch.path() / "absent").empty());
     for (const std::int64_t update : {123456789012L, 5L, 99999999L, 100000000L})
         make_checkpoint(scratch.path(), update);
@@ -205,7 +205,7 @@ BOOST_AUTO_TEST_CASE(only_finished_checkpoints_are_listed_in_order_of_updates)
 
 BOOST_AUTO_TEST_CASE(leftovers_of_dead_saves_go_and_strangers_stay)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     make_checkpoint(scratch.path(), 10);
     const Names leftovers = {".update-00000020.partial", ".update-00000005.deleting"};
     const Names strangers = {".update-notes", "notes", ".update-20.partial", ".partial"};
@@ -222,7 +222,7 @@ BOOST_AUTO_TEST_CASE(leftovers_of_dead_saves_go_and_strangers_stay)
 
 BOOST_AUTO_TEST_CASE(a_real_checkpoint_survives_pruning_and_a_dead_save)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model, later(3, 8);
     const fs::path folder = save(model, scratch.path(), 2);
     // A save that died after one of two stages.
@@ -236,7 +236,7 @@ BOOST_AUTO_TEST_CASE(a_real_checkpoint_survives_pruning_and_a_dead_save)
 // Taken for an empty one, a run would begin again from nothing.
 BOOST_AUTO_TEST_CASE(a_folder_that_cannot_be_read_is_no_empty_folder)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     BOOST_TEST(list_checkpoints(scratch.path() / "absent").empty());
     const fs::path loop = scratch.path() / "loop";
     fs::create_symlink(loop, loop);

@@ -31,7 +31,7 @@ BOOST_AUTO_TEST_CASE(names)
 
 BOOST_AUTO_TEST_CASE(every_number_of_stages_gives_the_same_tensors)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     std::vector<std::string> parameters_digests, state_digests;
     for (int num_stages = 1; num_stages <= 3; ++num_stages) {
@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(every_number_of_stages_gives_the_same_tensors)
 
 BOOST_AUTO_TEST_CASE(the_digest_is_that_of_the_documented_lines)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const CheckpointReader reader(save(model, scratch.path(), 2));
     std::string lines;
@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(the_digest_is_that_of_the_documented_lines)
 
 BOOST_AUTO_TEST_CASE(the_folder_holds_what_the_format_says_and_nothing_else)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path folder = save(model, scratch.path(), 2);
     std::vector<std::string> names;
@@ -120,7 +120,7 @@ BOOST_AUTO_TEST_CASE(the_folder_holds_what_the_format_says_and_nothing_else)
 
 BOOST_AUTO_TEST_CASE(saving_the_same_update_again_replaces_it)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     save(model, scratch.path(), 1);
     model.tensors[0].values[0] = 42.0f;
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(saving_the_same_update_again_replaces_it)
 
 BOOST_AUTO_TEST_CASE(all_element_types)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     std::vector<double> doubles = {1.0 / 3.0, -0.0};
     std::vector<std::int32_t> integers = {-7, 8, 9};
     ExampleModel model;
@@ -156,7 +156,7 @@ BOOST_AUTO_TEST_CASE(all_element_types)
 
 BOOST_AUTO_TEST_CASE(another_models_tensors_are_refused_by_name)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const CheckpointReader reader(save(model, scratch.path(), 2));
     std::vector<float> values(64);
@@ -179,7 +179,7 @@ BOOST_AUTO_TEST_CASE(another_models_tensors_are_refused_by_name)
 // 64 KB is HDF5's limit for attributes: nothing that grows with depth may be one.
 BOOST_AUTO_TEST_CASE(a_deep_model)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model(300);
     const fs::path folder = save(model, scratch.path(), 2);
     const CheckpointReader reader(folder);
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(a_deep_model)
 
 BOOST_AUTO_TEST_CASE(what_anomalies_left_behind_comes_back_and_is_absent_without)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model(3, 7), plain(3, 8);
     const fs::path partial = scratch.path() / partial_folder_name(7);
     std::vector<ManifestEntry> entries;

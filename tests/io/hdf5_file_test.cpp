@@ -3,49 +3,27 @@
 #include "core/checksum.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "tests/temporary_folder.hpp"
+#include "tests/thrown_message.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
-#include <functional>
 #include <numeric>
 #include <sys/resource.h>
 #include <unistd.h>
 
 namespace fs = std::filesystem;
 using namespace sluice;
+using testing::contains;
+using testing::message_of;
+using testing::TemporaryFolder;
 
 namespace {
-
-struct Folder {
-    fs::path path;
-    Folder()
-    {
-        char name[] = "/tmp/sluice_hdf5_test_XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~Folder() { fs::remove_all(path); }
-};
 
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values)
 {
     return std::as_bytes(std::span(values));
-}
-
-std::string message_of(const std::function<void()>& work)
-{
-    try {
-        work();
-    } catch (const UserError& error) {
-        BOOST_TEST(static_cast<int>(error.code()) == static_cast<int>(ExitCode::data));
-        return error.what();
-    }
-    return "nothing thrown";
-}
-
-bool contains(const std::string& text, const std::string& part)
-{
-    return text.find(part) != std::string::npos;
 }
 
 Hdf5FileSummary write_example(const fs::path& path)
@@ -79,8 +57,8 @@ BOOST_AUTO_TEST_SUITE(hdf5_file)
 // On both sides of the blocks it is hashed and written in, with ordinary datasets between.
 BOOST_AUTO_TEST_CASE(hashed_datasets_are_like_others_with_their_checksum)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
     const std::vector<std::uint64_t> counts{
         1, 15, 1024, 16384, 262143, 262144, 262145, 3 * 262144, 2 * 1048576, 9 * 262144 + 7};
     std::vector<float> numbers(3'000'000);
@@ -121,8 +99,8 @@ BOOST_AUTO_TEST_CASE(hashed_datasets_are_like_others_with_their_checksum)
 
 BOOST_AUTO_TEST_CASE(what_is_written_is_read)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
     const Hdf5FileSummary summary = write_example(path);
     BOOST_TEST(summary.size_bytes == fs::file_size(path));
     BOOST_TEST(summary.checksum == checksum_of_file(path));
@@ -162,8 +140,8 @@ BOOST_AUTO_TEST_CASE(what_is_written_is_read)
 
 BOOST_AUTO_TEST_CASE(offsets_point_at_the_bytes)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
     std::vector<std::uint16_t> tokens(10'000);
     std::iota(tokens.begin(), tokens.end(), std::uint16_t{0});
     const std::vector<std::uint64_t> extents = {tokens.size()};
@@ -183,31 +161,31 @@ BOOST_AUTO_TEST_CASE(offsets_point_at_the_bytes)
 
 BOOST_AUTO_TEST_CASE(the_same_contents_give_the_same_bytes)
 {
-    Folder folder;
-    const auto first = write_example(folder.path / "1.h5");
+    TemporaryFolder folder;
+    const auto first = write_example(folder / "1.h5");
     ::usleep(1'100'000); // HDF5 would record times in seconds
-    const auto second = write_example(folder.path / "2.h5");
+    const auto second = write_example(folder / "2.h5");
     BOOST_TEST(first.checksum == second.checksum);
 }
 
 BOOST_AUTO_TEST_CASE(uncommitted_files_leave_nothing)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
     write_file_durably(path, "old");
     {
         Hdf5Writer file(path);
         file.write_text("/config", "new");
     }
     BOOST_TEST(read_file(path) == "old");
-    BOOST_TEST(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 1);
+    BOOST_TEST(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
 }
 
 BOOST_AUTO_TEST_CASE(every_instant_of_a_full_disk_is_reported)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
-    const std::uint64_t whole = write_example(folder.path / "whole.h5").size_bytes;
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
+    const std::uint64_t whole = write_example(folder / "whole.h5").size_bytes;
     write_file_durably(path, "old");
     report_size_limit_as_error();
     rlimit before{};
@@ -227,26 +205,26 @@ BOOST_AUTO_TEST_CASE(every_instant_of_a_full_disk_is_reported)
 // Space that HDF5 takes at the end and nobody writes: only closing finds out that it is not there.
 BOOST_AUTO_TEST_CASE(a_file_that_cannot_reach_its_full_length_is_reported)
 {
-    Folder folder;
+    TemporaryFolder folder;
     rlimit before{};
     ::getrlimit(RLIMIT_FSIZE, &before);
     report_size_limit_as_error();
     const rlimit small{100'000, before.rlim_max};
     ::setrlimit(RLIMIT_FSIZE, &small);
     const std::string message = message_of([&] {
-        Hdf5Writer file(folder.path / "file.h5");
+        Hdf5Writer file(folder / "file.h5");
         file.create_dataset("/tokens", Hdf5Type::u16, std::vector<std::uint64_t>{1'000'000});
         file.commit();
     });
     ::setrlimit(RLIMIT_FSIZE, &before);
     BOOST_TEST(contains(message, "File too large (ftruncate)"), message);
-    BOOST_TEST(fs::is_empty(folder.path));
+    BOOST_TEST(fs::is_empty(folder.path()));
 }
 
 BOOST_AUTO_TEST_CASE(mistakes_are_named)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
     write_example(path);
     const Hdf5Reader file(path);
     std::vector<std::byte> into(24);
@@ -258,15 +236,15 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named)
     BOOST_TEST(contains(message_of([&] { file.read_vector<std::uint16_t>("/tokens", 999); }),
                         "at most 999"));
     BOOST_TEST(contains(message_of([&] { Hdf5Reader("/nonexistent/x.h5"); }), "No such file"));
-    write_file_durably(folder.path / "text.h5", "This is not HDF5");
-    BOOST_TEST(contains(message_of([&] { Hdf5Reader(folder.path / "text.h5"); }), "not a whole"));
+    write_file_durably(folder / "text.h5", "This is not HDF5");
+    BOOST_TEST(contains(message_of([&] { Hdf5Reader(folder / "text.h5"); }), "not a whole"));
     BOOST_TEST(contains(message_of([&] { Hdf5Writer("/nonexistent/x.h5"); }), "No such file"));
 }
 
 BOOST_AUTO_TEST_CASE(truncated_files_are_refused)
 {
-    Folder folder;
-    const fs::path path = folder.path / "file.h5";
+    TemporaryFolder folder;
+    const fs::path path = folder / "file.h5";
     write_example(path);
     const std::string whole = read_file(path);
     for (std::size_t size = 0; size < whole.size(); size += 61) {
@@ -278,9 +256,9 @@ BOOST_AUTO_TEST_CASE(truncated_files_are_refused)
 /// A circle of groups looks the same while it is followed: corpus of the fuzz target `checkpoint`.
 BOOST_AUTO_TEST_CASE(groups_deeper_than_any_of_ours_are_not_followed)
 {
-    const Folder folder;
+    const TemporaryFolder folder;
     for (const int depth : {64, 66}) {
-        const fs::path path = folder.path / ("deep-" + std::to_string(depth) + ".h5");
+        const fs::path path = folder / ("deep-" + std::to_string(depth) + ".h5");
         std::string dataset;
         for (int i = 0; i < depth; ++i)
             dataset += "/a";

@@ -60,7 +60,7 @@ BOOST_AUTO_TEST_SUITE(merged_checkpoint)
 BOOST_AUTO_TEST_CASE(one_file_holds_the_whole_tree)
 {
     for (int num_stages = 1; num_stages <= 3; ++num_stages) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         ExampleModel model;
         const CheckpointReader reader(save(model, scratch.path(), num_stages));
         const fs::path out = scratch.path() / "model.h5";
@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(one_file_holds_the_whole_tree)
 
 BOOST_AUTO_TEST_CASE(nothing_is_overwritten)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const CheckpointReader reader(save(model, scratch.path(), 2));
     const fs::path out = scratch.path() / "model.h5";
@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_overwritten)
 
 BOOST_AUTO_TEST_CASE(damage_is_named_and_leaves_no_file)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path folder = save(model, scratch.path(), 2);
     const CheckpointReader reader(folder);
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(damage_is_named_and_leaves_no_file)
 BOOST_AUTO_TEST_CASE(it_reads_as_its_folder_does)
 {
     for (int num_stages = 1; num_stages <= 3; ++num_stages) {
-        ScratchFolder scratch;
+        TemporaryFolder scratch;
         ExampleModel model;
         const fs::path folder = save(model, scratch.path(), num_stages);
         const std::string expected = everything_in(CheckpointReader(folder));
@@ -160,7 +160,7 @@ BOOST_AUTO_TEST_CASE(it_reads_as_its_folder_does)
 
 BOOST_AUTO_TEST_CASE(what_anomalies_left_is_in_it)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     StageContents contents = model.contents(0, 1);
     contents.progress.num_rewinds = 2;
@@ -176,7 +176,7 @@ BOOST_AUTO_TEST_CASE(what_anomalies_left_is_in_it)
 
 BOOST_AUTO_TEST_CASE(bits_that_changed_are_found_or_changed_nothing)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path out = merged(model, scratch.path(), 2);
     const std::string whole = read_file(out);
@@ -201,7 +201,7 @@ BOOST_AUTO_TEST_CASE(bits_that_changed_are_found_or_changed_nothing)
 
 BOOST_AUTO_TEST_CASE(damage_to_a_tensor_and_to_the_run_file_is_named)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path out = merged(model, scratch.path(), 2);
     const std::string whole = read_file(out);
@@ -225,7 +225,7 @@ BOOST_AUTO_TEST_CASE(damage_to_a_tensor_and_to_the_run_file_is_named)
 
 BOOST_AUTO_TEST_CASE(other_files_are_refused_with_what_they_are)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path folder = save(model, scratch.path(), 2);
     for (const char* part : {"checkpoint.h5", "stage-0001-of-0002.h5"})
@@ -242,7 +242,7 @@ BOOST_AUTO_TEST_CASE(other_files_are_refused_with_what_they_are)
 
 BOOST_AUTO_TEST_CASE(digests_and_links_of_a_foreign_hand_are_refused)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     ExampleModel model;
     const fs::path out = merged(model, scratch.path(), 1);
     const CheckpointReader reader(out);

@@ -2,7 +2,8 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
-#include "tests/io/checkpoint_fixture.hpp"
+#include "tests/temporary_folder.hpp"
+#include "tests/thrown_message.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <fstream>
@@ -37,7 +38,7 @@ BOOST_AUTO_TEST_SUITE(metrics_file)
 
 BOOST_AUTO_TEST_CASE(one_line_with_every_kind_of_value)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     MetricsFile file(path, 0);
     file.write("update", std::vector<MetricField>{{"update", std::int64_t{3}},
@@ -57,7 +58,7 @@ BOOST_AUTO_TEST_CASE(one_line_with_every_kind_of_value)
 
 BOOST_AUTO_TEST_CASE(a_run_that_goes_back_drops_the_lines_behind)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     MetricsFile file(path, 0);
     for (const std::int64_t update : {1, 2, 3, 4})
@@ -69,7 +70,7 @@ BOOST_AUTO_TEST_CASE(a_run_that_goes_back_drops_the_lines_behind)
 
 BOOST_AUTO_TEST_CASE(what_json_has_no_number_for_is_null_and_named)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     constexpr double infinity = std::numeric_limits<double>::infinity();
     MetricsFile file(path, 0);
@@ -84,7 +85,7 @@ BOOST_AUTO_TEST_CASE(what_json_has_no_number_for_is_null_and_named)
 
 BOOST_AUTO_TEST_CASE(lines_of_updates_that_will_run_again_are_removed)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     {
         MetricsFile file(path, 0);
@@ -109,7 +110,7 @@ BOOST_AUTO_TEST_CASE(lines_of_updates_that_will_run_again_are_removed)
 // A checkpoint written while training went on is announced behind later updates.
 BOOST_AUTO_TEST_CASE(late_checkpoints_stay_where_the_updates_before_them_go)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     const auto announce = [](MetricsFile& file, std::int64_t update) {
         file.write("checkpoint", std::vector<MetricField>{{"update", update}});
@@ -140,7 +141,7 @@ BOOST_AUTO_TEST_CASE(late_checkpoints_stay_where_the_updates_before_them_go)
 
 BOOST_AUTO_TEST_CASE(long_lines_and_garbage_at_the_end)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     const std::string long_line =
         "{\"event\":\"update\",\"update\":2,\"alpha\":[" + std::string(300'000, ' ') + "1" + "]}\n";
@@ -154,7 +155,7 @@ BOOST_AUTO_TEST_CASE(long_lines_and_garbage_at_the_end)
 
 BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     MetricsFile file(path, 0);
     write_update(file, 1);
@@ -175,7 +176,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
 
 BOOST_AUTO_TEST_CASE(status_is_replaced_whole)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "status.json";
     write_status(path, "running", 3, "", 0);
     write_status(path, "stopped", 4, "stopped by \"SIGINT\"", 75);
@@ -194,7 +195,7 @@ BOOST_AUTO_TEST_CASE(status_is_replaced_whole)
 
 BOOST_AUTO_TEST_CASE(a_status_that_is_none_is_not_read)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     const fs::path path = scratch.path() / "status.json";
     BOOST_TEST(!read_status(path).has_value());
     for (const char* text : {"", "{", "[]", R"({"state":"running"})",

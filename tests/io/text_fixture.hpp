@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/error.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
@@ -10,42 +11,23 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
-#include <unistd.h>
 #include <zlib.h>
 
 namespace sluice::testing {
 
-/// A temporary folder, deleted with everything in it.
-class TextFolder {
+/// Its paths are text, as a command line has them.
+class TextFolder : public TemporaryFolder {
 public:
-    TextFolder()
-    {
-        std::string name = (std::filesystem::temp_directory_path() / "sluice-text-XXXXXX").string();
-        BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    ~TextFolder() { std::filesystem::remove_all(path_); }
-    TextFolder(const TextFolder&) = delete;
-
-    const std::filesystem::path& path() const { return path_; }
-    std::string operator/(std::string_view name) const { return (path_ / name).string(); }
+    std::string operator/(std::string_view name) const { return (path() / name).string(); }
 
     /// Writes `bytes` (folders above are created) and returns the path.
     std::string write(std::string_view name, std::string_view bytes) const
     {
-        const std::filesystem::path file = path_ / name;
+        const std::filesystem::path file = path() / name;
         std::filesystem::create_directories(file.parent_path());
         std::ofstream(file, std::ios::binary) << bytes;
         return file.string();
     }
-    std::size_t num_entries() const
-    {
-        return static_cast<std::size_t>(
-            std::distance(std::filesystem::directory_iterator(path_), {}));
-    }
-
-private:
-    std::filesystem::path path_;
 };
 
 inline std::string read_whole(const std::filesystem::path& path)

@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
@@ -21,10 +22,10 @@ BOOST_AUTO_TEST_CASE(events_are_in_order_of_time_with_exact_microseconds)
     file.add_span({1, 0}, "compute", "F0", 1'500, 4'001, {});
     file.add_arrow(17, "activation", {0, 2}, -250, {1, 0}, 1'500);
     file.add_count(1, "live", 1'500, 1);
-    const auto path = std::filesystem::temp_directory_path() / "sluice-trace-file-test.json";
+    const testing::TemporaryFolder folder;
+    const auto path = folder / "trace.json";
     file.write(path, {{"num_ranks", 2}});
     const std::string text = read_file(path);
-    std::filesystem::remove(path);
     // Neither digit may get lost in a double.
     BOOST_TEST(text.find("\"ts\":9007199254740993.001,\"dur\":0.500,\"args\":{\"chunk\":1}}") !=
                text.npos);
@@ -48,10 +49,10 @@ BOOST_AUTO_TEST_CASE(a_span_never_has_a_negative_length)
 {
     TraceFile file;
     file.add_span({0, 0}, "a", "b", 100, 50, {});
-    const auto path = std::filesystem::temp_directory_path() / "sluice-trace-file-test-2.json";
+    const testing::TemporaryFolder folder;
+    const auto path = folder / "trace.json";
     file.write(path, Json::object());
     BOOST_TEST(Json::parse(read_file(path))["traceEvents"][0]["dur"] == 0.0);
-    std::filesystem::remove(path);
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_written_is_said)

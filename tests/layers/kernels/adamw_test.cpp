@@ -1,5 +1,6 @@
 #include "layers/kernels/adamw.hpp"
 
+#include "tests/layers/kernels/adamw_tensors.hpp"
 #include "tests/layers/kernels/kernel_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -11,32 +12,14 @@ using kernels::AdamW;
 
 namespace {
 
-struct Tensors {
+struct Tensors : AdamWTensors<Twin> {
     Tensors(std::int64_t n, std::uint64_t seed)
-        : weight(Twin::random({n}, seed)), gradient(Twin::random({n}, seed + 1)),
-          first_moment(Twin({n})), second_moment(Twin({n}))
+        : AdamWTensors<Twin>{.weight = Twin::random({n}, seed),
+                             .gradient = Twin::random({n}, seed + 1),
+                             .first_moment = Twin({n}),
+                             .second_moment = Twin({n})}
     {
     }
-
-    auto update(int number)
-    {
-        return [this, number](auto side) {
-            return AdamW{.weight = side(weight),
-                         .gradient = side(gradient),
-                         .first_moment = side(first_moment),
-                         .second_moment = side(second_moment),
-                         .gradient_scale = 0.75,
-                         .lr = 0.01,
-                         .beta1 = 0.9,
-                         .beta2 = 0.95,
-                         .eps = 1e-8,
-                         .weight_decay = 0.1,
-                         .bias_correction1 = 1.0 - std::pow(0.9, number),
-                         .bias_correction2 = 1.0 - std::pow(0.95, number)};
-        };
-    }
-
-    Twin weight, gradient, first_moment, second_moment;
 };
 
 } // namespace

@@ -1,6 +1,7 @@
 #include "layers/kernels/attention.hpp"
 
 #include "core/bfloat16.hpp"
+#include "tests/layers/kernels/attention_tensors.hpp"
 #include "tests/layers/kernels/kernel_fixture.hpp"
 
 #include <algorithm>
@@ -14,35 +15,17 @@ using kernels::AttentionForward;
 
 namespace {
 
-struct Tensors {
+struct Tensors : AttentionTensors<Twin> {
     Tensors(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D, std::uint64_t seed,
             double scale = 1.0)
-        : qkv(Twin::random({B, T, 3, H, D}, seed, scale)), out(Twin::poisoned({B, T, H, D})),
-          logsumexp(Twin::poisoned({B, H, T})), dout(Twin::random({B, T, H, D}, seed + 1)),
-          row_dot(Twin::poisoned({B, H, T})), qkv_gradient(Twin::poisoned({B, T, 3, H, D}))
+        : AttentionTensors<Twin>{.qkv = Twin::random({B, T, 3, H, D}, seed, scale),
+                                 .out = Twin::poisoned({B, T, H, D}),
+                                 .logsumexp = Twin::poisoned({B, H, T}),
+                                 .dout = Twin::random({B, T, H, D}, seed + 1),
+                                 .row_dot = Twin::poisoned({B, H, T}),
+                                 .qkv_gradient = Twin::poisoned({B, T, 3, H, D})}
     {
     }
-
-    auto forward()
-    {
-        return [this](auto side) {
-            return AttentionForward{
-                .qkv = side(qkv), .out = side(out), .logsumexp = side(logsumexp)};
-        };
-    }
-    auto backward()
-    {
-        return [this](auto side) {
-            return AttentionBackward{.dout = side(dout),
-                                     .qkv = side(qkv),
-                                     .out = side(out),
-                                     .logsumexp = side(logsumexp),
-                                     .row_dot = side(row_dot),
-                                     .qkv_gradient = side(qkv_gradient)};
-        };
-    }
-
-    Twin qkv, out, logsumexp, dout, row_dot, qkv_gradient;
 };
 
 TensorView in_float64(Twin& twin) { return twin.in_float64(); }

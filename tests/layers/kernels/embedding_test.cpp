@@ -1,5 +1,6 @@
 #include "layers/kernels/embedding.hpp"
 
+#include "tests/layers/kernels/embedding_tokens.hpp"
 #include "tests/layers/kernels/kernel_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -8,19 +9,6 @@ using namespace sluice;
 using namespace sluice::testing;
 using kernels::EmbeddingBackward;
 using kernels::EmbeddingForward;
-
-namespace {
-
-std::vector<std::int32_t> some_tokens(std::int64_t num_tokens, std::int64_t vocabulary)
-{
-    std::vector<std::int32_t> tokens; // with repeats, and both ends of the vocabulary
-    for (std::int64_t n = 0; n < num_tokens; ++n)
-        tokens.push_back(
-            static_cast<std::int32_t>(n % 4 == 0 ? vocabulary - 1 : n * n * 7 % vocabulary));
-    return tokens;
-}
-
-} // namespace
 
 BOOST_AUTO_TEST_SUITE(embedding)
 

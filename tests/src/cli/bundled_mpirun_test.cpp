@@ -1,27 +1,25 @@
 #include "src/cli/bundled_mpirun.hpp"
 
+#include "tests/temporary_folder.hpp"
+
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
-#include <unistd.h>
 
 using namespace sluice;
 
 namespace {
 
-/// A bundle's folders in the temporary folder; OPAL_PREFIX and PATH as they were when it goes.
+/// A bundle's folders; OPAL_PREFIX and PATH as they were when it goes.
 struct Folders {
     Folders()
-        : prefix(std::filesystem::temp_directory_path() /
-                 ("sluice-bundle-test-" + std::to_string(getpid())))
     {
         unsetenv("OPAL_PREFIX");
         std::filesystem::create_directories(prefix / "bin");
     }
     ~Folders()
     {
-        std::filesystem::remove_all(prefix);
         for (const char* name : {"OPAL_PREFIX", "OPAL_SYSCONFDIR", "PMIX_LIBDIR", "PMIX_DATADIR",
                                  "OMPI_MCA_plm_rsh_agent"})
             unsetenv(name);
@@ -32,7 +30,8 @@ struct Folders {
         std::filesystem::create_directories(prefix / "lib/x86_64-linux-gnu/openmpi");
         std::filesystem::create_directories(prefix / "etc/openmpi");
     }
-    std::filesystem::path prefix;
+    testing::TemporaryFolder bundle;
+    std::filesystem::path prefix = bundle.path();
     std::string path = std::getenv("PATH");
 };
 

@@ -2,22 +2,18 @@
 
 #include "core/durable_file.hpp"
 #include "tests/src/plan/plan_fixture.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 
 #include <filesystem>
-#include <unistd.h>
 
 using namespace sluice;
 
 namespace {
 
-struct Folder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("sluice-costs-" + std::to_string(getpid()));
-    Folder() { std::filesystem::create_directories(path); }
-    ~Folder() { std::filesystem::remove_all(path); }
-    std::filesystem::path file() const { return path / "costs.json"; }
+struct Folder : testing::TemporaryFolder {
+    std::filesystem::path file() const { return path() / "costs.json"; }
 
     CostConditions conditions{test::small_run().model, {2, 8}};
 
@@ -96,7 +92,7 @@ BOOST_AUTO_TEST_CASE(faults_are_named)
                "'conditions.micro_batch_size' is 0, not a whole number from 1 to 1000000000");
     BOOST_TEST(problem_with("\"seconds\": {", "\"seconds\": 1, \"more\": {") ==
                "'seconds.' is not an object");
-    BOOST_CHECK_THROW(read_cost_file(path / "missing.json", conditions), UserError);
+    BOOST_CHECK_THROW(read_cost_file(*this / "missing.json", conditions), UserError);
 }
 
 // As deep and as wide as a file of that size can be.

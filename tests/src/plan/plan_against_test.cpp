@@ -3,13 +3,13 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "tests/src/plan/plan_fixture.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <sstream>
-#include <unistd.h>
 
 using namespace sluice;
 using Json = nlohmann::ordered_json;
@@ -30,8 +30,8 @@ struct Traced {
                          {.flops_per_second = 1e6});
     RunPlan plan = plan_run(config, 2);
     Candidate candidate = price(config, plan, costs);
-    std::filesystem::path run_dir =
-        std::filesystem::temp_directory_path() / ("sluice-against-" + std::to_string(getpid()));
+    testing::TemporaryFolder folder;
+    std::filesystem::path run_dir = folder.path();
     Json ledger;
 
     void write_ledger()
@@ -79,7 +79,6 @@ struct Traced {
                                         {"other", 0}}}});
         }
     }
-    ~Traced() { std::filesystem::remove_all(run_dir); }
 
     MeasuredRun measured() const
     {

@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/trace/trace_events.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -32,10 +33,10 @@ BOOST_AUTO_TEST_CASE(it_records_within_its_ranges_only)
 {
     const Schedule program = with_communication(make_1f1b(1, 1));
     const std::vector<LayerRange> partition{{0, 1, true, true}};
-    const auto folder = std::filesystem::temp_directory_path() / "sluice-run-tracer-test";
-    std::filesystem::remove_all(folder);
+    const testing::TemporaryFolder folder;
     const auto transport = make_in_process_transport();
-    RunTracer tracer({program, partition, {}, "1f1b", 1, 8}, {{2, 3}, {6, 9}}, folder, Stream{});
+    RunTracer tracer({program, partition, {}, "1f1b", 1, 8}, {{2, 3}, {6, 9}}, folder.path(),
+                     Stream{});
     std::string traced;
     // The run enters the second range in its middle and stops before its end.
     for (const std::int64_t update : {1, 2, 3, 4, 7, 8}) {
@@ -55,7 +56,6 @@ BOOST_AUTO_TEST_CASE(it_records_within_its_ranges_only)
         BOOST_TEST((tracer.recorder() != nullptr) == (update == 2 || update == 7));
     }
     BOOST_TEST(traced == "update-000002-000003.json update-000007-000008.json ");
-    std::filesystem::remove_all(folder);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,7 @@
 #include "src/train/memory_budget.hpp"
 
 #include "pipeline/transport/transport.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -8,7 +9,6 @@
 #include <fstream>
 #include <limits>
 #include <string>
-#include <unistd.h>
 
 using namespace sluice;
 
@@ -17,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Hierarchy {
-    fs::path root = fs::temp_directory_path() / ("sluice-cgroup-" + std::to_string(getpid()));
+    testing::TemporaryFolder folder;
+    fs::path root = folder.path();
     Hierarchy() { fs::create_directories(root / "slurm" / "job_1" / "step_0"); }
-    ~Hierarchy() { fs::remove_all(root); }
     void write(const fs::path& file, const std::string& text) const
     {
         std::ofstream(root / file) << text << "\n";

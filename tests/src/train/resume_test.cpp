@@ -2,23 +2,22 @@
 
 #include "core/error.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 
 #include <fstream>
-#include <unistd.h>
 
 using namespace sluice;
 namespace fs = std::filesystem;
 
 namespace {
 
-/// A run's checkpoints, with one array each, deleted in the end.
+/// A run's checkpoints, with one array each. Their folder is made with the first.
 struct Checkpoints {
-    fs::path folder = fs::temp_directory_path() / ("sluice-resume-" + std::to_string(getpid()));
+    testing::TemporaryFolder run;
+    fs::path folder = run / "checkpoints";
     std::unique_ptr<Transport> alone = make_in_process_transport();
-
-    ~Checkpoints() { fs::remove_all(folder); }
 
     fs::path add(std::int64_t update, const RunConfig& config = small())
     {

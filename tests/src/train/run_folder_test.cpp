@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "io/metrics_file.hpp"
+#include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <memory>
@@ -9,15 +10,9 @@
 #include <unistd.h>
 
 using namespace sluice;
+using testing::TemporaryFolder;
 
 namespace {
-
-struct Scratch {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("sluice-run-folder-" + std::to_string(getpid()));
-    Scratch() { std::filesystem::create_directories(path); }
-    ~Scratch() { std::filesystem::remove_all(path); }
-};
 
 bool says(const RunFolder& folder, const std::string& word)
 {
@@ -30,8 +25,8 @@ BOOST_AUTO_TEST_SUITE(run_folder)
 
 BOOST_AUTO_TEST_CASE(an_earlier_jobs_status_is_replaced)
 {
-    const Scratch scratch;
-    RunFolder folder(scratch.path);
+    const TemporaryFolder scratch;
+    RunFolder folder(scratch.path());
     write_status(folder.status(), "failed", 3, "an earlier job", 70);
     folder.remember_status();
     folder.tell("running", 3, "", 0);
@@ -43,8 +38,8 @@ BOOST_AUTO_TEST_CASE(an_earlier_jobs_status_is_replaced)
 // As after SIGCONT, which mpirun sends before it ends a rank that had been stopped.
 BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
 {
-    const Scratch scratch;
-    RunFolder folder(scratch.path);
+    const TemporaryFolder scratch;
+    RunFolder folder(scratch.path());
     folder.remember_status();
     folder.tell("running", 0, "", 0);
     write_status(folder.status(), "failed", 2, "rank 0 hangs", 71);
@@ -55,8 +50,8 @@ BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
 
 BOOST_AUTO_TEST_CASE(only_what_is_called_running_can_have_ended_without_a_word)
 {
-    const Scratch scratch;
-    const RunFolder folder(scratch.path);
+    const TemporaryFolder scratch;
+    const RunFolder folder(scratch.path());
     folder.tell_ended_without_a_word("killed"); // before there is a status
     BOOST_TEST(folder.status_text() == "");
     write_status(folder.status(), "running", 3, "", 0);
@@ -74,27 +69,27 @@ BOOST_AUTO_TEST_CASE(only_what_is_called_running_can_have_ended_without_a_word)
 
 BOOST_AUTO_TEST_CASE(the_lock_says_whose_it_is)
 {
-    const Scratch scratch;
-    RunFolder folder(scratch.path);
+    const TemporaryFolder scratch;
+    RunFolder folder(scratch.path());
     BOOST_TEST(!folder.is_held_here());
     folder.create_and_lock();
     BOOST_TEST(folder.is_held_here());
-    BOOST_TEST(read_file(scratch.path / ".lock")
-                   .starts_with("process " + std::to_string(getpid()) + " on "));
+    BOOST_TEST(
+        read_file(scratch / ".lock").starts_with("process " + std::to_string(getpid()) + " on "));
 }
 
 BOOST_AUTO_TEST_CASE(a_run_that_is_on_its_way_out_is_waited_for)
 {
-    const Scratch scratch;
-    auto before = std::make_unique<RunFolder>(scratch.path);
+    const TemporaryFolder scratch;
+    auto before = std::make_unique<RunFolder>(scratch.path());
     before->create_and_lock();
-    RunFolder next(scratch.path);
+    RunFolder next(scratch.path());
     BOOST_TEST(!next.lock());
     std::thread leaving([&] {
         std::this_thread::sleep_for(std::chrono::milliseconds(300));
         before.reset();
     });
-    RunFolder patient(scratch.path);
+    RunFolder patient(scratch.path());
     patient.create_and_lock();
     leaving.join();
     BOOST_TEST(!next.lock());

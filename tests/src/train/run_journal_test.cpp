@@ -1,5 +1,7 @@
 #include "src/train/run_journal.hpp"
 
+#include "tests/temporary_folder.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 #include <cmath>
@@ -7,26 +9,21 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 using namespace sluice;
 
 namespace {
 
-struct JournalFolder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("sluice-run-journal-" + std::to_string(getpid()));
-    mutable RunFolder folder{path}; ///< remembers what it has written
+struct JournalFolder : testing::TemporaryFolder {
+    mutable RunFolder folder{path()}; ///< remembers what it has written
     RunConfig config;
     JournalFolder()
     {
-        std::filesystem::create_directories(path);
         config.run.updates = 3;
         config.batch.global_batch_size = 2;
         config.batch.seq_len = 8;
     }
-    ~JournalFolder() { std::filesystem::remove_all(path); }
 
     std::vector<std::string> metrics() const
     {

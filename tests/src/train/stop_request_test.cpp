@@ -1,20 +1,19 @@
 #include "src/train/stop_request.hpp"
 
+#include "tests/temporary_folder.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 #include <filesystem>
 #include <fstream>
-#include <unistd.h>
 
 using namespace sluice;
 
 namespace {
 
 struct StopFile {
-    std::filesystem::path path = std::filesystem::temp_directory_path() /
-                                 ("sluice-stop-request-" + std::to_string(getpid()));
-    StopFile() { std::filesystem::remove(path); }
-    ~StopFile() { std::filesystem::remove(path); }
+    testing::TemporaryFolder run;
+    std::filesystem::path path = run / "STOP";
     void touch() const { std::ofstream(path) << ""; }
 };
 

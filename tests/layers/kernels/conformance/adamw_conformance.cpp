@@ -1,5 +1,6 @@
 #include "layers/kernels/adamw.hpp"
 
+#include "tests/layers/kernels/adamw_tensors.hpp"
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
 
 #include <array>
@@ -13,27 +14,7 @@ using kernels::AdamW;
 
 namespace {
 
-struct Tensors {
-    Operand weight, gradient, first_moment, second_moment;
-
-    auto update(int number)
-    {
-        return [this, number](auto side) {
-            return AdamW{.weight = side(weight),
-                         .gradient = side(gradient),
-                         .first_moment = side(first_moment),
-                         .second_moment = side(second_moment),
-                         .gradient_scale = 0.75,
-                         .lr = 0.01,
-                         .beta1 = 0.9,
-                         .beta2 = 0.95,
-                         .eps = 1e-8,
-                         .weight_decay = 0.1,
-                         .bias_correction1 = 1.0 - std::pow(0.9, number),
-                         .bias_correction2 = 1.0 - std::pow(0.95, number)};
-        };
-    }
-};
+using Tensors = AdamWTensors<Operand>;
 
 constexpr std::int64_t sizes[] = {1, 7, 8, 9, 255, 2047, 2048, 2049, 4100};
 

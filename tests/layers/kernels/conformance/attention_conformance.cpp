@@ -2,6 +2,7 @@
 
 #include "core/cuda/gpu_graph.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
+#include "tests/layers/kernels/attention_tensors.hpp"
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
 
 #include <algorithm>
@@ -10,42 +11,20 @@
 
 using namespace sluice;
 using namespace sluice::testing;
-using kernels::AttentionBackward;
-using kernels::AttentionForward;
 
 namespace {
 
-struct Tensors {
+struct Tensors : AttentionTensors<Operand> {
     Tensors(Case& c, std::int64_t B, std::int64_t T, std::int64_t H, std::int64_t D,
             std::uint64_t seed, double scale = 1.0)
-        : qkv(c.random({B, T, 3, H, D}, c.compute(), seed, scale)),
-          out(c.poisoned({B, T, H, D}, c.compute())), logsumexp(c.poisoned({B, H, T}, DType::f32)),
-          dout(c.random({B, T, H, D}, c.compute(), seed + 1)),
-          row_dot(c.poisoned({B, H, T}, DType::f32)),
-          qkv_gradient(c.poisoned({B, T, 3, H, D}, c.compute()))
+        : AttentionTensors<Operand>{.qkv = c.random({B, T, 3, H, D}, c.compute(), seed, scale),
+                                    .out = c.poisoned({B, T, H, D}, c.compute()),
+                                    .logsumexp = c.poisoned({B, H, T}, DType::f32),
+                                    .dout = c.random({B, T, H, D}, c.compute(), seed + 1),
+                                    .row_dot = c.poisoned({B, H, T}, DType::f32),
+                                    .qkv_gradient = c.poisoned({B, T, 3, H, D}, c.compute())}
     {
     }
-
-    auto forward()
-    {
-        return [this](auto side) {
-            return AttentionForward{
-                .qkv = side(qkv), .out = side(out), .logsumexp = side(logsumexp)};
-        };
-    }
-    auto backward()
-    {
-        return [this](auto side) {
-            return AttentionBackward{.dout = side(dout),
-                                     .qkv = side(qkv),
-                                     .out = side(out),
-                                     .logsumexp = side(logsumexp),
-                                     .row_dot = side(row_dot),
-                                     .qkv_gradient = side(qkv_gradient)};
-        };
-    }
-
-    Operand qkv, out, logsumexp, dout, row_dot, qkv_gradient;
 };
 
 bool with_cudnn() { return backend_under_test() == BackendUnderTest::cudnn; }

@@ -1,6 +1,7 @@
 #include "layers/kernels/embedding.hpp"
 
 #include "tests/layers/kernels/conformance/conformance_case.hpp"
+#include "tests/layers/kernels/embedding_tokens.hpp"
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
@@ -13,15 +14,6 @@ using kernels::EmbeddingBackward;
 using kernels::EmbeddingForward;
 
 namespace {
-
-std::vector<std::int32_t> some_tokens(std::int64_t num_tokens, std::int64_t vocabulary)
-{
-    std::vector<std::int32_t> tokens; // with repeats, and both ends of the vocabulary
-    for (std::int64_t n = 0; n < num_tokens; ++n)
-        tokens.push_back(
-            static_cast<std::int32_t>(n % 4 == 0 ? vocabulary - 1 : n * n * 7 % vocabulary));
-    return tokens;
-}
 
 /// Sums in token order, to the bit, of numbers whose sums are rounded at every step.
 void check_order(const std::vector<std::int32_t>& tokens, std::int64_t vocabulary,

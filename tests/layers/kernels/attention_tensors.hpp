@@ -1,0 +1,34 @@
+// What one attention reads and writes, for its unit test (Tensor: Twin) and its conformance test
+// (Tensor: Operand).
+#pragma once
+
+#include "layers/kernels/attention.hpp"
+
+namespace sluice::testing {
+
+template <class Tensor>
+struct AttentionTensors {
+    Tensor qkv, out, logsumexp, dout, row_dot, qkv_gradient;
+
+    /// Called with the side to launch on: `side(tensor)` is a view.
+    auto forward()
+    {
+        return [this](auto side) {
+            return kernels::AttentionForward{
+                .qkv = side(qkv), .out = side(out), .logsumexp = side(logsumexp)};
+        };
+    }
+    auto backward()
+    {
+        return [this](auto side) {
+            return kernels::AttentionBackward{.dout = side(dout),
+                                              .qkv = side(qkv),
+                                              .out = side(out),
+                                              .logsumexp = side(logsumexp),
+                                              .row_dot = side(row_dot),
+                                              .qkv_gradient = side(qkv_gradient)};
+        };
+    }
+};
+
+} // namespace sluice::testing
