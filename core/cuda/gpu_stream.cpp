@@ -80,8 +80,10 @@ void GpuEvent::hold_back(const Stream& stream) const
 bool GpuEvent::reached() const
 {
     const cudaError_t status = cudaEventQuery(native(native_));
-    if (status == cudaErrorNotReady)
+    if (status == cudaErrorNotReady) {
+        cudaGetLastError(); // an answer, not an error: or the next launch would report it
         return false;
+    }
     check_cuda(status, "cudaEventQuery", __FILE__, __LINE__);
     return true;
 }
