@@ -58,10 +58,11 @@ void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
                                      static_cast<cudaStream_t>(native_)));
 }
 
-GpuEvent::GpuEvent()
+GpuEvent::GpuEvent(EventTiming timing)
 {
     cudaEvent_t made = nullptr;
-    SLUICE_CUDA_CALL(cudaEventCreate(&made));
+    SLUICE_CUDA_CALL(cudaEventCreateWithFlags(
+        &made, timing == EventTiming::enabled ? cudaEventDefault : cudaEventDisableTiming));
     native_ = made;
 }
 

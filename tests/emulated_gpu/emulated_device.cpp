@@ -50,6 +50,7 @@ thread_local testing::FreshMemory fresh = testing::FreshMemory::poisoned;
 /// What a GpuEvent's `native` is.
 struct Event {
     int gpu;
+    EventTiming timing;
     std::shared_ptr<Mark> mark; ///< null until recorded
 };
 Event& event_of(void* native) { return *static_cast<Event*>(native); }
@@ -216,10 +217,10 @@ void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
         queues.wait_for(queue);
 }
 
-GpuEvent::GpuEvent()
+GpuEvent::GpuEvent(EventTiming timing)
 {
     require_gpu(0);
-    native_ = new Event{current_emulated_gpu(), nullptr};
+    native_ = new Event{current_emulated_gpu(), timing, nullptr};
 }
 
 GpuEvent::~GpuEvent() { delete static_cast<Event*>(native_); }
@@ -254,6 +255,9 @@ void GpuEvent::wait() const
 
 double GpuEvent::milliseconds_since(const GpuEvent& earlier) const
 {
+    for (const Event& event : {event_of(earlier.native_), event_of(native_)})
+        if (event.timing == EventTiming::disabled)
+            throw EmulationError("the time between two events, one of which keeps none");
     const auto &from = event_of(earlier.native_).mark, &to = event_of(native_).mark;
     if (!from || !to || !from->reached || !to->reached)
         throw EmulationError("the time between two events, one of which is not reached");
