@@ -67,7 +67,8 @@ std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream& stream,
 
 GpuGraph::~GpuGraph()
 {
-    cudaGraphDestroy(static_cast<cudaGraph_t>(captured_));
+    if (captured_ != nullptr)
+        cudaGraphDestroy(static_cast<cudaGraph_t>(captured_));
     if (is_ready())
         cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(ready_));
 }
@@ -87,6 +88,8 @@ bool GpuGraph::make_ready(const Stream& stream)
         return false;
     }
     check_cuda(status, "cudaGraphInstantiate or cudaGraphUpload", __FILE__, __LINE__);
+    // What is ready stands by itself; kept, this would take the host's memory as long as the run.
+    cudaGraphDestroy(static_cast<cudaGraph_t>(std::exchange(captured_, nullptr)));
     return true;
 }
 

@@ -41,7 +41,7 @@ private:
     {
     }
 
-    void* captured_;        ///< cudaGraph_t
+    void* captured_;        ///< cudaGraph_t; on real GPUs null once it is ready
     void* ready_ = nullptr; ///< cudaGraphExec_t
     std::size_t num_launches_;
 };
