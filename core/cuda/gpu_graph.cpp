@@ -69,12 +69,14 @@ GpuGraph::~GpuGraph()
 {
     if (captured_ != nullptr)
         cudaGraphDestroy(static_cast<cudaGraph_t>(captured_));
-    if (is_ready())
+    if (ready_ != nullptr)
         cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(ready_));
 }
 
 bool GpuGraph::make_ready(const Stream& stream)
 {
+    if (is_empty())
+        return true;
     SLUICE_CHECK(!is_ready(), "a graph is made ready twice");
     cudaGraphExec_t made = nullptr;
     cudaError_t status =
@@ -95,6 +97,8 @@ bool GpuGraph::make_ready(const Stream& stream)
 
 void GpuGraph::launch(const Stream& stream) const
 {
+    if (is_empty())
+        return;
     SLUICE_CHECK(is_ready(), "a graph is launched that was not made ready");
     SLUICE_CUDA_CALL(cudaGraphLaunch(static_cast<cudaGraphExec_t>(ready_), native(stream)));
 }

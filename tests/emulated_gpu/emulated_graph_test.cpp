@@ -190,6 +190,18 @@ BOOST_AUTO_TEST_CASE(work_with_a_workspace_runs_again)
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_graph_of_nothing_never_goes_to_the_gpu)
+{
+    Numbers n;
+    const std::size_t before = free_gpu_bytes();
+    const auto graph = GpuGraph::capture(n.stream.stream(), [] {});
+    BOOST_TEST(graph->is_ready());
+    BOOST_TEST(graph->make_ready(n.stream.stream()));
+    BOOST_TEST(free_gpu_bytes() == before);
+    graph->launch(n.stream.stream());
+    n.stream.synchronize();
+}
+
 BOOST_AUTO_TEST_CASE(a_graph_needs_memory)
 {
     Numbers n;

@@ -109,6 +109,18 @@ BOOST_AUTO_TEST_CASE(a_graph_runs_when_it_is_launched_on_what_lies_there_then)
     BOOST_TEST(seen() == 5);
 }
 
+BOOST_AUTO_TEST_CASE(a_graph_of_nothing_is_ready_and_does_nothing)
+{
+    if (skipped())
+        return;
+    const GpuStream stream(use_gpu(0));
+    const auto graph = GpuGraph::capture(stream.stream(), [] {});
+    BOOST_TEST(graph->num_launches() == 0u);
+    BOOST_TEST(graph->is_ready());
+    graph->launch(stream.stream());
+    stream.synchronize();
+}
+
 BOOST_AUTO_TEST_CASE(a_capture_that_fails_leaves_the_stream_as_it_was)
 {
     if (skipped())
