@@ -11,6 +11,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <iterator>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -85,6 +86,18 @@ public:
             keep(parameter.value);
     }
 
+    /// What lies between parameters and behind them.
+    std::vector<std::byte> gaps() const
+    {
+        std::vector<std::byte> all;
+        const std::span<const Parameter> parameters = chunk_->parameters();
+        for (const ParameterGroup& group : groups_of(parameters)) {
+            const HostCopy values(compute_.stream(), group.value);
+            std::ranges::copy(gaps_of(group, parameters, values.bytes()), std::back_inserter(all));
+        }
+        return all;
+    }
+
     const std::vector<std::vector<std::byte>>& kept() const { return kept_; }
     ModelChunk& chunk() { return *chunk_; }
 
@@ -152,6 +165,19 @@ BOOST_AUTO_TEST_CASE(also_when_work_runs_early)
         BOOST_TEST((single.kept() == graphs.kept()));
     }
     WorkQueues::of_process().set_seed(0);
+}
+
+// Replicas compare groups of parameters as a whole.
+BOOST_AUTO_TEST_CASE(what_lies_between_parameters_stays_zero)
+{
+    for (const Precision& precision : {fp32_precision, bf16_precision, pure_bf16_precision}) {
+        TestedChunk tested(options_of({Arrangement::sandwich}, precision), 100'000);
+        for (const auto& alphas : {warmup[2], warmup[3], warmup[4]})
+            tested.update(alphas);
+        const std::vector<std::byte> gaps = tested.gaps();
+        BOOST_TEST(!gaps.empty());
+        BOOST_TEST(std::ranges::count(gaps, std::byte{}) == std::ssize(gaps));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_pass_is_captured_when_it_comes_again_and_kept_until_other_gates_close)
