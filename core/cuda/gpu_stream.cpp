@@ -4,6 +4,8 @@
 #include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
 
+#include <exception>
+
 namespace sluice {
 
 namespace {
@@ -29,7 +31,22 @@ GpuStream::GpuStream(Device device, StreamPriority priority, std::size_t workspa
     native_ = made;
 }
 
-GpuStream::~GpuStream() { cudaStreamDestroy(static_cast<cudaStream_t>(native_)); }
+/// What is queued may still use the workspaces, and goes on when the stream is destroyed.
+GpuStream::~GpuStream()
+{
+    const auto stream = static_cast<cudaStream_t>(native_);
+    if (workspace_.num_bytes() > 0 || !large_workspaces_.empty()) {
+        // As core/wait_attendant.hpp has it.
+        const bool fails = std::uncaught_exceptions() > 0;
+        if ((fails ? cudaStreamQuery(stream) : cudaStreamSynchronize(stream)) != cudaSuccess) {
+            cudaGetLastError();
+            workspace_.leave();
+            for (DeviceMemory& larger : large_workspaces_)
+                larger.leave();
+        }
+    }
+    cudaStreamDestroy(stream);
+}
 
 const GpuStream& GpuStream::of(const Stream& stream)
 {

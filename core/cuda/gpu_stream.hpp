@@ -22,6 +22,7 @@ public:
     /// A transfer stream needs no workspace (0). Throws UserError (usage) when there is no GPU.
     explicit GpuStream(Device device, StreamPriority priority = StreamPriority::usual,
                        std::size_t workspace_bytes = usual_workspace_bytes);
+    /// Waits for its work, where that may use a workspace and no exception is on its way.
     ~GpuStream();
     GpuStream(const GpuStream&) = delete;
     GpuStream& operator=(const GpuStream&) = delete;

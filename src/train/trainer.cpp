@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "core/wait_attendant.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
@@ -62,6 +63,8 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const
                                                   .num_replicas = replicas_.count()},
                                         std::move(traced), folder_.traces(), stage_.stream());
 }
+
+Trainer::~Trainer() { drain(stage_.stream()); }
 
 std::string Trainer::where() const
 {
