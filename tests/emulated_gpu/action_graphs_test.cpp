@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/wait_attendant.hpp"
 #include "layers/gates.hpp"
 #include "layers/kernels/adamw.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
@@ -52,6 +53,10 @@ public:
         chunk_ = std::make_unique<ModelChunk>(options);
         chunk_->initialize(3);
     }
+
+    ~TestedChunk() { drain(compute_.stream()); }
+    TestedChunk(const TestedChunk&) = delete;
+    TestedChunk& operator=(const TestedChunk&) = delete;
 
     void update(const std::vector<double>& alphas, GradientObserver* observer = nullptr)
     {

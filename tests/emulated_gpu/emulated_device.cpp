@@ -10,6 +10,7 @@
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
 #include <cstring>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,13 @@ WorkQueue& queue_of(const Stream& stream)
 
 /// Of the memory that this thread takes next.
 thread_local testing::FreshMemory fresh = testing::FreshMemory::poisoned;
+
+void release(void* memory)
+{
+    if (const auto block = EmulatedMemory::of_process().find(memory, 0)) // it may have no bytes
+        WorkQueues::of_process().begin_release(memory, block->num_bytes);
+    EmulatedMemory::of_process().release(memory);
+}
 
 /// What a GpuEvent's `native` is.
 struct Event {
@@ -107,17 +115,8 @@ std::size_t free_gpu_bytes()
 
 std::size_t used_gpu_bytes() { return testing::emulated_gpu_bytes() - free_gpu_bytes(); }
 
-void DeviceMemory::Release::operator()(void* memory) const
-{
-    WorkQueues::of_process().wait_for_all();
-    EmulatedMemory::of_process().release(memory);
-}
-
-void PinnedMemory::Release::operator()(void* memory) const
-{
-    WorkQueues::of_process().wait_for_all();
-    EmulatedMemory::of_process().release(memory);
-}
+void DeviceMemory::Release::operator()(void* memory) const { release(memory); }
+void PinnedMemory::Release::operator()(void* memory) const { release(memory); }
 
 DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
 {
@@ -159,7 +158,19 @@ GpuStream::GpuStream(Device device, StreamPriority, std::size_t workspace_bytes)
     native_ = WorkQueues::of_process().make(device_.index);
 }
 
-GpuStream::~GpuStream() { WorkQueues::of_process().remove(static_cast<WorkQueue*>(native_)); }
+/// Waits where the real one does.
+GpuStream::~GpuStream()
+{
+    const bool has_workspace = workspace_.num_bytes() > 0 || !large_workspaces_.empty();
+    if (has_workspace && std::uncaught_exceptions() == 0) {
+        try {
+            synchronize();
+        } catch (const std::exception&) {
+            // Its work has failed and is dropped.
+        }
+    }
+    WorkQueues::of_process().remove(static_cast<WorkQueue*>(native_));
+}
 
 const GpuStream& GpuStream::of(const Stream& stream)
 {

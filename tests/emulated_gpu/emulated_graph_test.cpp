@@ -2,6 +2,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_graph.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/wait_attendant.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/matmul.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
@@ -28,7 +29,11 @@ struct Numbers {
         upload();
         stream.synchronize();
     }
-    ~Numbers() { WorkQueues::of_process().set_seed(0); }
+    ~Numbers()
+    {
+        drain(stream.stream());
+        WorkQueues::of_process().set_seed(0);
+    }
 
     float& host_value() { return *static_cast<float*>(host.data()); }
     TensorView view(const DeviceMemory& memory) const
