@@ -34,7 +34,7 @@ struct Rate {
 /// By events on the stream, `launches` at a time, so that the host's launching hides behind work.
 double milliseconds_of(const Stream& stream, const std::function<void()>& launch, int launches)
 {
-    GpuEvent begun, done;
+    GpuEvent begun(EventTiming::enabled), done(EventTiming::enabled);
     begun.record(stream);
     for (int i = 0; i < launches; ++i)
         launch();

@@ -3,6 +3,7 @@
 
 #include "benchmarks/random_tokens.hpp"
 #include "core/compute_stream.hpp"
+#include "core/wait_attendant.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
 #include "src/config/run_config.hpp"
@@ -47,6 +48,10 @@ public:
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(1);
     }
+
+    ~RankUnderTest() { drain(compute_.stream()); } // the last step may be queued
+    RankUnderTest(const RankUnderTest&) = delete;
+    RankUnderTest& operator=(const RankUnderTest&) = delete;
 
     struct Seconds {
         double forward_backward = 0.0; ///< from when all ranks begin to when all are done

@@ -27,7 +27,12 @@ HostRing::HostRing(const Stream& stream, std::size_t row_bytes) : stream_(stream
             rows_.push_back(std::make_unique<Row>(row_bytes));
 }
 
-HostRing::~HostRing() = default;
+HostRing::~HostRing()
+{
+    for (const auto& row : rows_)
+        if (row->under_way && !may_free_behind(row->copied, stream_))
+            row->memory.leave();
+}
 
 std::size_t HostRing::next()
 {

@@ -12,7 +12,9 @@ namespace sluice {
 /// Rows of host memory that take turns. Makes nothing on CPUs.
 class HostRing {
 public:
+    /// `stream` outlives it.
     HostRing(const Stream& stream, std::size_t row_bytes);
+    /// Waits for the copies that are under way, unless an exception is.
     ~HostRing();
     HostRing(const HostRing&) = delete;
     HostRing& operator=(const HostRing&) = delete;

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <ctime>
+#include <exception>
 #include <sched.h>
 
 namespace sluice {
@@ -57,6 +58,29 @@ void wait_for(const GpuEvent& mark, const Stream& stream)
         attendant->look();
         rest(begun);
     } while (!mark.reached());
+}
+
+bool may_free_behind(const GpuEvent& mark, const Stream& stream) noexcept
+{
+    try {
+        if (std::uncaught_exceptions() > 0)
+            return mark.reached();
+        wait_for(mark, stream);
+        return true;
+    } catch (const std::exception&) {
+        return false; // the GPU has failed, or a message of another rank
+    }
+}
+
+void drain(const Stream& stream) noexcept
+{
+    if (std::uncaught_exceptions() > 0)
+        return;
+    try {
+        synchronize(stream);
+    } catch (const std::exception&) {
+        // As above; a destructor has nobody to tell.
+    }
 }
 
 void synchronize(const Stream& stream)

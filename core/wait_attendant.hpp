@@ -39,4 +39,13 @@ private:
 /// waits for. Throws PeerError when the device failed.
 void wait_for(const GpuEvent& mark, const Stream& stream);
 
+// For destructors, before they free memory that queued work uses: CUDA need not wait for it then.
+
+/// Blocks until the mark is reached, which `stream` comes to. False where it may not be: while an
+/// exception is on its way nobody waits, as what the GPU waits for may never come. The memory must
+/// then be left (core/cuda/memory.hpp).
+bool may_free_behind(const GpuEvent& mark, const Stream& stream) noexcept;
+/// Blocks until everything queued so far is done, but for exceptions as above. Nothing on CPUs.
+void drain(const Stream& stream) noexcept;
+
 } // namespace sluice

@@ -14,7 +14,7 @@ ComputeClock::ComputeClock(const Stream& stream, std::size_t most_stretches) : s
 {
     if (stream.device.kind == DeviceKind::cuda)
         for (std::size_t i = 0; i < 2 * most_stretches; ++i)
-            marks_.push_back(std::make_unique<GpuEvent>());
+            marks_.push_back(std::make_unique<GpuEvent>(EventTiming::enabled));
 }
 
 ComputeClock::~ComputeClock() = default;

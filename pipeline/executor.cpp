@@ -85,6 +85,9 @@ double Executor::run_evaluation(TokenSource& tokens)
     for (const Action& action : program_.actions[transport_.rank()])
         run(action, tokens);
     finish();
+    // Without the head nothing else waits for the tokens' copies, and an executor of one evaluation
+    // goes with the memory that they are copied from.
+    synchronize(stream_);
     evaluating_ = false;
     return std::accumulate(losses_.begin(), losses_.end(), 0.0);
 }

@@ -60,7 +60,8 @@ public:
     void run_update(TokenSource& tokens, double loss_scale);
 
     /// Runs a program of forwards only and evaluates the loss of each micro-batch. Returns the sum
-    /// of token losses in micro-batch order on the rank with the head, 0 on others.
+    /// of token losses in micro-batch order on the rank with the head, 0 on others; on GPUs once
+    /// all of it is done.
     double run_evaluation(TokenSource& tokens);
 
     /// The sum of token losses of each micro-batch of the last update or evaluation:

@@ -16,7 +16,7 @@ StreamClock::StreamClock(const Stream& stream, std::size_t most_marks) : stream_
 {
     SLUICE_CHECK(most_marks > 0, "a clock without marks");
     for (std::size_t i = 0; i < most_marks + 1; ++i)
-        events_.push_back(std::make_unique<GpuEvent>());
+        events_.push_back(std::make_unique<GpuEvent>(EventTiming::enabled));
     times_.reserve(most_marks);
 }
 

@@ -7,7 +7,7 @@ namespace sluice {
 
 UserError out_of_gpu_memory(const std::string& call)
 {
-    cudaGetLastError(); // or the next call would report it again
+    cudaGetLastError(); // a library's call may have left it
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     return usage_error(
@@ -18,8 +18,10 @@ UserError out_of_gpu_memory(const std::string& call)
 
 void check_cuda(cudaError_t status, const char* call, const char* file, int line)
 {
+    if (status == cudaSuccess)
+        return;
+    cudaGetLastError(); // or the next call would report it again
     switch (status) {
-    case cudaSuccess: return;
     case cudaErrorNoDevice:
     case cudaErrorInsufficientDriver:
     case cudaErrorStubLibrary:

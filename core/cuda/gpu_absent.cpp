@@ -48,7 +48,7 @@ GpuGraph::~GpuGraph() = default;
 bool GpuGraph::make_ready(const Stream&) { refuse(); }
 void GpuGraph::launch(const Stream&) const { refuse(); }
 
-GpuEvent::GpuEvent() { refuse(); }
+GpuEvent::GpuEvent(EventTiming) { refuse(); }
 GpuEvent::~GpuEvent() = default;
 void GpuEvent::record(const Stream&) { refuse(); }
 void GpuEvent::hold_back(const Stream&) const { refuse(); }

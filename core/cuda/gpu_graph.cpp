@@ -67,13 +67,16 @@ std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream& stream,
 
 GpuGraph::~GpuGraph()
 {
-    cudaGraphDestroy(static_cast<cudaGraph_t>(captured_));
-    if (is_ready())
+    if (captured_ != nullptr)
+        cudaGraphDestroy(static_cast<cudaGraph_t>(captured_));
+    if (ready_ != nullptr)
         cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(ready_));
 }
 
 bool GpuGraph::make_ready(const Stream& stream)
 {
+    if (is_empty())
+        return true;
     SLUICE_CHECK(!is_ready(), "a graph is made ready twice");
     cudaGraphExec_t made = nullptr;
     cudaError_t status =
@@ -87,11 +90,15 @@ bool GpuGraph::make_ready(const Stream& stream)
         return false;
     }
     check_cuda(status, "cudaGraphInstantiate or cudaGraphUpload", __FILE__, __LINE__);
+    // What is ready stands by itself; kept, this would take the host's memory as long as the run.
+    cudaGraphDestroy(static_cast<cudaGraph_t>(std::exchange(captured_, nullptr)));
     return true;
 }
 
 void GpuGraph::launch(const Stream& stream) const
 {
+    if (is_empty())
+        return;
     SLUICE_CHECK(is_ready(), "a graph is launched that was not made ready");
     SLUICE_CUDA_CALL(cudaGraphLaunch(static_cast<cudaGraphExec_t>(ready_), native(stream)));
 }

@@ -25,15 +25,16 @@ public:
     GpuGraph(const GpuGraph&) = delete;
     GpuGraph& operator=(const GpuGraph&) = delete;
 
-    /// Brings it to the GPU, once. CUDA may wait for everything that is under way there, so not
-    /// beside messages, which may need work that is not queued yet. False where the GPU has no
-    /// memory left for it.
+    /// Brings it to the GPU, once; a graph of nothing need not go there. CUDA may wait for
+    /// everything that is under way there, so not beside messages, which may need work that is not
+    /// queued yet. False where the GPU has no memory left for it.
     bool make_ready(const Stream& stream);
-    bool is_ready() const { return ready_ != nullptr; }
+    bool is_ready() const { return is_empty() || ready_ != nullptr; }
     /// Queues all of it, in the order in which it was captured. It must be ready.
     void launch(const Stream& stream) const;
     /// Kernels and copies.
     std::size_t num_launches() const { return num_launches_; }
+    bool is_empty() const { return num_launches_ == 0; }
 
 private:
     GpuGraph(void* captured, std::size_t num_launches)
@@ -41,7 +42,7 @@ private:
     {
     }
 
-    void* captured_;        ///< cudaGraph_t
+    void* captured_;        ///< cudaGraph_t; on real GPUs null once it is ready
     void* ready_ = nullptr; ///< cudaGraphExec_t
     std::size_t num_launches_;
 };

@@ -4,6 +4,8 @@
 #include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
 
+#include <exception>
+
 namespace sluice {
 
 namespace {
@@ -29,7 +31,22 @@ GpuStream::GpuStream(Device device, StreamPriority priority, std::size_t workspa
     native_ = made;
 }
 
-GpuStream::~GpuStream() { cudaStreamDestroy(static_cast<cudaStream_t>(native_)); }
+/// What is queued may still use the workspaces, and goes on when the stream is destroyed.
+GpuStream::~GpuStream()
+{
+    const auto stream = static_cast<cudaStream_t>(native_);
+    if (workspace_.num_bytes() > 0 || !large_workspaces_.empty()) {
+        // As core/wait_attendant.hpp has it.
+        const bool fails = std::uncaught_exceptions() > 0;
+        if ((fails ? cudaStreamQuery(stream) : cudaStreamSynchronize(stream)) != cudaSuccess) {
+            cudaGetLastError();
+            workspace_.leave();
+            for (DeviceMemory& larger : large_workspaces_)
+                larger.leave();
+        }
+    }
+    cudaStreamDestroy(stream);
+}
 
 const GpuStream& GpuStream::of(const Stream& stream)
 {
@@ -58,10 +75,11 @@ void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
                                      static_cast<cudaStream_t>(native_)));
 }
 
-GpuEvent::GpuEvent()
+GpuEvent::GpuEvent(EventTiming timing)
 {
     cudaEvent_t made = nullptr;
-    SLUICE_CUDA_CALL(cudaEventCreate(&made));
+    SLUICE_CUDA_CALL(cudaEventCreateWithFlags(
+        &made, timing == EventTiming::enabled ? cudaEventDefault : cudaEventDisableTiming));
     native_ = made;
 }
 
@@ -80,8 +98,10 @@ void GpuEvent::hold_back(const Stream& stream) const
 bool GpuEvent::reached() const
 {
     const cudaError_t status = cudaEventQuery(native(native_));
-    if (status == cudaErrorNotReady)
+    if (status == cudaErrorNotReady) {
+        cudaGetLastError(); // an answer, not an error: or the next launch would report it
         return false;
+    }
     check_cuda(status, "cudaEventQuery", __FILE__, __LINE__);
     return true;
 }

@@ -22,6 +22,7 @@ public:
     /// A transfer stream needs no workspace (0). Throws UserError (usage) when there is no GPU.
     explicit GpuStream(Device device, StreamPriority priority = StreamPriority::usual,
                        std::size_t workspace_bytes = usual_workspace_bytes);
+    /// Waits for its work, where that may use a workspace and no exception is on its way.
     ~GpuStream();
     GpuStream(const GpuStream&) = delete;
     GpuStream& operator=(const GpuStream&) = delete;
@@ -61,10 +62,13 @@ private:
     void* native_ = nullptr;
 };
 
+/// Whether an event remembers when it was reached, which costs the GPU something.
+enum class EventTiming { disabled, enabled };
+
 /// A mark in a stream that other streams and the host can wait for.
 class GpuEvent {
 public:
-    GpuEvent();
+    explicit GpuEvent(EventTiming timing = EventTiming::disabled);
     ~GpuEvent();
     GpuEvent(const GpuEvent&) = delete;
     GpuEvent& operator=(const GpuEvent&) = delete;
@@ -75,6 +79,7 @@ public:
     bool reached() const;
     /// Blocks the host, unattended: see wait_for() in core/wait_attendant.hpp.
     void wait() const;
+    /// Of two with timing, both reached.
     double milliseconds_since(const GpuEvent& earlier) const;
 
 private:

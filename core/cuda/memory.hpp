@@ -1,5 +1,8 @@
 // Memory that a GPU can reach. Owned by one object, freed with it; taken before the first update,
 // never inside one.
+//
+// CUDA need not wait for work that uses memory when the memory is freed: the owner does
+// (core/wait_attendant.hpp).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +20,8 @@ public:
 
     void* data() const { return owned_.get(); }
     std::size_t num_bytes() const { return num_bytes_; }
+    /// It is never freed: work that nobody can wait for may still use it.
+    void leave() { static_cast<void>(owned_.release()); }
     /// Sets every byte to 0; done on return.
     void clear() const;
 
@@ -37,6 +42,8 @@ public:
 
     void* data() const { return owned_.get(); }
     std::size_t num_bytes() const { return num_bytes_; }
+    /// It is never freed: work that nobody can wait for may still use it.
+    void leave() { static_cast<void>(owned_.release()); }
 
 private:
     struct Release {

@@ -7,6 +7,7 @@
 
 #include "core/cuda/memory.hpp"
 #include "core/error.hpp"
+#include "core/wait_attendant.hpp"
 #include "pipeline/transport/gpu_lanes.hpp"
 
 #include <algorithm>
@@ -33,6 +34,17 @@ public:
         while (buffers_.size() < buffers.count)
             buffers_.push_back(std::make_unique<StagingBuffer>(buffers.num_bytes));
     }
+
+    /// What is taken is still a message's: somebody has given up.
+    ~StagingLanes() override
+    {
+        for (const auto& buffer : buffers_)
+            if (buffer->taken ||
+                (buffer->copying_in && !may_free_behind(buffer->copied_in, in_.stream())))
+                buffer->memory.leave();
+    }
+    StagingLanes(const StagingLanes&) = delete;
+    StagingLanes& operator=(const StagingLanes&) = delete;
 
     MessageId send(Transport& host, const TensorView& tensor, int to_rank,
                    MessageLabel label) override

@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/wait_attendant.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "src/train/checkpoint_steps.hpp"
 #include "src/train/state_gather.hpp"
@@ -55,6 +56,14 @@ public:
             contents.arrays.push_back(as_stored(paths[array], copied));
         }
     }
+
+    ~CopiesFromGpu()
+    {
+        if (!may_free_behind(done_, stream_.stream()))
+            memory_.leave();
+    }
+    CopiesFromGpu(const CopiesFromGpu&) = delete;
+    CopiesFromGpu& operator=(const CopiesFromGpu&) = delete;
 
     void queue(const StateGather& states)
     {

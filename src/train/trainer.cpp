@@ -3,6 +3,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "core/wait_attendant.hpp"
 #include "src/train/agreement.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
@@ -48,6 +49,8 @@ Trainer::Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const
                                                     config_, [this] { journal_->sync(); });
     open_trace();
 }
+
+Trainer::~Trainer() { drain(stage_.stream()); }
 
 std::string Trainer::where() const
 {

@@ -36,6 +36,10 @@ public:
     /// Collective over all ranks of the job, which `replicas` joins.
     /// `plan`: of `config` on the ranks of one replica.
     Trainer(const RunConfig& config, RunPlan plan, RunFolder& folder, const Replicas& replicas);
+    /// Waits for the work that it has queued on a GPU.
+    ~Trainer();
+    Trainer(const Trainer&) = delete;
+    Trainer& operator=(const Trainer&) = delete;
 
     /// Collective. Restores the chosen checkpoint, if any, and opens the run's files.
     void start(const ResumeRequest& resume, const RunHardware& hardware);

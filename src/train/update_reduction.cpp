@@ -16,8 +16,12 @@ UpdateReduction::UpdateReduction(const ModelSpec& model, const Schedule& program
       num_edges_(2 * (partition_.size() - 1)),
       num_microbatches_(static_cast<std::size_t>(program.num_microbatches))
 {
-    if (replicas.count() > 1 && verify == VerifyTransfers::yes)
-        weights_.emplace(stage.stream(), partition_.size(), stage.num_parameters());
+    if (replicas.count() > 1 && verify == VerifyTransfers::yes) {
+        for (const StageChunk& chunk : stage.chunks())
+            for (const ParameterGroup& group : groups_of(chunk.model->parameters()))
+                weight_groups_.push_back({static_cast<std::size_t>(chunk.index), group.value});
+        weights_.emplace(stage.stream(), partition_.size(), weight_groups_.size());
+    }
     std::size_t end = parameters_.size() * num_replicas_;
     const auto take = [&](std::size_t count) {
         end += count;
@@ -55,15 +59,13 @@ void UpdateReduction::fill_chunk(StageChunk& chunk)
 }
 
 /// Queues the checksums of all weights; they are there by the time that the gradients' norms are.
-void UpdateReduction::add_up_weights(Stage& stage)
+void UpdateReduction::add_up_weights()
 {
     weights_->clear();
-    for (StageChunk& chunk : stage.chunks()) {
-        std::uint64_t weight = 1;
-        for (const Parameter& parameter : chunk.model->parameters()) {
-            weights_->add(static_cast<std::size_t>(chunk.index), parameter.value, weight);
-            weight += 2;
-        }
+    std::uint64_t weight = 1;
+    for (const WeightGroup& group : weight_groups_) {
+        weights_->add(group.chunk, group.values, weight);
+        weight += 2;
     }
     weights_->send();
 }
@@ -73,7 +75,7 @@ void UpdateReduction::fill(const UpdateOutcome& outcome)
     std::fill(values_.begin(), values_.end(), 0.0);
     const auto replica = static_cast<std::size_t>(replicas_.index());
     if (weights_)
-        add_up_weights(outcome.stage);
+        add_up_weights();
     for (StageChunk& chunk : outcome.stage.chunks())
         fill_chunk(chunk);
     if (weights_)

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "core/error.hpp"
+#include "layers/parameter_memory.hpp"
 #include "pipeline/executor.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
@@ -103,7 +104,7 @@ private:
 
     void fill(const UpdateOutcome& outcome);
     void fill_chunk(StageChunk& chunk);
-    void add_up_weights(Stage& stage);
+    void add_up_weights();
     void check_gates(std::int64_t completed_updates) const;
     void check_transfers() const;
     void check_exchange() const;
@@ -122,6 +123,14 @@ private:
     std::vector<std::int32_t> rank_of_chunk_;
     std::size_t num_replicas_, num_layers_, num_ranks_, num_edges_, num_microbatches_;
     Blocks at_{};
+    /// Weights that lie in one piece, gaps of zeros included (layers/parameter_memory.hpp): a
+    /// checksum for each is many times fewer than for every parameter, which would be launches that
+    /// the update waits for.
+    struct WeightGroup {
+        std::size_t chunk;
+        TensorView values; ///< [num_elements]
+    };
+    std::vector<WeightGroup> weight_groups_; ///< of this rank; empty where they are not compared
     std::optional<TensorChecksums> weights_; ///< by chunk; none where they are not compared
     std::vector<double> values_, flags_, squares_;
 };

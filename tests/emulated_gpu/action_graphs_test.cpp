@@ -3,6 +3,7 @@
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/wait_attendant.hpp"
 #include "layers/gates.hpp"
 #include "layers/kernels/adamw.hpp"
 #include "tests/emulated_gpu/work_queues.hpp"
@@ -11,6 +12,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <iterator>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -52,6 +54,10 @@ public:
         chunk_->initialize(3);
     }
 
+    ~TestedChunk() { drain(compute_.stream()); }
+    TestedChunk(const TestedChunk&) = delete;
+    TestedChunk& operator=(const TestedChunk&) = delete;
+
     void update(const std::vector<double>& alphas, GradientObserver* observer = nullptr)
     {
         const Stream& stream = compute_.stream();
@@ -83,6 +89,18 @@ public:
         chunk_->update_weights(next_step());
         for (const Parameter& parameter : chunk_->parameters())
             keep(parameter.value);
+    }
+
+    /// What lies between parameters and behind them.
+    std::vector<std::byte> gaps() const
+    {
+        std::vector<std::byte> all;
+        const std::span<const Parameter> parameters = chunk_->parameters();
+        for (const ParameterGroup& group : groups_of(parameters)) {
+            const HostCopy values(compute_.stream(), group.value);
+            std::ranges::copy(gaps_of(group, parameters, values.bytes()), std::back_inserter(all));
+        }
+        return all;
     }
 
     const std::vector<std::vector<std::byte>>& kept() const { return kept_; }
@@ -152,6 +170,19 @@ BOOST_AUTO_TEST_CASE(also_when_work_runs_early)
         BOOST_TEST((single.kept() == graphs.kept()));
     }
     WorkQueues::of_process().set_seed(0);
+}
+
+// Replicas compare groups of parameters as a whole.
+BOOST_AUTO_TEST_CASE(what_lies_between_parameters_stays_zero)
+{
+    for (const Precision& precision : {fp32_precision, bf16_precision, pure_bf16_precision}) {
+        TestedChunk tested(options_of({Arrangement::sandwich}, precision), 100'000);
+        for (const auto& alphas : {warmup[2], warmup[3], warmup[4]})
+            tested.update(alphas);
+        const std::vector<std::byte> gaps = tested.gaps();
+        BOOST_TEST(!gaps.empty());
+        BOOST_TEST(std::ranges::count(gaps, std::byte{}) == std::ssize(gaps));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_pass_is_captured_when_it_comes_again_and_kept_until_other_gates_close)

@@ -10,6 +10,7 @@
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
 #include <cstring>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -47,9 +48,17 @@ WorkQueue& queue_of(const Stream& stream)
 /// Of the memory that this thread takes next.
 thread_local testing::FreshMemory fresh = testing::FreshMemory::poisoned;
 
+void release(void* memory)
+{
+    if (const auto block = EmulatedMemory::of_process().find(memory, 0)) // it may have no bytes
+        WorkQueues::of_process().begin_release(memory, block->num_bytes);
+    EmulatedMemory::of_process().release(memory);
+}
+
 /// What a GpuEvent's `native` is.
 struct Event {
     int gpu;
+    EventTiming timing;
     std::shared_ptr<Mark> mark; ///< null until recorded
 };
 Event& event_of(void* native) { return *static_cast<Event*>(native); }
@@ -106,17 +115,8 @@ std::size_t free_gpu_bytes()
 
 std::size_t used_gpu_bytes() { return testing::emulated_gpu_bytes() - free_gpu_bytes(); }
 
-void DeviceMemory::Release::operator()(void* memory) const
-{
-    WorkQueues::of_process().wait_for_all();
-    EmulatedMemory::of_process().release(memory);
-}
-
-void PinnedMemory::Release::operator()(void* memory) const
-{
-    WorkQueues::of_process().wait_for_all();
-    EmulatedMemory::of_process().release(memory);
-}
+void DeviceMemory::Release::operator()(void* memory) const { release(memory); }
+void PinnedMemory::Release::operator()(void* memory) const { release(memory); }
 
 DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
 {
@@ -158,7 +158,19 @@ GpuStream::GpuStream(Device device, StreamPriority, std::size_t workspace_bytes)
     native_ = WorkQueues::of_process().make(device_.index);
 }
 
-GpuStream::~GpuStream() { WorkQueues::of_process().remove(static_cast<WorkQueue*>(native_)); }
+/// Waits where the real one does.
+GpuStream::~GpuStream()
+{
+    const bool has_workspace = workspace_.num_bytes() > 0 || !large_workspaces_.empty();
+    if (has_workspace && std::uncaught_exceptions() == 0) {
+        try {
+            synchronize();
+        } catch (const std::exception&) {
+            // Its work has failed and is dropped.
+        }
+    }
+    WorkQueues::of_process().remove(static_cast<WorkQueue*>(native_));
+}
 
 const GpuStream& GpuStream::of(const Stream& stream)
 {
@@ -216,10 +228,10 @@ void GpuStream::copy(void* to, const void* from, std::size_t num_bytes) const
         queues.wait_for(queue);
 }
 
-GpuEvent::GpuEvent()
+GpuEvent::GpuEvent(EventTiming timing)
 {
     require_gpu(0);
-    native_ = new Event{current_emulated_gpu(), nullptr};
+    native_ = new Event{current_emulated_gpu(), timing, nullptr};
 }
 
 GpuEvent::~GpuEvent() { delete static_cast<Event*>(native_); }
@@ -254,6 +266,9 @@ void GpuEvent::wait() const
 
 double GpuEvent::milliseconds_since(const GpuEvent& earlier) const
 {
+    for (const Event& event : {event_of(earlier.native_), event_of(native_)})
+        if (event.timing == EventTiming::disabled)
+            throw EmulationError("the time between two events, one of which keeps none");
     const auto &from = event_of(earlier.native_).mark, &to = event_of(native_).mark;
     if (!from || !to || !from->reached || !to->reached)
         throw EmulationError("the time between two events, one of which is not reached");

@@ -125,12 +125,14 @@ std::unique_ptr<GpuGraph> GpuGraph::capture(const Stream& stream,
 GpuGraph::~GpuGraph()
 {
     delete static_cast<Captured*>(captured_);
-    if (is_ready())
+    if (ready_ != nullptr)
         EmulatedMemory::of_process().release(ready_);
 }
 
 bool GpuGraph::make_ready(const Stream& stream)
 {
+    if (is_empty())
+        return true;
     SLUICE_CHECK(!is_ready(), "a graph is made ready twice");
     const int gpu = queue_of(stream).gpu();
     WorkQueues::of_process().refuse_beside_messages(gpu, "a graph is made ready");

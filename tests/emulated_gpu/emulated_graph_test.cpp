@@ -2,6 +2,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/cuda/gpu_graph.hpp"
 #include "core/cuda/gpu_stream.hpp"
+#include "core/wait_attendant.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/matmul.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
@@ -28,7 +29,11 @@ struct Numbers {
         upload();
         stream.synchronize();
     }
-    ~Numbers() { WorkQueues::of_process().set_seed(0); }
+    ~Numbers()
+    {
+        drain(stream.stream());
+        WorkQueues::of_process().set_seed(0);
+    }
 
     float& host_value() { return *static_cast<float*>(host.data()); }
     TensorView view(const DeviceMemory& memory) const
@@ -188,6 +193,18 @@ BOOST_AUTO_TEST_CASE(work_with_a_workspace_runs_again)
         n.stream.synchronize();
         BOOST_TEST(*static_cast<double*>(seen.data()) == 1.0);
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_graph_of_nothing_never_goes_to_the_gpu)
+{
+    Numbers n;
+    const std::size_t before = free_gpu_bytes();
+    const auto graph = GpuGraph::capture(n.stream.stream(), [] {});
+    BOOST_TEST(graph->is_ready());
+    BOOST_TEST(graph->make_ready(n.stream.stream()));
+    BOOST_TEST(free_gpu_bytes() == before);
+    graph->launch(n.stream.stream());
+    n.stream.synchronize();
 }
 
 BOOST_AUTO_TEST_CASE(a_graph_needs_memory)

@@ -101,6 +101,7 @@ BOOST_AUTO_TEST_CASE(every_thread_has_a_current_gpu_of_its_own)
         use_gpu(1);
         kernels::launch(stream.stream(), fill);
     }).join();
+    stream.synchronize();
     use_gpu(0);
     unsetenv("SLUICE_EMULATED_GPUS");
 }

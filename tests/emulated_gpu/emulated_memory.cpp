@@ -33,11 +33,16 @@ std::size_t number_in(const char* variable, std::size_t otherwise)
 
 struct sigaction others_handler;
 
+void print_backtrace()
+{
+    void* frames[64];
+    backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+}
+
 void on_fault(int number, siginfo_t* info, void* context)
 {
     if (EmulatedMemory::of_process().explain(info->si_addr)) {
-        void* frames[64];
-        backtrace_symbols_fd(frames, backtrace(frames, 64), STDERR_FILENO);
+        print_backtrace();
         std::signal(number, SIG_DFL); // and die of it when this returns
     } else if ((others_handler.sa_flags & SA_SIGINFO) != 0) {
         others_handler.sa_sigaction(number, info, context);
@@ -130,6 +135,14 @@ std::size_t emulated_gpu_bytes()
 }
 
 std::size_t emulated_code_bytes() { return number_in("SLUICE_EMULATED_CODE_BYTES", 0); }
+
+void die(const std::string& why)
+{
+    std::fprintf(stderr, "emulated GPU: %s\n", why.c_str());
+    print_backtrace();
+    std::signal(SIGABRT, SIG_DFL); // the tests' library would go on
+    std::abort();
+}
 
 int& current_emulated_gpu()
 {

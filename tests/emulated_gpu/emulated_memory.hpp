@@ -40,6 +40,9 @@ bool emulated_mpi_takes_gpu_memory();
 /// Of the calling thread, as cudaSetDevice leaves it: 0 at first, in every thread.
 int& current_emulated_gpu();
 
+/// Says why on standard error, with a backtrace, where nothing can be thrown.
+[[noreturn]] void die(const std::string& why);
+
 struct MemoryBlock {
     std::byte* begin = nullptr;
     std::size_t num_bytes = 0;

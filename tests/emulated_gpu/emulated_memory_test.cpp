@@ -4,6 +4,8 @@
 #include "core/cuda/gpu_stream.hpp"
 #include "core/cuda/memory.hpp"
 #include "core/error.hpp"
+#include "core/host_ring.hpp"
+#include "tests/emulated_gpu/work_queues.hpp"
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -12,6 +14,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <stdexcept>
 #include <string>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -181,6 +185,99 @@ BOOST_AUTO_TEST_CASE(a_copy_past_the_end_of_a_block_is_refused)
     BOOST_CHECK_THROW(stream.copy(memory.data(), bytes.data(), 257), EmulationError);
     BOOST_CHECK_THROW(stream.copy(bytes.data(), memory.data(), 257), EmulationError);
     stream.copy(bytes.data(), memory.data(), 256);
+}
+
+BOOST_AUTO_TEST_CASE(memory_that_queued_work_uses_is_not_freed)
+{
+    enum class Freed { source, target };
+    const auto death = [](Freed freed, const std::function<void(const GpuStream&)>& between) {
+        return death_of([&] {
+            const GpuStream stream(use_gpu(0));
+            auto target = std::make_unique<DeviceMemory>(256);
+            auto source = std::make_unique<PinnedMemory>(300);
+            stream.copy(target->data(), source->data(), 256);
+            between(stream);
+            if (freed == Freed::source)
+                source.reset();
+            else
+                target.reset();
+            stream.synchronize();
+        });
+    };
+    const Death source = death(Freed::source, [](const GpuStream&) {});
+    BOOST_TEST(source.signal == SIGABRT);
+    BOOST_TEST(holds(source.text, "300 bytes are freed that copy (source) reads"), source.text);
+    const Death target = death(Freed::target, [](const GpuStream& stream) {
+        GpuEvent event; // nobody waits for it
+        event.record(stream.stream());
+    });
+    BOOST_TEST(target.signal == SIGABRT);
+    BOOST_TEST(holds(target.text, "256 bytes are freed that copy (target) writes"), target.text);
+    for (const Freed freed : {Freed::source, Freed::target}) {
+        const Death waited = death(freed, [](const GpuStream& stream) { stream.synchronize(); });
+        BOOST_TEST(waited.signal == 0, waited.text);
+        const Death by_event = death(freed, [](const GpuStream& stream) {
+            GpuEvent event;
+            event.record(stream.stream());
+            event.wait();
+        });
+        BOOST_TEST(by_event.signal == 0, by_event.text);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(while_an_exception_is_on_its_way_memory_is_freed_all_the_same)
+{
+    const Death death = death_of([] {
+        const GpuStream stream(use_gpu(0));
+        try {
+            const DeviceMemory target(256);
+            const PinnedMemory source(256);
+            stream.copy(target.data(), source.data(), 256);
+            throw std::runtime_error("half way");
+        } catch (const std::runtime_error&) {
+            stream.synchronize();
+        }
+    });
+    BOOST_TEST(death.signal == 0, death.text);
+}
+
+/// What is uploaded through a ring that goes at once.
+void upload_by_a_ring(const GpuStream& stream, const DeviceMemory& to)
+{
+    HostRing ring(stream.stream(), to.num_bytes());
+    ring.upload({to.data(), DType::i32, {64}, stream.stream().device},
+                [](const TensorView& row) { std::memset(row.data, 1, row.num_bytes()); });
+}
+
+BOOST_AUTO_TEST_CASE(a_ring_waits_for_its_copies_before_it_goes)
+{
+    const Death death = death_of([] {
+        const GpuStream stream(use_gpu(0));
+        const DeviceMemory to(256);
+        upload_by_a_ring(stream, to);
+        stream.synchronize();
+    });
+    BOOST_TEST(death.signal == 0, death.text);
+}
+
+BOOST_AUTO_TEST_CASE(after_an_error_a_ring_waits_for_nobody)
+{
+    const Death death = death_of([] {
+        alarm(60);
+        const GpuStream stream(use_gpu(0));
+        const DeviceMemory to(256);
+        WorkQueues::of_process().add(
+            *static_cast<WorkQueue*>(stream.native()), "Receive", [] {}, [] { return false; });
+        try {
+            HostRing ring(stream.stream(), to.num_bytes());
+            ring.upload({to.data(), DType::i32, {64}, stream.stream().device},
+                        [](const TensorView&) {});
+            throw std::runtime_error("a message does not come");
+        } catch (const std::runtime_error&) {
+            _exit(0); // what is left waits for the message
+        }
+    });
+    BOOST_TEST(death.signal == 0, death.text);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

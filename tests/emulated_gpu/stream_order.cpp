@@ -61,6 +61,21 @@ void StreamOrder::host_waited_for_all()
         join(host_, clock);
 }
 
+std::string StreamOrder::still_used_by(const void* begin, std::size_t num_bytes) const
+{
+    const auto from = std::bit_cast<std::uintptr_t>(begin), to = from + num_bytes;
+    for (const auto& [at, segment] : segments_) {
+        if (segment.end <= from || at >= to)
+            continue;
+        if (!segment.write.known_to(host_))
+            return segment.write.name + " writes";
+        for (const Step& read : segment.reads)
+            if (!read.known_to(host_))
+                return read.name + " reads";
+    }
+    return {};
+}
+
 void StreamOrder::split(std::uintptr_t address)
 {
     auto after = segments_.upper_bound(address);

@@ -42,6 +42,9 @@ public:
     void hold_back(std::size_t stream, const WorkDone& done);
     void host_waited(const WorkDone& done);
     void host_waited_for_all();
+    /// What touches the memory, with its operand, and may not be done as far as the host has
+    /// waited: "copy (source) reads". Empty: nothing.
+    std::string still_used_by(const void* begin, std::size_t num_bytes) const;
 
     /// Something without a stream (a message of MPI) touches memory from now on until it ends:
     /// what the host has not waited for may not, and what is queued meanwhile.

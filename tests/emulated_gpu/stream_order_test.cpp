@@ -154,6 +154,28 @@ BOOST_AUTO_TEST_CASE(messages_of_mpi_wait_for_the_host_and_keep_others_out)
     BOOST_TEST(s.takes(reads(19, 20)));
 }
 
+BOOST_AUTO_TEST_CASE(memory_is_used_until_the_host_has_waited)
+{
+    TwoStreams s;
+    const auto used_by = [&](int begin, int end) {
+        return s.order.still_used_by(memory + begin, static_cast<std::size_t>(end - begin));
+    };
+    BOOST_TEST(used_by(0, 100).empty());
+    s.order.add_work(s.first, "Early", {writes(0, 10)});
+    const WorkDone early = s.order.done_by(s.first);
+    s.order.add_work(s.first, "Late", {reads(5, 20)});
+    BOOST_TEST(used_by(0, 5) == "Early (out) writes");
+    BOOST_TEST(used_by(19, 30) == "Late (in) reads");
+    BOOST_TEST(used_by(20, 30).empty());
+    s.order.hold_back(s.second, s.order.done_by(s.first)); // orders streams, and not the host
+    BOOST_TEST(!used_by(0, 5).empty());
+    s.order.host_waited(early);
+    BOOST_TEST(used_by(0, 5).empty());
+    BOOST_TEST(used_by(0, 6) == "Late (in) reads");
+    s.order.host_waited_for_all();
+    BOOST_TEST(used_by(0, 100).empty());
+}
+
 BOOST_AUTO_TEST_CASE(of_real_streams)
 {
     const Device device = use_gpu(0);
@@ -191,6 +213,8 @@ BOOST_AUTO_TEST_CASE(of_real_streams)
     event.hold_back(first.stream());
     graph->launch(first.stream());
     BOOST_CHECK_THROW(copy(second), EmulationError);
+    first.synchronize();
+    second.synchronize();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

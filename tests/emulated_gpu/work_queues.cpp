@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <optional>
 #include <thread>
 
@@ -68,8 +69,9 @@ WorkQueue* WorkQueues::make(int gpu)
 
 void WorkQueues::remove(WorkQueue* queue) noexcept
 {
-    wait_for_all();
-    const std::scoped_lock lock(mutex_);
+    spoil_captures("the end of a stream");
+    const Opening opening(*this);
+    run_to(*queue, queue->num_added_);
     std::erase_if(queues_, [queue](const auto& owned) { return owned.get() == queue; });
 }
 
@@ -353,11 +355,28 @@ bool WorkQueues::poll(Mark& mark)
 
 void WorkQueues::wait_for_all() noexcept
 {
-    spoil_captures("waiting for all streams, as freeing memory does");
+    spoil_captures("waiting for all streams");
     const Opening opening(*this);
     for (const auto& queue : queues_)
         run_to(*queue, queue->num_added_);
     order_.host_waited_for_all();
+}
+
+void WorkQueues::begin_release(const void* begin, std::size_t num_bytes) noexcept
+{
+    spoil_captures("freeing memory");
+    std::string user;
+    bool nobody_waits = std::uncaught_exceptions() > 0;
+    {
+        const std::scoped_lock lock(mutex_);
+        nobody_waits = nobody_waits || !failure_.empty();
+        user = order_.still_used_by(begin, num_bytes);
+    }
+    if (nobody_waits)
+        wait_for_all();
+    else if (!user.empty())
+        die("a wait is missing: " + std::to_string(num_bytes) + " bytes are freed that " + user +
+            ", and CUDA need not wait for it");
 }
 
 } // namespace sluice::testing

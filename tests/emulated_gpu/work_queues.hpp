@@ -24,6 +24,8 @@
 // A queue may be given a length, as a GPU's has (of about a thousand launches): the host then waits
 // where it would get further ahead.
 //
+// Memory that work may still use is not freed: the host must have waited for it.
+//
 // Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
 // a GPU.
 #pragma once
@@ -103,7 +105,7 @@ public:
     void set_most_held(std::size_t most) { most_held_ = most; }
 
     WorkQueue* make(int gpu);
-    /// Its work is done first.
+    /// Its work is done first; the host does not know of it.
     void remove(WorkQueue* queue) noexcept;
 
     /// Throws EmulationError where the accesses are in no order with another stream's.
@@ -146,8 +148,12 @@ public:
     /// Whether it is reached; after a few polls it is, unless that takes another process. Never
     /// blocks.
     bool poll(Mark& mark);
-    /// All queues, as freeing memory does.
+    /// All queues, as clearing memory does.
     void wait_for_all() noexcept;
+    /// Before memory is freed. CUDA need not wait for work that uses it: where the host has not,
+    /// the process ends here and says which. While an exception is on its way, when nobody can
+    /// wait, and once work has failed, all work is done first.
+    void begin_release(const void* begin, std::size_t num_bytes) noexcept;
 
 private:
     class Opening;

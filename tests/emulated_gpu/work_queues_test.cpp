@@ -28,6 +28,8 @@ struct Streams {
     }
     ~Streams()
     {
+        first.synchronize(); // the memory goes before the streams
+        second.synchronize();
         WorkQueues::of_process().set_seed(0);
         WorkQueues::of_process().refuse_missing_waits(true);
     }

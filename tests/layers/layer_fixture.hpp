@@ -6,12 +6,15 @@
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "layers/model_chunk.hpp"
+#include "layers/parameter_memory.hpp"
 #include "layers/weight.hpp"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -114,6 +117,25 @@ inline bool all_zero(const TensorView& x)
         if (bytes[i] != 0)
             return false;
     return true;
+}
+
+/// The bytes of a group's values that belong to none of its parameters. `values`: all of the
+/// group's, or a copy of them.
+inline std::vector<std::byte> gaps_of(const ParameterGroup& group,
+                                      std::span<const Parameter> parameters,
+                                      std::span<const std::byte> values)
+{
+    std::vector<bool> taken(values.size(), false);
+    for (const Parameter& parameter : parameters.subspan(group.first, group.last - group.first)) {
+        const auto begin = static_cast<const std::byte*>(parameter.value.data) -
+                           static_cast<const std::byte*>(group.value.data);
+        std::fill_n(taken.begin() + begin, parameter.value.num_bytes(), true);
+    }
+    std::vector<std::byte> gaps;
+    for (std::size_t i = 0; i < values.size(); ++i)
+        if (!taken[i])
+            gaps.push_back(values[i]);
+    return gaps;
 }
 
 /// An arrangement with its LNS variant, and its name.

@@ -1,6 +1,7 @@
 #include "layers/model_chunk.hpp"
 
 #include "core/parallel.hpp"
+#include "layers/kernels/adamw.hpp"
 #include "tests/layers/chunk_chain_fixture.hpp"
 #include "tests/layers/naive_model_fixture.hpp"
 
@@ -75,6 +76,31 @@ BOOST_AUTO_TEST_CASE(with_all_gates_closed_pre_norm_is_the_identity_behind_the_e
             for (const Parameter& parameter : chunk.parameters())
                 BOOST_CHECK_EQUAL(testing::all_zero(parameter.gradient), parameter.spec.layer >= 0);
         }
+}
+
+// Replicas compare groups as a whole.
+BOOST_AUTO_TEST_CASE(what_lies_between_parameters_stays_zero)
+{
+    for (const Precision& precision : testing::all_precisions) {
+        ModelChunk chunk(
+            testing::whole_model(testing::small_model({Arrangement::sandwich}), precision));
+        testing::fill_parameters(chunk);
+        testing::fill_micro_batch(chunk, 0, 0);
+        chunk.forward(0, mixed_gates);
+        chunk.backward(0, 0, mixed_gates, loss_scale);
+        kernels::AdamW step{};
+        step.lr = step.weight_decay = 0.1;
+        chunk.update_weights(step);
+        std::size_t num_gap_bytes = 0;
+        for (const ParameterGroup& group : groups_of(chunk.parameters())) {
+            const std::vector<std::byte> gaps = testing::gaps_of(
+                group, chunk.parameters(),
+                {static_cast<const std::byte*>(group.value.data), group.value.num_bytes()});
+            num_gap_bytes += gaps.size();
+            BOOST_CHECK(std::ranges::count(gaps, std::byte{}) == std::ssize(gaps));
+        }
+        BOOST_CHECK_GT(num_gap_bytes, 0);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(measured_norms_outlive_the_slot)

@@ -139,6 +139,8 @@ FAULTS = [
      "        if (!messages_[index].receiving)\n            messages_[index].may_start->record(compute_);"),
     ("GPU: losses added up before they are there", "core/host_ring.cpp",
      "wait_for(rows_[number]->copied, stream_);", ";"),
+    ("GPU: a ring freed beside its copies", "core/host_ring.cpp",
+     "!may_free_behind(row->copied, stream_)", "false"),
     # Graphs: what they freeze, and when they may run again.
     ("GPU: a gate frozen when a pass is captured", "layers/gates.cpp",
      "return {alphas_[layer], memory_.slice(static_cast<std::int64_t>(layer), {1})};",

@@ -59,15 +59,19 @@ BOOST_AUTO_TEST_CASE(bytes_go_there_and_back_in_order)
     const DeviceMemory on_gpu(num_bytes);
     std::iota(ints_of(sent).begin(), ints_of(sent).end(), 3);
     std::ranges::fill(ints_of(received), -1);
-    GpuEvent begun, copied;
+    GpuEvent begun(EventTiming::enabled), copied(EventTiming::enabled), untimed;
     begun.record(there.stream());
     there.copy(on_gpu.data(), sent.data(), num_bytes);
     copied.record(there.stream());
+    untimed.record(there.stream());
     copied.hold_back(back.stream());
     back.copy(received.data(), on_gpu.data(), num_bytes);
     back.synchronize();
     BOOST_TEST(copied.reached());
     BOOST_TEST(copied.milliseconds_since(begun) > 0.0);
+    untimed.wait();
+    BOOST_CHECK_THROW(untimed.milliseconds_since(begun), std::exception);
+    BOOST_CHECK_THROW(copied.milliseconds_since(untimed), std::exception);
     BOOST_TEST(std::ranges::equal(ints_of(sent), ints_of(received)));
 }
 
@@ -103,6 +107,18 @@ BOOST_AUTO_TEST_CASE(a_graph_runs_when_it_is_launched_on_what_lies_there_then)
     graph->launch(stream.stream());
     graph.reset(); // what is queued is still done
     BOOST_TEST(seen() == 5);
+}
+
+BOOST_AUTO_TEST_CASE(a_graph_of_nothing_is_ready_and_does_nothing)
+{
+    if (skipped())
+        return;
+    const GpuStream stream(use_gpu(0));
+    const auto graph = GpuGraph::capture(stream.stream(), [] {});
+    BOOST_TEST(graph->num_launches() == 0u);
+    BOOST_TEST(graph->is_ready());
+    graph->launch(stream.stream());
+    stream.synchronize();
 }
 
 BOOST_AUTO_TEST_CASE(a_capture_that_fails_leaves_the_stream_as_it_was)

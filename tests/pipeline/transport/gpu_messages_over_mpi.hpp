@@ -6,6 +6,7 @@
 #include "core/arena.hpp"
 #include "core/compute_stream.hpp"
 #include "core/cuda/gpu.hpp"
+#include "core/wait_attendant.hpp"
 #include "tests/mpi_session.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -75,6 +76,10 @@ struct OnGpu {
           view(memory.allocate(DType::f32, {static_cast<std::int64_t>(size)}))
     {
     }
+    ~OnGpu() { drain(stream); }
+    OnGpu(const OnGpu&) = delete;
+    OnGpu& operator=(const OnGpu&) = delete;
+
     void fill(const std::vector<float>& values) const
     {
         std::vector<float> from(values);

@@ -2,6 +2,7 @@
 
 #include "core/cuda/gpu.hpp"
 #include "core/random.hpp"
+#include "core/wait_attendant.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -61,6 +62,13 @@ TestedTensor::TestedTensor(const Shape& shape, DType dtype, Placement placement,
         where = static_cast<std::byte*>(device_.data());
     }
     view_ = {where + offset_bytes_, dtype, shape, gpu ? gpu->stream().device : Device{}};
+}
+
+/// An operation may still use it.
+TestedTensor::~TestedTensor()
+{
+    if (gpu_)
+        drain(gpu_->stream());
 }
 
 std::byte* TestedTensor::payload() const { return begin_ + offset_bytes_; }

@@ -47,6 +47,9 @@ enum class Placement { aligned, misaligned };
 class TestedTensor {
 public:
     TestedTensor(const Shape& shape, DType dtype, Placement placement, const GpuStream* gpu);
+    ~TestedTensor();
+    TestedTensor(const TestedTensor&) = delete;
+    TestedTensor& operator=(const TestedTensor&) = delete;
 
     TensorView view() const { return view_; }
     double get(std::size_t element) const;
