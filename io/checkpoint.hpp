@@ -100,9 +100,9 @@ bool looks_whole(const std::filesystem::path& folder);
 struct Retention {
     std::int64_t keep_last = 0;  ///< so many of the newest; 0: all
     std::int64_t keep_every = 0; ///< and those of updates that are multiples of it; 0: none
-    /// How far the run goes back from an anomaly; 0: never. Where it may, three times as much of its
-    /// past stays, in steps of half of that: one checkpoint for the next rewind, and more for the
-    /// two that follow when it cures nothing.
+    /// How far the run goes back from an anomaly; 0: never. Where it may, three times as much of
+    /// its past stays, in steps of half of that: one checkpoint for the next rewind, and more for
+    /// the two that follow when it cures nothing.
     std::int64_t rewind_updates = 0;
 };
 using IsWhole = std::function<bool(const std::filesystem::path& folder)>;
