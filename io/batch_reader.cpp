@@ -4,6 +4,17 @@
 
 namespace sluice {
 
+namespace {
+
+/// "bytes", or the checksum of "sentencepiece:NAME:CHECKSUM": files may be renamed.
+std::string_view identity(std::string_view tokenizer)
+{
+    const std::size_t colon = tokenizer.rfind(':');
+    return colon == std::string_view::npos ? tokenizer : tokenizer.substr(colon + 1);
+}
+
+} // namespace
+
 void check_vocabulary(const TokenFile& file, std::int64_t model_vocab_size)
 {
     const TokenFileInfo& info = file.info();
@@ -15,6 +26,17 @@ void check_vocabulary(const TokenFile& file, std::int64_t model_vocab_size)
                      file.path().string(),
                      "set model.vocab_size to at least " + std::to_string(info.vocab_size) +
                          ", or prepare the text with the model's tokenizer");
+}
+
+void check_tokenizer(const TokenFile& file, const TokenFile& trained_on)
+{
+    const std::string &own = file.info().tokenizer, &other = trained_on.info().tokenizer;
+    if (identity(own) == identity(other))
+        return;
+    throw data_error("its tokens are those of another tokenizer (" + own + ") than the model's (" +
+                         other + "): ids mean different text",
+                     file.path().string(),
+                     "prepare the text with the tokenizer of " + trained_on.path().string());
 }
 
 BatchReader::BatchReader(const TokenFile& file, std::int64_t seq_len)

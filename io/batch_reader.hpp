@@ -14,6 +14,10 @@ namespace sluice {
 /// Throws UserError (data) when the file's tokens need a larger vocabulary than the model has.
 void check_vocabulary(const TokenFile& file, std::int64_t model_vocab_size);
 
+/// Throws UserError (data) when the two files' ids are of different tokenizers: a model that was
+/// trained on one says nothing of the other.
+void check_tokenizer(const TokenFile& file, const TokenFile& trained_on);
+
 class BatchReader {
 public:
     /// For training: sample g is window SampleOrder(seed, num_windows).window_of(g), epochs without

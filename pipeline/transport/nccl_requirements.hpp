@@ -12,8 +12,8 @@ namespace sluice {
 /// wait for. One block carries some 20 GB/s over NVLink, and one or two fill a network card: enough
 /// for activations, which have a micro-batch's time to arrive. An exchange of replicas has one
 /// communicator per rank and more to carry. Eight ends and an exchange, which is what a GPU's
-/// queues allow, come to 40. Powers of two, to which NCCL rounds up. NCCL_MAX_CTAS has the last
-/// word.
+/// queues allow, come to 40. Powers of two, to which NCCL rounds up. NCCL_MAX_CTAS goes above
+/// that.
 constexpr int most_ctas_of_an_edge = 4;
 constexpr int most_ctas_of_an_exchange = 8;
 

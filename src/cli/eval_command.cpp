@@ -57,11 +57,24 @@ std::string device_for(const RunConfig& saved, const std::string& asked)
     return "cpu";
 }
 
+/// As far as the tokens that the model was trained on are still there.
+void refuse_other_tokenizer(const std::filesystem::path& trained_on, const std::string& data)
+{
+    std::optional<TokenFile> training;
+    try {
+        training.emplace(trained_on);
+    } catch (const UserError&) {
+        return;
+    }
+    check_tokenizer(TokenFile(data), *training);
+}
+
 /// The saved run, with its data replaced and nothing else changed.
 RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& options)
 {
     RunConfig config =
         parse_run_config(reader.config_toml(), (reader.path() / "config").string(), ".", {});
+    refuse_other_tokenizer(config.data.train, options.data);
     config.data.train = options.data;
     config.data.validation = options.data;
     if (options.tokens > 0)

@@ -63,6 +63,7 @@ struct TokenStream::Parts {
         if (config.data.validation.empty())
             return;
         validation_file.emplace(open(config.data.validation, config));
+        check_tokenizer(*validation_file, train_file);
         evaluation.emplace(BatchReader::in_order(*validation_file, batch.seq_len), batch);
         if (evaluation->num_windows() < static_cast<std::uint64_t>(batch.micro_batch_size))
             throw data_error("the file holds " + std::to_string(evaluation->num_windows()) +

@@ -109,6 +109,8 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     const bool goes_on_here =
         checkpoint &&
         std::filesystem::equivalent(checkpoint->parent_path(), folder_.checkpoints(), error);
+    if (!goes_on_here)
+        saved_update_ = -1; // what was restored may go with another run's folder
     if (!goes_on_here && config_.anomaly.reach_back() > 0)
         save(); // so that there is always something to go back to
 }

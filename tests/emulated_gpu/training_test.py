@@ -52,21 +52,20 @@ class SameBits(OnEmulatedGpus):
 
     def test_cuda_aware_mpi(self):
         """MPI reads and writes the memory of GPUs whenever it likes between start and end of a message."""
-        layouts = ((1, 2, 0, ()), (1, 2, 1, ("pipeline.schedule=zb-v",)),
-                   (2, 2, 2, ("pipeline.transport=mpi", "pipeline.schedule=interleaved-1f1b",
-                              "pipeline.chunks_per_rank=2")),
-                   (2, 3, 0, ("pipeline.schedule=zb-h1", "pipeline.extra_warmup=1")),
-                   (1, 3, 3, ("pipeline.verify_transfers=false",)),
-                   (1, 2, 4, ("pipeline.transport=staged",)))
+        mpi, staged = "pipeline.transport=mpi", "pipeline.transport=staged"
+        layouts = ((1, 2, 0, (mpi,)), (1, 2, 1, (mpi, "pipeline.schedule=zb-v")),
+                   (2, 2, 2, (mpi, "pipeline.schedule=interleaved-1f1b", "pipeline.chunks_per_rank=2")),
+                   (2, 3, 0, (mpi, "pipeline.schedule=zb-h1", "pipeline.extra_warmup=1")),
+                   (1, 3, 3, (mpi, "pipeline.verify_transfers=false")), (1, 2, 4, (staged,)), (1, 2, 5, ()))
         for gpus, ranks, seed, others in layouts:
             name = f"direct-{ranks}-on-{gpus}-{seed}"
             with self.subTest(name, others=others), emulated(gpus, seed,
                                                              SLUICE_EMULATED_CUDA_AWARE_MPI=1):
                 result = self.run_on("cuda", ranks, name, overrides=others)
                 self.check(name)
-                staged = "pipeline.transport=staged" in others
-                self.assertIn("host memory and MPI: the run file asks" if staged
-                              else "by MPI from where they lie", result.stderr)
+                self.assertIn("host memory and MPI: the run file asks" if staged in others
+                              else "by MPI from where they lie" if mpi in others
+                              else "host memory and MPI: ranks share a GPU", result.stderr)
 
     def test_stop_and_resume_on_other_layouts(self):
         with emulated(2, seed=5):
@@ -95,17 +94,18 @@ class SameBits(OnEmulatedGpus):
     def test_replicas(self):
         """Sums over replicas are rounded otherwise, but always alike."""
         for replicas, batch, layouts in (
-                (2, 8, ((1, 2, 0, "mpi"), (2, 2, 1, "nccl" if NCCL else "auto"), (1, 2, 8, "auto"),
+                (2, 8, ((1, 2, 0, "mpi"), (2, 2, 1, "nccl" if NCCL else "auto"), (1, 2, 8, "aware"),
                         (4, 4, 0, "auto"), (4, 4, 3, "staged"))),
-                (3, 6, ((3, 3, 0, "staged"), (3, 3, 2, "auto"), (1, 3, 4, "auto")))):
+                (3, 6, ((3, 3, 0, "staged"), (3, 3, 2, "auto"), (1, 3, 4, "aware")))):
             first = None
             for gpus, ranks, seed, transport in layouts:
                 name = f"replicas-{replicas}-{ranks}-on-{gpus}-{seed}-{transport}"
-                aware = int(gpus == 1 and transport == "auto") # by host memory, by MPI, by NCCL
+                aware = int(transport == "aware") # an MPI that takes GPUs' memory
                 with self.subTest(name), emulated(gpus, seed, SLUICE_EMULATED_CUDA_AWARE_MPI=aware):
                     result = self.run_on("cuda", ranks, name, overrides=(
                         f"pipeline.replicas={replicas}", f"batch.global_batch_size={batch}",
-                        f"pipeline.transport={transport}", "checkpoint.every_updates=3"))
+                        f"pipeline.transport={'mpi' if aware else transport}",
+                        "checkpoint.every_updates=3"))
                     first = first or name
                     if name != first:
                         self.check(name, first)
