@@ -91,8 +91,18 @@ std::string finish_save(const SaveFolders& folders, const std::vector<WrittenSta
 void delete_old_checkpoints(const fs::path& checkpoints, const Retention& retention,
                             std::optional<std::int64_t> newest)
 {
+    const auto looks_whole_or_warn = [](const fs::path& folder) {
+        try {
+            const CheckpointReader reader(folder);
+            return true;
+        } catch (const UserError& error) {
+            log_warning("does not look whole, and counts for nothing: " +
+                        std::string(error.what()));
+            return false;
+        }
+    };
     try {
-        prune_checkpoints(checkpoints, retention, newest);
+        prune_checkpoints(checkpoints, retention, newest, looks_whole_or_warn);
     } catch (const UserError& error) {
         log_warning(std::string("old checkpoints could not be deleted, and the next save tries "
                                 "again: ") +

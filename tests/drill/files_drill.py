@@ -108,6 +108,9 @@ class Files:
             "at": call.number, "kind": kind, "rank": call.rank, **self.left_alone(name)})
         if result.returncode == 0:
             self.owe_said_or_whole(name, result.stderr, kind)
+            if "could not be deleted" in result.stderr:  # the next start tries again
+                again = self.run.run_once(1, name)
+                owe(again.returncode == 0, f"restart: {words_of(again)}")
             self.run.owe_same_result(name)
             return "ran on"
         if kind == "kill":

@@ -189,7 +189,7 @@ class Faults(OnEmulatedGpus):
         self.drill("flip", "flip-activation@3:3", *said)
         self.drill("flip-staged", "flip-activation@3:3", *said, gpus=1, seed=0)
         self.drill("flip-direct", "flip-activation@3:3", *said, gpus=1, seed=13,
-                   SLUICE_EMULATED_CUDA_AWARE_MPI=1)
+                   overrides=("pipeline.transport=mpi",), SLUICE_EMULATED_CUDA_AWARE_MPI=1)
         self.drill("flip-gradient", "flip-gradient@3:0", "a gradient changed", "rank 1", "rank 0")
 
     def test_a_bit_flipped_between_replicas(self):

@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(while_a_run_goes_on_there_always_is_one_of_the_right_age)
 {
     for (const std::int64_t every : {1, 2, 5, 7, 30})
         for (const std::int64_t reach : {1, 3, 10, 20}) {
-            ScratchFolder scratch;
+            TemporaryFolder scratch;
             for (std::int64_t update = 0; update <= 120; update += every) {
                 make_checkpoint(scratch.path(), update);
                 prune_checkpoints(scratch.path(), {.keep_last = 2, .rewind_updates = reach},
@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(while_a_run_goes_on_there_always_is_one_of_the_right_age)
 // A resume passes over a newer one whose tensors are damaged, which retention does not see.
 BOOST_AUTO_TEST_CASE(later_ones_than_the_one_just_saved_count_for_nothing)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     for (const std::int64_t update : {10, 20, 25, 30, 40})
         make_checkpoint(scratch.path(), update);
     prune_checkpoints(scratch.path(), {.keep_last = 1}, 25);
@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(later_ones_than_the_one_just_saved_count_for_nothing)
 
 BOOST_AUTO_TEST_CASE(whoever_asks_says_what_whole_is)
 {
-    ScratchFolder scratch;
+    TemporaryFolder scratch;
     for (const std::int64_t update : {10, 20, 30})
         make_checkpoint(scratch.path(), update);
     int num_looks = 0;

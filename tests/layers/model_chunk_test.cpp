@@ -81,6 +81,7 @@ BOOST_AUTO_TEST_CASE(with_all_gates_closed_pre_norm_is_the_identity_behind_the_e
 // Replicas compare groups as a whole.
 BOOST_AUTO_TEST_CASE(what_lies_between_parameters_stays_zero)
 {
+    std::size_t num_gap_bytes = 0;
     for (const Precision& precision : testing::all_precisions) {
         ModelChunk chunk(
             testing::whole_model(testing::small_model({Arrangement::sandwich}), precision));
@@ -91,7 +92,6 @@ BOOST_AUTO_TEST_CASE(what_lies_between_parameters_stays_zero)
         kernels::AdamW step{};
         step.lr = step.weight_decay = 0.1;
         chunk.update_weights(step);
-        std::size_t num_gap_bytes = 0;
         for (const ParameterGroup& group : groups_of(chunk.parameters())) {
             const std::vector<std::byte> gaps = testing::gaps_of(
                 group, chunk.parameters(),
@@ -99,8 +99,8 @@ BOOST_AUTO_TEST_CASE(what_lies_between_parameters_stays_zero)
             num_gap_bytes += gaps.size();
             BOOST_CHECK(std::ranges::count(gaps, std::byte{}) == std::ssize(gaps));
         }
-        BOOST_CHECK_GT(num_gap_bytes, 0);
     }
+    BOOST_CHECK_GT(num_gap_bytes, 0); // not in every precision
 }
 
 BOOST_AUTO_TEST_CASE(measured_norms_outlive_the_slot)
