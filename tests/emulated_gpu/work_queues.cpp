@@ -372,9 +372,11 @@ void WorkQueues::begin_release(const void* begin, std::size_t num_bytes) noexcep
         nobody_waits = nobody_waits || !failure_.empty();
         user = order_.still_used_by(begin, num_bytes);
     }
+    if (user.empty())
+        return;
     if (nobody_waits)
         wait_for_all();
-    else if (!user.empty())
+    else
         die("a wait is missing: " + std::to_string(num_bytes) + " bytes are freed that " + user +
             ", and CUDA need not wait for it");
 }
