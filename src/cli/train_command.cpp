@@ -185,7 +185,8 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         ->capture_default_str();
     command
         ->add_option("--stop-after", options->stop_after,
-                     "Save and stop (exit 75) after this many updates in this process")
+                     "Save and stop (exit 75) after this many updates in this process; 0: no such "
+                     "stop")
         ->check(at_least(0));
     command->add_option(
         "--inject", options->inject,
