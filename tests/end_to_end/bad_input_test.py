@@ -112,9 +112,13 @@ class RunFiles(RunTest):
             self.assertEqual(result.returncode, 2)
             self.assertIn(f"Usage: sluice {command} ", result.stderr)
 
-    def test_numbers_that_are_too_small(self):
+    def test_numbers_that_cannot_be(self):
         for words in (("train", self.run_file, "--stop-after", "-1"),
                       ("eval", "x", "--data", "y", "--tokens", "0"),
+                      ("data", "prepare", "--input", "x", "--tokenizer", "bytes", "--out", "y", "--max-bytes", "-1"),
+                      ("data", "prepare", "--input", "x", "--tokenizer", "bytes", "--out", "y", "--split-seed", "-1"),
+                      ("data", "show", self.run_file, "--update", "0"),
+                      ("data", "show", self.run_file, "--update", str(2 ** 63 - 1)),
                       ("train", self.run_file, "--stop-after", "9" * 30)):
             with self.subTest(words=words):
                 result = call(SLUICE, *words)
