@@ -76,7 +76,8 @@ FaultInjection fault_from(const std::string& text)
                     .first_batch = std::stoll(part[2]),
                     .last_batch = std::stoll(part[4].matched ? part[4] : part[2]),
                     .layer = std::stoll(part[5]),
-                    .replica = part[7].matched ? std::stoi(part[7]) : 0};
+                    .replica = part[7].matched ? std::stoi(part[7]) : 0,
+                    .text = text};
     }
     throw usage_error("'" + text + "' is not a fault", "--inject",
                       "write KIND@UPDATE:LAYER, KIND@FIRST-LAST:LAYER, or either with :REPLICA "

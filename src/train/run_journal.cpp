@@ -149,6 +149,11 @@ void RunJournal::traced(const WrittenTrace& written)
         progress_.note(line);
 }
 
+void RunJournal::injects(std::int64_t update, const std::string& fault)
+{
+    progress_.warn(fmt::format("update {} is broken on purpose: --inject {}", update, fault));
+}
+
 void RunJournal::met(const AnomalyVerdict& verdict)
 {
     metrics_.write("anomaly",

@@ -165,8 +165,8 @@ class FullDisks(RunTest):
 class Faults(RunTest):
     """A drill that would break nothing is a mistake; it must not look like a run that held."""
 
-    def refuse(self, fault, *parts, ranks=1):
-        result = self.train(ranks, "refused", "--inject", fault, expect=2)
+    def refuse(self, fault, *parts, ranks=1, **options):
+        result = self.train(ranks, "refused", "--inject", fault, expect=2, **options)
         self.assert_one_clear_message(result, "--inject", *parts)
 
     def test_faults_without_a_target(self):
@@ -175,7 +175,12 @@ class Faults(RunTest):
         self.refuse("nan-gradient@5-4:0", "from 5 to 4")
         self.refuse("nan-gradient@5:6", "layer 6", "0 to 5")
         self.refuse("nan-gradient@5:1:1", "replica 1")
+
+    def test_faults_that_nothing_would_notice(self):
         self.refuse("flip-exchange@5:1", "replicas")
+        self.refuse("flip-weight@5:1", "replicas")
+        self.refuse("wrong-gradient@5:1", "repeat_every")
+        self.refuse("wrong-gradient@5:1", "multiple", overrides=("anomaly.repeat_every=3",))
 
     def test_flips_where_no_message_arrives(self):
         self.refuse("flip-activation@4:1", "layer 1", "more ranks")
@@ -186,7 +191,8 @@ class Faults(RunTest):
         self.train(1, "behind", "--stop-after", "4", expect=75)
         result = self.train(1, "behind", "--inject", "nan-gradient@3:1")
         self.assertIn("nothing was broken", result.stderr)
-        result = self.train(1, "met", "--inject", "slow@3:1")
+        result = self.train(1, "met", "--inject", "slow@3-5:1")
+        self.assertEqual(result.stderr.count("update 3 is broken on purpose: --inject slow@3-5:1"), 1)
         self.assertNotIn("nothing was broken", result.stderr)
 
 
