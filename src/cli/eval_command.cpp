@@ -105,6 +105,7 @@ std::size_t bytes_there(const RunConfig& config)
 
 int evaluate(const EvalOptions& options)
 {
+    warn_of_threads_without_cores(options.threads);
     set_num_threads(threads_for_this_rank(options.threads));
     const CheckpointReader reader(checkpoint_at(options.checkpoint));
     if (const auto problems = reader.verify(); !problems.empty())

@@ -135,7 +135,7 @@ int train(const TrainOptions& options)
                               "command line", "leave out either of the two");
         // What one process can find wrong is said once, before there are many.
         const RunConfig asked = load_run_config(options.run_file, options.overrides);
-        check_layout(asked, options.num_ranks);
+        check_layout(asked, options.num_ranks, {.name = "--ranks"});
         refuse_without_target(fault_from(options.inject), asked);
         return launch_ranks(options.num_ranks, without_ranks(options), run_dir);
     }
@@ -147,6 +147,7 @@ int train(const TrainOptions& options)
     if (!launched.by_launcher)
         check_world(launched, 1);
     check_layout(config, launched.num_ranks);
+    warn_of_threads_without_cores(config.run.threads_per_rank);
     config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
     watch_stop_signals(stop_signal_options(launched.rank, run_dir));
     set_num_threads(config.run.threads_per_rank);

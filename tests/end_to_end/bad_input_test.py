@@ -138,6 +138,15 @@ class RunFiles(RunTest):
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assert_one_clear_message(result, "--mem", f"'{memory}' is not")
 
+    def test_times_that_sbatch_would_not_take(self):
+        for time in ("abc", "1:2:3:4", "1-", "2h", "1-2-3", "-5"):
+            result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--time={time}")
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, "--time", f"'{time}' is not")
+        for time in ("90", "90:00", "12:00:00", "1-12", "1-12:30", "1-12:30:00", "UNLIMITED"):
+            result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--time={time}", cwd=self.folder)
+            self.assertIn(f"#SBATCH --time={time}\n", result.stdout, result.stderr)
+
 
 class FullDisks(RunTest):
     """What could not be printed is said, and the exit code says so too."""
