@@ -3,9 +3,11 @@
 #include "core/error.hpp"
 #include "src/cli/commands.hpp"
 #include "src/cli/standard_output.hpp"
+#include "src/cli/wrapped_help.hpp"
 #include "src/config/nearest_name.hpp"
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
@@ -66,12 +68,12 @@ UserError explain(const CLI::App& app, const CLI::ParseError& error)
 
 int parse_and_run(int argc, char** argv)
 {
-    CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes)\n"
+    CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes) "
                  "over MPI pipeline stages.",
                  "sluice"};
     app.set_version_flag("--version", "sluice " SLUICE_VERSION);
     app.require_subcommand(0, 1);
-    app.get_formatter()->column_width(32);
+    app.formatter(std::make_shared<WrappedHelp>(help_columns())); // and of all subcommands
     ChosenCommand chosen;
     add_data_command(app, chosen);
     add_train_command(app, chosen);

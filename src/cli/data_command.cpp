@@ -146,6 +146,7 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
                         "Share of the documents that goes to --validation-out instead");
     command->add_option("--validation-out", options.validation_out, "Token file of that share");
     command->add_option("--split-seed", options.split_seed, "Chooses which documents those are")
+        ->check(at_least(0).description(""))
         ->capture_default_str();
     command->add_option("--format", flags->format, "auto (by file name), text or jsonl")
         ->check(CLI::IsMember({"auto", "text", "jsonl"}).description(""))
@@ -163,7 +164,8 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
     command
         ->add_option("--max-bytes", options.source.max_bytes,
                      "Stop after this much text, cutting the last document; 64M is 64 x 1024^2")
-        ->transform(CLI::AsSizeValue(false).description(""));
+        ->transform(CLI::AsSizeValue(false).description(""))
+        ->transform(not_negative()); // comes first
     command
         ->add_option("--threads", options.num_threads,
                      "Threads that tokenize; the result is the same for any number [all cores]")
@@ -175,6 +177,9 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
     });
 }
 
+/// As many as run.updates may be.
+constexpr std::int64_t most_updates = 1'000'000'000;
+
 struct ShowFlags {
     std::string run_file;
     std::vector<std::string> overrides;
@@ -185,9 +190,6 @@ struct ShowFlags {
 
 int show(const ShowFlags& flags)
 {
-    if (flags.update < 1)
-        throw usage_error("updates are counted from 1", "--update " + std::to_string(flags.update),
-                          "give 1 or more");
     const RunConfig config = load_run_config(flags.run_file, flags.overrides);
     const TokenFile file(config.data.train);
     SkippedBatches skipped;
@@ -211,7 +213,9 @@ void add_show(CLI::App& data, ChosenCommand& chosen)
     CLI::App* command =
         data.add_subcommand("show", "Print the token ids that one update of a run trains on");
     command->add_option("RUN.toml", flags->run_file, "Run file")->required();
-    command->add_option("--update", flags->update, "Which update, counted from 1")->required();
+    command->add_option("--update", flags->update, "Which update, counted from 1")
+        ->required()
+        ->check(CLI::Range(std::int64_t{1}, most_updates).description(""));
     add_set_option(*command, flags->overrides);
     command->add_option("--skips-of", flags->skips_of,
                         "Checkpoint, or run folder (its newest), whose skipped batches count "

@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "core/parallel.hpp"
+#include "io/batch_reader.hpp"
 #include "io/checkpoint.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "src/cli/commands.hpp"
@@ -93,6 +94,19 @@ RunConfig evaluation_config(const CheckpointReader& reader, const EvalOptions& o
     return config;
 }
 
+/// The run's own advice would be to change the run file, which nobody has in hand here.
+void refuse_batch_beyond_the_file(const RunConfig& config)
+{
+    const TokenFile file(config.data.validation);
+    const std::uint64_t num_windows =
+        BatchReader::in_order(file, config.batch.seq_len).num_windows();
+    if (num_windows < static_cast<std::uint64_t>(config.batch.micro_batch_size))
+        throw usage_error(fmt::format("{} sequences of {} tokens at once, and the file holds {}",
+                                      config.batch.micro_batch_size, config.batch.seq_len,
+                                      num_windows),
+                          file.path().string(), fmt::format("write --batch-size {}", num_windows));
+}
+
 /// On the current GPU, or in this machine's memory.
 std::size_t bytes_there(const RunConfig& config)
 {
@@ -104,12 +118,14 @@ std::size_t bytes_there(const RunConfig& config)
 
 int evaluate(const EvalOptions& options)
 {
+    warn_of_threads_without_cores(options.threads);
     set_num_threads(threads_for_this_rank(options.threads));
     const CheckpointReader reader(checkpoint_at(options.checkpoint));
     if (const auto problems = reader.verify(); !problems.empty())
         throw data_error("this checkpoint is damaged: " + problems.front(), options.checkpoint,
                          "see `sluice inspect --verify`");
     const RunConfig config = evaluation_config(reader, options);
+    refuse_batch_beyond_the_file(config);
     TokenStream tokens(config);
     const std::int32_t num_microbatches = tokens.num_evaluation_microbatches();
     RunPlan plan = plan_evaluation(config, num_microbatches);

@@ -67,12 +67,17 @@ void add_inspect_command(CLI::App& app, ChosenCommand& chosen)
                      "Checkpoint folder, a run folder (its newest), or a merged file")
         ->required();
     command->add_flag("--json", options->json, "One JSON object");
-    command->add_flag("--verify", options->verify,
-                      "Compare every file and tensor with its checksum (exit 3 when damaged)");
-    command->add_option(
+    CLI::Option* const verify =
+        command->add_flag("--verify", options->verify,
+                          "Compare every file and tensor with its checksum (exit 3 when damaged)");
+    CLI::Option* const diff = command->add_option(
         "--diff", options->other,
         "Compare with another checkpoint: identical to the bit, or where not (exit 1)");
-    command->add_flag("--tensors", options->tensors, "Also list every tensor");
+    CLI::Option* const tensors =
+        command->add_flag("--tensors", options->tensors, "Also list every tensor");
+    // Each answers another question, and only one is answered.
+    verify->excludes(diff)->excludes(tensors);
+    diff->excludes(tensors);
     command->callback([&chosen, options] { chosen = [options] { return inspect(*options); }; });
 }
 

@@ -26,6 +26,15 @@ inline CLI::Validator at_least(std::int64_t low)
             ">= " + std::to_string(low)};
 }
 
+/// For numbers without a sign, of which CLI11 would take "-1" for the largest.
+inline CLI::Validator not_negative()
+{
+    return {[](std::string& text) -> std::string {
+                return text.starts_with("-") ? "'" + text + "' is less than nothing" : "";
+            },
+            ""};
+}
+
 /// The path of something: not the empty text that a shell makes of a variable that is not set.
 inline CLI::Validator not_empty()
 {

@@ -97,7 +97,8 @@ int plan(const PlanOptions& options)
     RunConfig asked = load_run_config(options.run_file, options.overrides);
     if (bytes_per_rank == unlimited_bytes && asked.checkpoint.asynchronous == Switch::automatic)
         asked.checkpoint.asynchronous = Switch::on; // in all that are compared
-    check_layout(asked, std::int64_t{options.num_stages} * asked.pipeline.replicas);
+    check_layout(asked, std::int64_t{options.num_stages} * asked.pipeline.replicas,
+                 {.name = "--stages", .ranks_each = asked.pipeline.replicas});
     RunConfig config = asked;
     const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;
     if (options.print_schedule && !automatic) {

@@ -23,6 +23,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
+#include <regex>
 #include <sys/wait.h>
 
 namespace sluice {
@@ -106,6 +107,18 @@ std::size_t node_bytes(const std::string& memory)
     return bytes_from(memory.substr(0, digits) + unit + "iB", "--mem");
 }
 
+/// sbatch's --time; empty: the partition's.
+void refuse_odd_time(const std::string& time)
+{
+    static const std::regex form("[0-9]+(:[0-9]+){0,2}|[0-9]+-[0-9]+(:[0-9]+){0,2}|"
+                                 "unlimited|infinite",
+                                 std::regex::extended | std::regex::icase);
+    if (!time.empty() && !std::regex_match(time, form))
+        throw usage_error("'" + time + "' is not a time that sbatch takes", "--time",
+                          "write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS, like "
+                          "12:00:00");
+}
+
 std::size_t share_of(std::size_t bytes, std::int64_t num_sharing)
 {
     return bytes == unlimited_bytes ? bytes : bytes / static_cast<std::size_t>(num_sharing);
@@ -124,7 +137,8 @@ std::size_t gpu_bytes_per_rank(const SubmitOptions& options, const GpuRequest& g
 std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
 {
     RunConfig asked = load_run_config(options.run_file, options.overrides);
-    check_layout(asked, options.num_ranks());
+    check_layout(asked, options.num_ranks(),
+                 {.name = "--nodes", .ranks_each = options.tasks_per_node});
     const GpuRequest gpus = gpu_request(sbatch, options.nodes, options.tasks_per_node);
     for (const std::string& doubt : doubts_about(gpus, asked.run.device, options.tasks_per_node))
         log_warning(doubt);
@@ -158,6 +172,7 @@ BatchJob job_from(const SubmitOptions& options)
                                {"SLUICE_RUN_DIR", run_dir}},
                  .run_file = options.run_file,
                  .train_options = {}};
+    refuse_odd_time(value_of(job.sbatch, "time"));
     for (const auto& [name, value] : site.variables)
         set(job.variables, name, value);
     for (const std::string& override : options.overrides)
@@ -177,7 +192,8 @@ int hand_to_sbatch(const BatchJob& job, const std::string& script)
     std::fflush(stdout);
     // A shell that finds no sbatch ends without reading; its exit code says so, not a signal to us.
     std::signal(SIGPIPE, SIG_IGN);
-    std::FILE* const pipe = popen("sbatch", "w");
+    std::FILE* const pipe =
+        popen("command -v sbatch >/dev/null 2>&1 || exit 127; exec sbatch", "w");
     if (pipe == nullptr)
         throw usage_error("cannot start a shell", "sbatch", "use --dry-run and submit by hand");
     const bool written = std::fwrite(script.data(), 1, script.size(), pipe) == script.size();

@@ -76,7 +76,8 @@ FaultInjection fault_from(const std::string& text)
                     .first_batch = std::stoll(part[2]),
                     .last_batch = std::stoll(part[4].matched ? part[4] : part[2]),
                     .layer = std::stoll(part[5]),
-                    .replica = part[7].matched ? std::stoi(part[7]) : 0};
+                    .replica = part[7].matched ? std::stoi(part[7]) : 0,
+                    .text = text};
     }
     throw usage_error("'" + text + "' is not a fault", "--inject",
                       "write KIND@UPDATE:LAYER, KIND@FIRST-LAST:LAYER, or either with :REPLICA "
@@ -134,7 +135,7 @@ int train(const TrainOptions& options)
                               "command line", "leave out either of the two");
         // What one process can find wrong is said once, before there are many.
         const RunConfig asked = load_run_config(options.run_file, options.overrides);
-        check_layout(asked, options.num_ranks);
+        check_layout(asked, options.num_ranks, {.name = "--ranks"});
         refuse_without_target(fault_from(options.inject), asked);
         return launch_ranks(options.num_ranks, without_ranks(options), run_dir);
     }
@@ -146,6 +147,7 @@ int train(const TrainOptions& options)
     if (!launched.by_launcher)
         check_world(launched, 1);
     check_layout(config, launched.num_ranks);
+    warn_of_threads_without_cores(config.run.threads_per_rank);
     config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
     watch_stop_signals(stop_signal_options(launched.rank, run_dir));
     set_num_threads(config.run.threads_per_rank);
@@ -185,7 +187,8 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         ->capture_default_str();
     command
         ->add_option("--stop-after", options->stop_after,
-                     "Save and stop (exit 75) after this many updates in this process")
+                     "Save and stop (exit 75) after this many updates in this process; 0: no such "
+                     "stop")
         ->check(at_least(0));
     command->add_option(
         "--inject", options->inject,

@@ -86,6 +86,18 @@ bool reads_as_integer(const ConfigPayload& payload, std::int64_t& number)
     return false;
 }
 
+/// Text that is a number, but none that a double holds; toml++ takes it for a string.
+bool is_beyond_double(const ConfigPayload& payload)
+{
+    const auto* text = std::get_if<std::string>(&payload);
+    if (text == nullptr)
+        return false;
+    double number = 0.0;
+    const char* const end = text->data() + text->size();
+    const auto [rest, error] = std::from_chars(text->data(), end, number);
+    return error == std::errc::result_out_of_range && rest == end;
+}
+
 std::string range_text(const RealRange& range)
 {
     const bool unbounded = range.high == std::numeric_limits<double>::max();
@@ -139,6 +151,9 @@ double real_in(const ConfigValue& value, RealRange range)
         number = *real;
     else if (const auto* integer = std::get_if<std::int64_t>(&value.payload))
         number = static_cast<double>(*integer);
+    else if (is_beyond_double(value.payload))
+        throw usage_error(std::get<std::string>(value.payload) + " is out of range", value.where,
+                          "write a number that 64 bits hold, " + range_text(range));
     else
         wrong_type(value, "a number", "write a number without quotes, " + range_text(range));
     if (!std::isfinite(number) || !inside(number, range))

@@ -12,6 +12,14 @@ namespace {
 
 std::string text(std::int64_t number) { return std::to_string(number); }
 
+/// ": --nodes 3", where that many ranks can be said so.
+std::string option_text(const RanksOption& said_by, std::int64_t num_ranks)
+{
+    return num_ranks < said_by.ranks_each
+               ? ""
+               : ": " + std::string(said_by.name) + " " + text(num_ranks / said_by.ranks_each);
+}
+
 /// No model has more; sums of them stay numbers.
 constexpr std::int64_t most_layers = std::int64_t{1} << 32;
 
@@ -86,7 +94,7 @@ std::string layout_of_ranks(std::int64_t num_ranks)
     return "layout of " + text(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
 }
 
-void check_layout(const RunConfig& config, std::int64_t num_ranks)
+void check_layout(const RunConfig& config, std::int64_t num_ranks, RanksOption said_by)
 {
     const std::string where = layout_of_ranks(num_ranks);
     if (num_ranks < 1)
@@ -105,8 +113,8 @@ void check_layout(const RunConfig& config, std::int64_t num_ranks)
                               (replicas == 1 ? "" : " in " + text(replicas) + " replicas") +
                               " for model.num_layers = " + text(num_layers),
                           where,
-                          "start at most " + text(num_layers * replicas) + " ranks: mpirun -n " +
-                              text(num_layers * replicas));
+                          "start at most " + text(num_layers * replicas) + " ranks" +
+                              option_text(said_by, num_layers * replicas));
     if (config.pipeline.schedule == PipelineScheduleKind::custom ||
         config.pipeline.schedule == PipelineScheduleKind::automatic)
         return; // how many chunks: the file says, or the planner chooses

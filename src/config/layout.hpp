@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -27,9 +28,15 @@ void check_partition(const RunConfig& config, std::int32_t num_chunks, const std
 /// More than any machine has; below it ranks are counted in `int`.
 inline constexpr std::int64_t most_ranks = 1'000'000;
 
+/// How people say the number of ranks, for what to do about it.
+struct RanksOption {
+    std::string_view name = "mpirun -n";
+    std::int64_t ranks_each = 1; ///< that one of what it counts stands for: ranks of a node
+};
+
 /// Throws UserError (usage) when `num_ranks`, those of all replicas together, cannot run this (more
 /// stages than layers, more than most_ranks, ...).
-void check_layout(const RunConfig& config, std::int64_t num_ranks);
+void check_layout(const RunConfig& config, std::int64_t num_ranks, RanksOption said_by = {});
 
 /// "layout of 8 ranks": where what is wrong with a layout lies. `num_ranks`: of all replicas.
 std::string layout_of_ranks(std::int64_t num_ranks);

@@ -59,10 +59,13 @@ void compare_state(const CheckpointReader& left, const CheckpointReader& right, 
     number("update", left.progress().update, right.progress().update);
     number("samples", left.progress().samples, right.progress().samples);
     number("tokens", left.progress().tokens, right.progress().tokens);
+    const auto skipped = [](const CheckpointReader& reader) {
+        const SkippedBatches& batches = reader.progress().skipped;
+        return batches.empty() ? "none" : batches.text();
+    };
     if (!(left.progress().skipped == right.progress().skipped))
-        result.structural.push_back(fmt::format("skipped batches: {} and {}",
-                                                left.progress().skipped.text(),
-                                                right.progress().skipped.text()));
+        result.structural.push_back(
+            fmt::format("skipped batches: {} and {}", skipped(left), skipped(right)));
     const auto& a = left.warmup().counters;
     const auto& b = right.warmup().counters;
     number("layers with gates", static_cast<std::int64_t>(a.size()),

@@ -11,6 +11,19 @@ namespace sluice {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+/// What is wrong in `folder`, without its path: its name stands in the line above.
+std::string without_folder(std::string problem, const fs::path& folder)
+{
+    for (const std::string& prefix : {folder.string() + "/", folder.string() + ": "})
+        for (std::size_t at = 0; (at = problem.find(prefix, at)) != std::string::npos;)
+            problem.erase(at, prefix.size());
+    return problem;
+}
+
+} // namespace
+
 fs::path checkpoint_at(const fs::path& path)
 {
     if (fs::exists(path / "manifest.json") || fs::is_regular_file(path))
@@ -77,12 +90,12 @@ std::string checkpoint_list_text(const std::vector<ListedCheckpoint>& listed, Lo
                         known ? bytes_text(each.size_bytes) : "?", known ? each.created_at : "?",
                         known ? each.parameters_digest.substr(0, 8) : "?", state);
         for (const std::string& problem : each.problems)
-            text += "  " + problem + "\n";
+            text += "  " + without_folder(problem, each.folder) + "\n";
     }
     for (const fs::path& leftover : leftovers)
         text += fmt::format("{}: of a save under way, or of one that died\n",
                             leftover.filename().string());
-    if (look_at == LookAt::manifest_and_sizes && !listed.empty())
+    if (text.find("looks whole") != std::string::npos)
         text += "looks whole: manifest and sizes; --verify reads every byte\n";
     return text;
 }

@@ -51,6 +51,37 @@ int rank_behind(const RunPlan& plan, std::size_t chunk, bool gradient)
     return chunk > 0 ? rank_of[chunk - 1] : rank_of[chunk];
 }
 
+/// Skipped batches move later ones forward, so that any update may meet any.
+bool may_skip_batches(const RunConfig& config)
+{
+    return config.anomaly.on_nonfinite != AnomalyResponse::stop ||
+           config.anomaly.on_spike == AnomalyResponse::skip ||
+           config.anomaly.on_spike == AnomalyResponse::rewind;
+}
+
+/// What is found only by comparing, where there is nothing to compare with.
+void refuse_unnoticed(const FaultInjection& fault, const RunConfig& config)
+{
+    using Kind = FaultInjection::Kind;
+    if (config.pipeline.replicas == 1) {
+        const std::string remedy = "write pipeline.replicas = 2";
+        if (fault.kind == Kind::flip_exchange)
+            throw no_effect("one replica exchanges no gradients", remedy);
+        if (fault.kind == Kind::flip_weight)
+            throw no_effect("one replica compares its weights with nobody's", remedy);
+    }
+    if (fault.kind != Kind::wrong_gradient)
+        return;
+    const std::int64_t every = config.anomaly.repeat_every;
+    if (every == 0)
+        throw no_effect("nothing computes gradients again and would notice",
+                        "write anomaly.repeat_every = 1");
+    if (!may_skip_batches(config) && fault.last_batch / every == (fault.first_batch - 1) / every)
+        throw no_effect("only every " + std::to_string(every) +
+                            " updates gradients are computed again, and not here",
+                        "name a multiple of anomaly.repeat_every, or write 1 for it");
+}
+
 } // namespace
 
 void refuse_without_target(const FaultInjection& fault, const RunConfig& config)
@@ -68,21 +99,15 @@ void refuse_without_target(const FaultInjection& fault, const RunConfig& config)
         throw no_effect("no update lies from " + std::to_string(fault.first_batch) + " to " +
                             std::to_string(fault.last_batch),
                         "updates count from 1; write the first one first");
-    // Skipped batches move later ones forward, so that the last update may meet any.
-    const bool skips = config.anomaly.on_nonfinite != AnomalyResponse::stop ||
-                       config.anomaly.on_spike == AnomalyResponse::skip ||
-                       config.anomaly.on_spike == AnomalyResponse::rewind;
-    if (!skips && fault.first_batch > config.run.updates)
+    if (!may_skip_batches(config) && fault.first_batch > config.run.updates)
         throw no_effect("there is no update " + std::to_string(fault.first_batch),
                         "the last one is run.updates = " + std::to_string(config.run.updates));
+    refuse_unnoticed(fault, config);
 }
 
-void refuse_without_message(const FaultInjection& fault, const RunConfig& config,
-                            const RunPlan& plan)
+void refuse_without_message(const FaultInjection& fault, const RunPlan& plan)
 {
     using Kind = FaultInjection::Kind;
-    if (fault.kind == Kind::flip_exchange && config.pipeline.replicas == 1)
-        throw no_effect("one replica exchanges no gradients", "write pipeline.replicas = 2");
     if (fault.kind != Kind::flip_activation && fault.kind != Kind::flip_gradient)
         return;
     const bool gradient = fault.kind == Kind::flip_gradient;

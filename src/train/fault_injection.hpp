@@ -7,6 +7,7 @@
 #include "src/train/run_plan.hpp"
 
 #include <cstdint>
+#include <string>
 
 namespace sluice {
 
@@ -32,6 +33,7 @@ struct FaultInjection {
     std::int64_t layer =
         0; ///< counted from 0; flips hit the message that enters this layer's stage
     int replica = 0;
+    std::string text; ///< as it was asked for
 
     bool meets(std::int64_t batch) const
     {
@@ -39,11 +41,11 @@ struct FaultInjection {
     }
 };
 
-/// Throws UserError (usage) when the run of `config` has no such update, layer or replica.
+/// Throws UserError (usage) when the run of `config` has no such update, layer or replica, or
+/// would not notice, and go on with wrong weights.
 void refuse_without_target(const FaultInjection& fault, const RunConfig& config);
 /// The same when the fault is of a message, and under `plan` none enters the layer's stage.
-void refuse_without_message(const FaultInjection& fault, const RunConfig& config,
-                            const RunPlan& plan);
+void refuse_without_message(const FaultInjection& fault, const RunPlan& plan);
 
 /// Does what `fault` says to batch `batch` where this rank, of `replica`, has the layer. To be
 /// called when any update begins.

@@ -28,21 +28,6 @@ std::filesystem::path terminal_of_launcher()
                                                                          : std::filesystem::path();
 }
 
-int terminal_columns(std::FILE* stream)
-{
-    winsize size{};
-    if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col;
-    const int launcher = open(terminal_of_launcher().c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
-    if (launcher >= 0) {
-        const bool known = ioctl(launcher, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-        close(launcher);
-        if (known)
-            return size.ws_col;
-    }
-    return 80;
-}
-
 bool starts_code_point(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
 
 void write_text(std::FILE* stream, std::string_view text)
@@ -58,6 +43,21 @@ bool shows_on_terminal(std::FILE* stream)
     if (const char* kind = std::getenv("TERM"); kind != nullptr && std::string_view(kind) == "dumb")
         return false;
     return isatty(fileno(stream)) == 1 || (stream == stderr && !terminal_of_launcher().empty());
+}
+
+int terminal_columns(std::FILE* stream)
+{
+    winsize size{};
+    if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    const int launcher = open(terminal_of_launcher().c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (launcher >= 0) {
+        const bool known = ioctl(launcher, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+        close(launcher);
+        if (known)
+            return size.ws_col;
+    }
+    return 80;
 }
 
 std::string cut_to_columns(std::string_view text, int columns)

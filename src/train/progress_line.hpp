@@ -12,6 +12,9 @@ namespace sluice {
 /// Whether people see what is written there as it comes, be it by way of the launcher.
 bool shows_on_terminal(std::FILE* stream);
 
+/// Of the terminal that they see it on; 80 where it is none or does not say.
+int terminal_columns(std::FILE* stream);
+
 class ProgressLine {
 public:
     using Clock = std::chrono::steady_clock;

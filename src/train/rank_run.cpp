@@ -105,7 +105,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         const int num_ranks = transport_->num_ranks() / config.pipeline.replicas;
         settled = resolve_auto(settled, num_ranks, bytes_per_rank);
         plan = plan_run(settled, num_ranks);
-        refuse_without_message(fault, settled, plan);
+        refuse_without_message(fault, plan);
         settle_saves(settled, plan, host_bytes_per_rank);
         refuse_unless_it_fits(settled, plan, bytes_per_rank);
         if (compute_)

@@ -193,8 +193,11 @@ std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoin
                    std::string(" run file differs from the one this run was started with, in a way "
                                "that changes the result:") +
                    first_lines(differences, 40);
-        remedy += (remedy.empty() ? "undo" : "; and undo") +
-                  std::string(" the change, or start a new run in another --run-dir");
+        remedy +=
+            (remedy.empty() ? "undo" : "; and undo") +
+            std::string(" the change (a run goes on, from its own or another's checkpoint, only "
+                        "where the result stays the same), or start a new run at its "
+                        "beginning: another --run-dir, without --resume PATH");
     }
     throw usage_error(problem, checkpoint.path().string(), remedy);
 }

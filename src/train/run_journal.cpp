@@ -4,6 +4,7 @@
 #include "core/logging.hpp"
 #include "io/checkpoint.hpp"
 #include "io/sample_order.hpp"
+#include "pipeline/timeline/compute_actions.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/text/number_text.hpp"
@@ -148,6 +149,11 @@ void RunJournal::traced(const WrittenTrace& written)
         progress_.note(line);
 }
 
+void RunJournal::injects(std::int64_t update, const std::string& fault)
+{
+    progress_.warn(fmt::format("update {} is broken on purpose: --inject {}", update, fault));
+}
+
 void RunJournal::met(const AnomalyVerdict& verdict)
 {
     metrics_.write("anomaly",
@@ -209,14 +215,15 @@ void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
     else if (notice.from_start)
         progress_.warn(fmt::format(
             "update {}: {} has been slow from the start and all ranks wait for it: it computes "
-            "{:.3f} s per update, ranks that do the same work {:.3f} s; that is {:.2f} times as "
-            "long",
-            update, rank.name, notice.seconds, notice.usual_seconds, notice.slowdown));
+            "{} per update, ranks that do the same work {}; that is {:.2f} times as long",
+            update, rank.name, seconds_text(notice.seconds), seconds_text(notice.usual_seconds),
+            notice.slowdown));
     else
         progress_.warn(fmt::format(
-            "update {}: {} has become slow and all ranks wait for it: it computes {:.3f} s per "
-            "update, usually {:.3f} s; that is {:.2f} times as long, measured against its peers",
-            update, rank.name, notice.seconds, notice.usual_seconds, notice.slowdown));
+            "update {}: {} has become slow and all ranks wait for it: it computes {} per "
+            "update, usually {}; that is {:.2f} times as long, measured against its peers",
+            update, rank.name, seconds_text(notice.seconds), seconds_text(notice.usual_seconds),
+            notice.slowdown));
 }
 
 void RunJournal::saved(const SavedCheckpoint& saved)

@@ -58,6 +58,8 @@ public:
         return metrics_.has("update", update) && !metrics_.has("eval", update);
     }
     void traced(const WrittenTrace& written);
+    /// `update` is the first that meets `fault`, which was asked for.
+    void injects(std::int64_t update, const std::string& fault);
     /// An anomaly that the run stops for, or warns of.
     void met(const AnomalyVerdict& verdict);
     /// The run has gone back to `completed_updates` for an anomaly. What the metrics say of later

@@ -1,10 +1,12 @@
 #include "src/train/threads.hpp"
 
 #include "core/cores.hpp"
+#include "core/logging.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 #include <thread>
 
 namespace sluice {
@@ -21,6 +23,15 @@ int threads_for_this_rank(int requested)
         return std::min(cores, allowed);
     // A mask smaller than the machine is this rank's own share already.
     return std::max(1, allowed < machine ? allowed : allowed / ranks_on_this_machine());
+}
+
+void warn_of_threads_without_cores(int requested)
+{
+    if (const int cores = num_own_cores(); requested > cores)
+        log_warning(std::to_string(requested) +
+                    " threads are asked for, and this process may run on " + std::to_string(cores) +
+                    (cores == 1 ? " core" : " cores") +
+                    ": threads that share one take turns, which is slower");
 }
 
 } // namespace sluice

@@ -7,4 +7,7 @@ namespace sluice {
 /// this machine when the launcher did not bind them; at least 1.
 int threads_for_this_rank(int requested);
 
+/// Once, where `requested` are more than the cores this process may run on.
+void warn_of_threads_without_cores(int requested);
+
 } // namespace sluice

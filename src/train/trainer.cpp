@@ -172,6 +172,8 @@ std::optional<UpdateSummary> Trainer::run_update_or_finish_save(const FaultInjec
 void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)
 {
     stage_.zero_gradients();
+    if (journal_ && !fault_met_ && fault.meets(batch))
+        journal_->injects(completed_updates_ + 1, fault.text);
     fault_met_ = fault_met_ || fault.meets(batch);
     inject(fault, batch, replicas_.index(), stage_, executor_, exchange_);
     FaultyTokens tokens(tokens_->training(batch, first_microbatch()), fault, batch,

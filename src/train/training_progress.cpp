@@ -30,24 +30,20 @@ TrainingProgress::TrainingProgress(const RunConfig& config)
 
 void TrainingProgress::show(const ProgressPoint& point)
 {
-    average_seconds_ =
-        average_seconds_ == 0.0 ? point.seconds : 0.9 * average_seconds_ + 0.1 * point.seconds;
+    const std::chrono::duration<double> now = ProgressLine::Clock::now().time_since_epoch();
+    pace_.add(point.seconds, now.count());
     line_.update(text_of(point));
-}
-
-double TrainingProgress::tokens_per_second() const
-{
-    return average_seconds_ > 0.0 ? static_cast<double>(tokens_per_update_) / average_seconds_
-                                  : 0.0;
 }
 
 std::string TrainingProgress::text_of(const ProgressPoint& point) const
 {
-    const double remaining = average_seconds_ * static_cast<double>(num_updates_ - point.update);
+    const double tokens_per_second =
+        static_cast<double>(tokens_per_update_) / std::max(1e-9, pace_.seconds_per_update());
+    const double remaining = pace_.seconds_for(num_updates_ - point.update);
     // Everything that matters fits 80 columns.
     return fmt::format("{}/{} loss {:.3f} ppl {:.4g} {} tok/s ETA {} {}", point.update,
                        num_updates_, point.loss, std::exp(point.loss),
-                       count_text(tokens_per_second()), duration_text(remaining),
+                       count_text(tokens_per_second), duration_text(remaining),
                        gates_text(point.alphas));
 }
 

@@ -3,6 +3,7 @@
 
 #include "src/config/run_config.hpp"
 #include "src/train/progress_line.hpp"
+#include "src/train/training_pace.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -30,13 +31,11 @@ public:
     void warn(const std::string& text); ///< the same as a warning
     void finish();
 
-    double tokens_per_second() const; ///< over the last updates
-
 private:
     std::string text_of(const ProgressPoint& point) const;
 
     std::int64_t num_updates_, tokens_per_update_;
-    double average_seconds_ = 0.0; ///< exponentially weighted
+    TrainingPace pace_;
     ProgressLine line_;
 };
 

@@ -257,7 +257,8 @@ Alarm Watchdog::Thread::death_of(int other) const
 {
     const RankView& view = views_[static_cast<std::size_t>(other)];
     std::string text = options_.rank_name[static_cast<std::size_t>(other)] + " (" +
-                       process_text(other) + ") died without a word: killed, or out of memory";
+                       process_text(other) +
+                       ") died without a word: killed, crashed, or out of memory";
     if (view.known)
         text += " (" + where(view.state) + ")";
     return {.kind = Alarm::Kind::died, .lines = {text}};

@@ -112,9 +112,13 @@ class RunFiles(RunTest):
             self.assertEqual(result.returncode, 2)
             self.assertIn(f"Usage: sluice {command} ", result.stderr)
 
-    def test_numbers_that_are_too_small(self):
+    def test_numbers_that_cannot_be(self):
         for words in (("train", self.run_file, "--stop-after", "-1"),
                       ("eval", "x", "--data", "y", "--tokens", "0"),
+                      ("data", "prepare", "--input", "x", "--tokenizer", "bytes", "--out", "y", "--max-bytes", "-1"),
+                      ("data", "prepare", "--input", "x", "--tokenizer", "bytes", "--out", "y", "--split-seed", "-1"),
+                      ("data", "show", self.run_file, "--update", "0"),
+                      ("data", "show", self.run_file, "--update", str(2 ** 63 - 1)),
                       ("train", self.run_file, "--stop-after", "9" * 30)):
             with self.subTest(words=words):
                 result = call(SLUICE, *words)
@@ -133,6 +137,15 @@ class RunFiles(RunTest):
             result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--mem={memory}")
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assert_one_clear_message(result, "--mem", f"'{memory}' is not")
+
+    def test_times_that_sbatch_would_not_take(self):
+        for time in ("abc", "1:2:3:4", "1-", "2h", "1-2-3", "-5"):
+            result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--time={time}")
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, "--time", f"'{time}' is not")
+        for time in ("90", "90:00", "12:00:00", "1-12", "1-12:30", "1-12:30:00", "UNLIMITED"):
+            result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--time={time}", cwd=self.folder)
+            self.assertIn(f"#SBATCH --time={time}\n", result.stdout, result.stderr)
 
 
 class FullDisks(RunTest):
@@ -161,8 +174,8 @@ class FullDisks(RunTest):
 class Faults(RunTest):
     """A drill that would break nothing is a mistake; it must not look like a run that held."""
 
-    def refuse(self, fault, *parts, ranks=1):
-        result = self.train(ranks, "refused", "--inject", fault, expect=2)
+    def refuse(self, fault, *parts, ranks=1, **options):
+        result = self.train(ranks, "refused", "--inject", fault, expect=2, **options)
         self.assert_one_clear_message(result, "--inject", *parts)
 
     def test_faults_without_a_target(self):
@@ -171,7 +184,12 @@ class Faults(RunTest):
         self.refuse("nan-gradient@5-4:0", "from 5 to 4")
         self.refuse("nan-gradient@5:6", "layer 6", "0 to 5")
         self.refuse("nan-gradient@5:1:1", "replica 1")
+
+    def test_faults_that_nothing_would_notice(self):
         self.refuse("flip-exchange@5:1", "replicas")
+        self.refuse("flip-weight@5:1", "replicas")
+        self.refuse("wrong-gradient@5:1", "repeat_every")
+        self.refuse("wrong-gradient@5:1", "multiple", overrides=("anomaly.repeat_every=3",))
 
     def test_flips_where_no_message_arrives(self):
         self.refuse("flip-activation@4:1", "layer 1", "more ranks")
@@ -182,7 +200,8 @@ class Faults(RunTest):
         self.train(1, "behind", "--stop-after", "4", expect=75)
         result = self.train(1, "behind", "--inject", "nan-gradient@3:1")
         self.assertIn("nothing was broken", result.stderr)
-        result = self.train(1, "met", "--inject", "slow@3:1")
+        result = self.train(1, "met", "--inject", "slow@3-5:1")
+        self.assertEqual(result.stderr.count("update 3 is broken on purpose: --inject slow@3-5:1"), 1)
         self.assertNotIn("nothing was broken", result.stderr)
 
 

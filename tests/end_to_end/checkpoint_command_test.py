@@ -70,6 +70,14 @@ class CheckpointCommand(RunTest):
         self.assertRegex(table, "update-00000004 .*DAMAGED\n.*stage-0001-of-0002.h5")
         self.assertIn(".update-00000010.partial", table)
         self.assertNotIn("looks whole", table)
+        for line in self.checkpoint("list", self.run_dir).stdout.splitlines():
+            self.assertNotIn(str(self.run_dir), line)
+            self.assertLess(len(line), 100)
+
+    def test_list_of_nothing_whole(self):
+        for update in (2, 4, 6, 8):
+            (self.checkpoints / f"update-{update:08}" / "stage-0000-of-0002.h5").unlink()
+        self.assertNotIn("looks whole", self.checkpoint("list", self.run_dir).stdout)
 
     def test_list_of_a_run_without_checkpoints(self):
         shutil.rmtree(self.checkpoints)

@@ -98,6 +98,18 @@ class Checkpoint(RunTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(json.loads(result.stdout)["loss"], self.metrics("run", "eval")[-1]["loss"])
 
+    def test_eval_of_more_sequences_at_once_than_there_are(self):
+        result = call(SLUICE, "eval", self.last_checkpoint("run"), "--data", self.folder / "validation.h5",
+                      "--batch-size", "100000")
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assert_one_clear_message(result, "100000 sequences", "write --batch-size ")
+
+    def test_inspect_answers_one_question(self):
+        for words in (("--verify", "--tensors"), ("--verify", "--diff", "run"), ("--diff", "run", "--tensors")):
+            result = call(SLUICE, "inspect", self.folder / "run", *words)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, words[0], words[-1] if words[-1] != "run" else "--diff")
+
     def test_data_show(self):
         result = call(SLUICE, "data", "show", self.run_file, "--update", "3", "--json",
                       cwd=self.folder)

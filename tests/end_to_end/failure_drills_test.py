@@ -35,7 +35,6 @@ class Drills(RunTest):
 
     def test_a_gradient_computed_wrongly(self):
         """Nothing shows it but computing it again."""
-        self.train(2, "unnoticed", "--inject", "wrong-gradient@6:3")
         self.drill("wrong", "wrong-gradient@6:3", "rank 1", "stage 1", "layer 3",
                    "computed again", overrides=("anomaly.repeat_every=3",))
 

@@ -75,6 +75,7 @@ class Submit(RunTest):
                       cwd=self.folder)
         self.assertEqual(result.returncode, 2)
         self.assertIn("there is no sbatch", result.stderr)
+        self.assertNotIn("not found", result.stderr) # as the shell would say
 
 
 if __name__ == "__main__":

@@ -33,4 +33,19 @@ BOOST_AUTO_TEST_CASE(range_bounds_are_inside_unless_open)
     BOOST_CHECK_THROW(integer_in({std::int64_t{2}, "here", {}}, 3, 3), UserError);
 }
 
+BOOST_AUTO_TEST_CASE(numbers_beyond_64_bits_are_not_taken_for_words)
+{
+    const auto message = [](const std::string& text) -> std::string {
+        try {
+            real_in({text, "here", {}}, {0.0, 1.0});
+        } catch (const UserError& error) {
+            return error.what();
+        }
+        return "nothing thrown";
+    };
+    BOOST_TEST(message("1e400").find("1e400 is out of range") != std::string::npos);
+    BOOST_TEST(message("1e400x").find("found the string") != std::string::npos);
+    BOOST_TEST(message("0.5").find("without quotes") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

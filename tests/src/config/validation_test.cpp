@@ -131,10 +131,11 @@ BOOST_AUTO_TEST_CASE(total_warmup_is_T_times_layers)
     BOOST_TEST(parsed(other, {"prores.warmup_steps=7"}).prores.warmup_steps == 7);
 }
 
-std::string layout_message(const RunConfig& config, std::int64_t num_ranks)
+std::string layout_message(const RunConfig& config, std::int64_t num_ranks,
+                           RanksOption said_by = {})
 {
     try {
-        check_layout(config, num_ranks);
+        check_layout(config, num_ranks, said_by);
     } catch (const UserError& error) {
         BOOST_TEST((error.code() == ExitCode::usage));
         return error.what();
@@ -148,6 +149,11 @@ BOOST_AUTO_TEST_CASE(layouts_need_a_layer_per_stage)
     for (int num_ranks = 1; num_ranks <= 6; ++num_ranks)
         BOOST_TEST(layout_message(config, num_ranks).empty());
     check_mentions(layout_message(config, 7), {"7 ranks", "model.num_layers = 6", "mpirun -n 6"});
+    const auto message_to = [&](RanksOption said_by) { return layout_message(config, 7, said_by); };
+    check_mentions(message_to({.name = "--stages", .ranks_each = 2}), {"6 ranks: --stages 3"});
+    check_mentions(message_to({.name = "--nodes", .ranks_each = 7}), {"start at most 6 ranks"});
+    BOOST_TEST(message_to({.name = "--nodes", .ranks_each = 7}).find("--nodes") ==
+               std::string::npos);
     BOOST_TEST(!layout_message(config, 0).empty());
     check_mentions(layout_message(config, 4'294'967'298), // 2 in 32 bits
                    {"layout of 4294967298 ranks", "at most 1000000"});
