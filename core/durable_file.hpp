@@ -15,8 +15,13 @@
 
 namespace sluice {
 
-/// Replaces `path` by `bytes`, durably. Throws UserError (data) naming file, call and errno text;
-/// the old file is then untouched and no temporary file is left.
+/// Where the file goes that is written under `path`: there, or, where that is a symbolic link,
+/// where it leads to, which need not exist. Throws UserError (data) when something is there that is
+/// not a regular file: /dev/null would be replaced for the whole machine.
+std::filesystem::path replaceable_file(const std::filesystem::path& path);
+
+/// Replaces replaceable_file(`path`) by `bytes`, durably. Throws UserError (data) naming file, call
+/// and errno text; the old file is then untouched and no temporary file is left.
 void write_file_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_durably(const std::filesystem::path& path, std::string_view text);
 

@@ -94,7 +94,8 @@ private:
 
 struct TokenFileWriter::State {
     State(const std::filesystem::path& file_path, TokenFileOrigin file_origin)
-        : path(file_path), origin(std::move(file_origin)), tokens(file_path), offsets(file_path)
+        : path(replaceable_file(file_path)), origin(std::move(file_origin)), tokens(path),
+          offsets(path)
     {
         SLUICE_CHECK(origin.end_token < origin.vocab_size,
                      origin.end_token << " of " << origin.vocab_size);

@@ -27,7 +27,7 @@ struct TokenFileOrigin {
 class TokenFileWriter {
 public:
     /// Nothing appears under `path` before finish(). Throws UserError (data) when the folder cannot
-    /// be written to.
+    /// be written to, or `path` is neither a file nor free (replaceable_file()).
     TokenFileWriter(const std::filesystem::path& path, TokenFileOrigin origin);
     ~TokenFileWriter();
     TokenFileWriter(TokenFileWriter&&) noexcept;

@@ -250,6 +250,45 @@ class Texts(RunTest):
             self.assert_one_clear_message(result, "nowhere")
 
 
+class Outputs(RunTest):
+    """What is written under a name replaces files, and nothing else."""
+
+    def commands(self, out):
+        yield "data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", out
+        yield "plan", self.run_file, "--svg", out
+        yield "plan", self.run_file, "--costs", "measure", "--save-costs", out
+
+    def test_a_pipe_is_refused_and_stays(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        before = sorted(os.listdir(self.folder))
+        for command in self.commands(pipe):
+            with self.subTest(command=command):
+                result = call(SLUICE, *command)
+                self.assertEqual(result.returncode, 3, result.stderr)
+                self.assert_one_clear_message(result, str(pipe), "this is a pipe", "what to do")
+                self.assertEqual(result.stdout, "")
+                self.assertTrue(pipe.is_fifo())
+                self.assertEqual(sorted(os.listdir(self.folder)), before)
+
+    def test_a_link_is_followed_and_stays(self):
+        link, file = self.folder / "link", self.folder / "behind-the-link"
+        link.symlink_to(file.name)
+        for command in self.commands(link):
+            with self.subTest(command=command):
+                result = call(SLUICE, *command)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertTrue(link.is_symlink())
+                self.assertGreater(file.stat().st_size, 0)
+                file.unlink()
+
+    def test_a_folder_that_is_not_there_is_named_as_it_was_given(self):
+        path = self.folder / "nowhere" / "timeline.svg"
+        result = call(SLUICE, "plan", self.run_file, "--svg", path)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assert_one_clear_message(result, f"{path}: No such file", "what to do")
+
+
 class TokenFiles(RunTest):
     def refuse(self, path, *parts, ranks=1):
         result = self.train(ranks, "refused", expect=3, overrides=(f"data.train='{path}'",))

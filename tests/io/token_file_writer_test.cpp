@@ -4,6 +4,9 @@
 #include "tests/io/text_fixture.hpp"
 #include "tests/io/token_file_fixture.hpp"
 
+#include <filesystem>
+#include <sys/stat.h>
+
 using namespace sluice;
 using namespace sluice::testing;
 
@@ -107,6 +110,21 @@ BOOST_AUTO_TEST_CASE(an_old_file_stays_until_the_new_one_is_whole)
     BOOST_TEST(read_whole(path) == "old");
     writer.finish("d");
     BOOST_TEST(TokenFile(path).info().num_tokens == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(links_are_followed_and_pipes_are_refused)
+{
+    const TextFolder folder;
+    const std::filesystem::path link = folder / "link.h5", pipe = folder / "pipe";
+    std::filesystem::create_symlink("t.h5", link);
+    write_counting_file(link, 10, 257);
+    BOOST_TEST(std::filesystem::is_symlink(link));
+    TokenFile(folder / "t.h5").verify();
+    BOOST_TEST_REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    check_data_error([&] { TokenFileWriter(pipe, origin); }, {"pipe", "FIFO"});
+    check_data_error([&] { const Hdf5Writer file(pipe); }, {"pipe", "FIFO"});
+    BOOST_TEST(std::filesystem::is_fifo(pipe));
+    BOOST_TEST(folder.num_entries() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(refuses_broken_promises_and_bad_folders)
