@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 import h5py
-from harness import MPIRUN, SLUICE, RunTest, call, environment
+from harness import MPIRUN, SLOWER, SLUICE, RunTest, call, environment
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "recipes" / "demo.sh"
 
@@ -281,6 +281,32 @@ class Outputs(RunTest):
                 self.assertTrue(link.is_symlink())
                 self.assertGreater(file.stat().st_size, 0)
                 file.unlink()
+
+    def test_a_file_that_another_program_writes(self):
+        out = self.folder / "shared.h5"
+        command = (SLUICE, "data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", out)
+        with open(f"{out}.lock", "w+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write("process 4711 on n2")
+            lock.flush()
+            result = call(*command)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, str(out), "process 4711 on n2", "is writing this file",
+                                          "what to do")
+            self.assertFalse(out.exists())
+        result = call(*command)  # a lock that was left behind
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([p.name for p in self.folder.glob("shared*")], ["shared.h5"])
+
+    def test_two_at_a_time_do_not_mix_their_bytes(self):
+        command = [SLUICE, "data", "prepare", "--input", "/usr/include", "--max-bytes", "20000000",
+                   "--tokenizer", "bytes", "--out", self.folder / "raced.h5", "--quiet"]
+        runs = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+                for _ in range(2)]
+        said = [run.communicate(timeout=60 * SLOWER)[1] for run in runs]
+        codes = sorted(run.returncode for run in runs)
+        self.assertIn(codes, ([0, 0], [0, 2]), said)  # both, where one was through before the other began
+        self.assertEqual(call(SLUICE, "data", "info", self.folder / "raced.h5", "--verify").returncode, 0)
 
     def test_a_folder_that_is_not_there_is_named_as_it_was_given(self):
         path = self.folder / "nowhere" / "timeline.svg"
