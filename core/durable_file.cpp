@@ -104,6 +104,15 @@ UserError file_error(std::string_view call, const fs::path& path, int error_numb
                       path.string(), remedy_for(error_number));
 }
 
+UserError file_error(const fs::filesystem_error& error)
+{
+    std::string where = error.path1().string();
+    if (!error.path2().empty())
+        where += " and " + error.path2().string();
+    const std::string remedy = remedy_for(error.code().value());
+    return data_error(error.code().message(), where, remedy.empty() ? "check the path" : remedy);
+}
+
 void report_size_limit_as_error()
 {
     struct sigaction current {};

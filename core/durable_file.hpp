@@ -52,6 +52,20 @@ auto retried(const Call& call)
 /// the remedy that fits `error_number`.
 UserError file_error(std::string_view call, const std::filesystem::path& path, int error_number);
 
+UserError file_error(const std::filesystem::filesystem_error& error);
+
+/// `work()`, of which what std::filesystem throws comes as UserError (data): whoever calls that
+/// means files that the user has named.
+template <class Work>
+auto with_file_errors_in_words(const Work& work)
+{
+    try {
+        return work();
+    } catch (const std::filesystem::filesystem_error& error) {
+        throw file_error(error);
+    }
+}
+
 /// Fails now, in words, when the file system that holds `folder` has less than `bytes` to give, so
 /// that a save does not end halfway. A file system that cannot say is let pass.
 void require_free_space(const std::filesystem::path& folder, std::uint64_t bytes);

@@ -118,6 +118,27 @@ BOOST_AUTO_TEST_CASE(folders_are_renamed_whole)
     BOOST_TEST(read_file(folder / "again" / "x") == "1");
 }
 
+BOOST_AUTO_TEST_CASE(errors_of_the_standard_library_come_in_words)
+{
+    const TemporaryFolder folder;
+    fs::create_symlink("circle", folder / "circle");
+    const auto message = [](const auto& work) {
+        return message_of([&] { with_file_errors_in_words(work); });
+    };
+    const std::string circle = message([&] { return fs::exists(folder / "circle" / "x"); });
+    BOOST_TEST(contains(circle, (folder / "circle" / "x").string() + ": Too many levels"), circle);
+    BOOST_TEST(contains(circle, "what to do: its symbolic links lead in a circle"), circle);
+    const std::string two = message([&] { fs::rename(folder / "circle", folder / "no" / "x"); });
+    BOOST_TEST(contains(two, "circle and " + (folder / "no" / "x").string()), two);
+    const std::string long_name = message([&] { return fs::exists(std::string(300, 'x')); });
+    BOOST_TEST(contains(long_name, "what to do: choose a shorter name"), long_name);
+    const std::string other = message([&] {
+        fs::remove(folder.path() / "."); // not a reason that has a remedy of its own
+    });
+    BOOST_TEST(contains(other, "what to do"), other);
+    BOOST_TEST(with_file_errors_in_words([] { return 7; }) == 7);
+}
+
 BOOST_AUTO_TEST_CASE(missing_space_is_told_in_numbers)
 {
     const TemporaryFolder folder;

@@ -429,6 +429,25 @@ class Checkpoints(RunTest):
 
 
 class Folders(RunTest):
+    def test_paths_that_cannot_be_followed(self):
+        circle = self.folder / "circle"
+        circle.symlink_to(circle.name)
+        for path in (circle / "x", self.folder / ("x" * 300)):
+            for command in (("inspect", path), ("checkpoint", "list", path), ("data", "info", path),
+                            ("eval", path, "--data", self.folder / "validation.h5"),
+                            ("data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", path)):
+                with self.subTest(command=command):
+                    result = call(SLUICE, *command)
+                    self.assertEqual(result.returncode, 3, result.stderr)
+                    self.assert_one_clear_message(result, f"{path}", "what to do")
+                    self.assertNotIn("filesystem error", result.stderr)
+            for ranks in (1, 2):
+                with self.subTest(path=path, ranks=ranks):
+                    result = self.train(ranks, "fresh", "--resume", path, expect=3)
+                    self.assert_one_clear_message(result, f"{path}", "what to do")
+                    self.assertNotIn("action", result.stderr)
+                    self.assertNotIn("filesystem error", result.stderr)
+
     def test_a_run_folder_that_cannot_be_made(self):
         (self.folder / "a-file").write_text("")
         result = self.train(2, "a-file/run", expect=3)
