@@ -26,6 +26,11 @@ void RunFolder::create_folders() const
          !std::filesystem::exists(folder, error) && folder.has_relative_path();
          folder = folder.parent_path())
         new_ones.push_back(folder);
+    for (const auto& folder : new_ones)
+        if (std::filesystem::is_symlink(std::filesystem::symlink_status(folder, error)))
+            throw data_error("this is a symbolic link that leads to nothing", folder.string(),
+                             "create the folder it should lead to (see `readlink`), remove the "
+                             "link, or choose another folder with --run-dir");
     std::filesystem::create_directories(checkpoints(), error);
     if (error)
         throw data_error("cannot create the run folder: " + error.message(), path_.string(),

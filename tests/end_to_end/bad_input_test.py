@@ -429,6 +429,25 @@ class Checkpoints(RunTest):
 
 
 class Folders(RunTest):
+    def test_what_does_not_exist_is_said_not_to(self):
+        for command in (("inspect", "nope"), ("checkpoint", "list", "nope"),
+                        ("checkpoint", "prune", "nope", "--keep-last", 1)):
+            with self.subTest(command=command):
+                result = call(SLUICE, *command, cwd=self.folder)
+                self.assertEqual(result.returncode, 3, result.stderr)
+                self.assert_one_clear_message(result, "nope: this does not exist", "what to do")
+
+    def test_a_run_folder_that_is_a_link_to_nothing(self):
+        (self.folder / "dangling").symlink_to("gone")
+        for run_dir in ("dangling", "dangling/run"):
+            result = self.train(2, run_dir, expect=3)
+            self.assert_one_clear_message(result, f"{self.folder}/dangling: ", "symbolic link",
+                                          "leads to nothing", "--run-dir")
+        (self.folder / "gone").mkdir()
+        self.train(2, "dangling", "--stop-after", 1, expect=75)
+        self.train(1, "gone", "--stop-after", 1, expect=75)
+        self.assertTrue((self.folder / "dangling").is_symlink())
+
     def test_paths_that_cannot_be_followed(self):
         circle = self.folder / "circle"
         circle.symlink_to(circle.name)
