@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import h5py
@@ -447,6 +448,28 @@ class Folders(RunTest):
         self.train(2, "dangling", "--stop-after", 1, expect=75)
         self.train(1, "gone", "--stop-after", 1, expect=75)
         self.assertTrue((self.folder / "dangling").is_symlink())
+
+    def test_a_run_folder_that_goes_during_the_run(self):
+        for asynchronous in ("true", "false"):
+            with self.subTest(asynchronous=asynchronous):
+                run_dir, elsewhere = self.folder / "goes", self.folder / "elsewhere"
+                run = subprocess.Popen(self.command(2, "goes", overrides=(
+                    "run.updates=1000000", "checkpoint.every_updates=5", "checkpoint.keep_last=2",
+                    f"checkpoint.asynchronous={asynchronous}")), cwd=self.folder, env=environment(),
+                    stderr=subprocess.PIPE, text=True)
+                self.addCleanup(run.kill)
+                deadline = time.monotonic() + 60 * SLOWER
+                while not list(run_dir.glob("checkpoints/update-*")) and run.poll() is None:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.05)
+                run_dir.rename(elsewhere)
+                said = run.communicate(timeout=60 * SLOWER)[1]
+                self.assertEqual(run.returncode, 3, said)
+                self.assertFalse(run_dir.exists())
+                self.assertIn("what to do", said)
+                self.assertEqual(said.count("sluice: "), 1, said)
+                self.assertIn(str(run_dir), said)
+                shutil.rmtree(elsewhere)
 
     def test_paths_that_cannot_be_followed(self):
         circle = self.folder / "circle"
