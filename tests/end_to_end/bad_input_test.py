@@ -477,7 +477,8 @@ class Folders(RunTest):
         for path in (circle / "x", self.folder / ("x" * 300)):
             for command in (("inspect", path), ("checkpoint", "list", path), ("data", "info", path),
                             ("eval", path, "--data", self.folder / "validation.h5"),
-                            ("data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", path)):
+                            ("data", "prepare", "--input", self.run_file, "--tokenizer", "bytes",
+                             "--out", path)):
                 with self.subTest(command=command):
                     result = call(SLUICE, *command)
                     self.assertEqual(result.returncode, 3, result.stderr)
