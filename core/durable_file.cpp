@@ -17,11 +17,13 @@ namespace {
 /// Owns a descriptor and, until told otherwise, the file's right to exist.
 class OpenFile {
 public:
-    OpenFile(const fs::path& path, int flags) : path_(path)
+    OpenFile(const fs::path& path, int flags) : OpenFile(path, flags, path) {}
+    /// Errors name `wanted`, of which the user knows.
+    OpenFile(const fs::path& path, int flags, const fs::path& wanted) : path_(path), wanted_(wanted)
     {
         descriptor_ = retried([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); });
         if (descriptor_ < 0)
-            throw file_error("open", path, errno);
+            throw file_error("open", wanted, errno);
     }
     ~OpenFile()
     {
@@ -41,11 +43,11 @@ public:
         descriptor_ = -1;
         // After EINTR the descriptor is gone as well, and the file was fsynced before.
         if (result != 0 && errno != EINTR)
-            throw file_error("close", path_, errno);
+            throw file_error("close", wanted_, errno);
     }
 
 private:
-    fs::path path_;
+    fs::path path_, wanted_;
     int descriptor_ = -1;
     bool delete_ = false;
 };
@@ -72,6 +74,8 @@ const char* remedy_for(int error_number)
     case EROFS: return "this file system is read-only: choose another folder";
     case ENOENT:
     case ENOTDIR: return "check the path";
+    case ELOOP: return "its symbolic links lead in a circle: mend or remove them";
+    case ENAMETOOLONG: return "choose a shorter name";
     case EIO: return "the device reports errors: check it before relying on its files";
     default: return "";
     }
@@ -82,12 +86,31 @@ fs::path folder_of(const fs::path& path)
     return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+const char* kind_of(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFDIR: return "a folder";
+    case S_IFIFO: return "a pipe (FIFO)";
+    case S_IFSOCK: return "a socket";
+    default: return "a device";
+    }
+}
+
 } // namespace
 
 UserError file_error(std::string_view call, const fs::path& path, int error_number)
 {
     return data_error(std::string(std::strerror(error_number)) + " (" + std::string(call) + ")",
                       path.string(), remedy_for(error_number));
+}
+
+UserError file_error(const fs::filesystem_error& error)
+{
+    std::string where = error.path1().string();
+    if (!error.path2().empty())
+        where += " and " + error.path2().string();
+    const std::string remedy = remedy_for(error.code().value());
+    return data_error(error.code().message(), where, remedy.empty() ? "check the path" : remedy);
 }
 
 void report_size_limit_as_error()
@@ -99,13 +122,33 @@ void report_size_limit_as_error()
     }
 }
 
-void write_file_durably(const fs::path& path, std::span<const std::byte> bytes)
+fs::path replaceable_file(const fs::path& path)
+{
+    struct stat status {};
+    if (retried([&] { return ::stat(path.c_str(), &status); }) == 0) {
+        if (!S_ISREG(status.st_mode))
+            throw data_error(std::string("this is ") + kind_of(status.st_mode) +
+                                 ", which a file would replace",
+                             path.string(), "name a file, or what is not there yet");
+    } else if (errno != ENOENT) {
+        throw file_error("stat", path, errno);
+    }
+    // Link by link: canonical() wants the end to be there. Links in a circle were refused above.
+    fs::path file = path;
+    std::error_code error;
+    while (fs::is_symlink(fs::symlink_status(file, error)))
+        file = folder_of(file) / fs::read_symlink(file);
+    return file;
+}
+
+void write_file_durably(const fs::path& wanted, std::span<const std::byte> bytes)
 {
     report_size_limit_as_error();
+    const fs::path path = replaceable_file(wanted);
     const fs::path temporary = path.string() + ".partial";
     // Not into a file that another process has open: one that was stopped while it wrote may wake.
     ::unlink(temporary.c_str());
-    OpenFile file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    OpenFile file(temporary, O_WRONLY | O_CREAT | O_TRUNC, path);
     file.delete_when_done(true);
     write_all(file.descriptor(), bytes, path);
     if (retried([&] { return ::fsync(file.descriptor()); }) != 0)

@@ -15,8 +15,13 @@
 
 namespace sluice {
 
-/// Replaces `path` by `bytes`, durably. Throws UserError (data) naming file, call and errno text;
-/// the old file is then untouched and no temporary file is left.
+/// Where the file goes that is written under `path`: there, or, where that is a symbolic link,
+/// where it leads to, which need not exist. Throws UserError (data) when something is there that is
+/// not a regular file: /dev/null would be replaced for the whole machine.
+std::filesystem::path replaceable_file(const std::filesystem::path& path);
+
+/// Replaces replaceable_file(`path`) by `bytes`, durably. Throws UserError (data) naming file, call
+/// and errno text; the old file is then untouched and no temporary file is left.
 void write_file_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_durably(const std::filesystem::path& path, std::string_view text);
 
@@ -46,6 +51,20 @@ auto retried(const Call& call)
 /// The UserError (data) for a failed system call: "No space left on device (fsync)" at `path`, with
 /// the remedy that fits `error_number`.
 UserError file_error(std::string_view call, const std::filesystem::path& path, int error_number);
+
+UserError file_error(const std::filesystem::filesystem_error& error);
+
+/// `work()`, of which what std::filesystem throws comes as UserError (data): whoever calls that
+/// means files that the user has named.
+template <class Work>
+auto with_file_errors_in_words(const Work& work)
+{
+    try {
+        return work();
+    } catch (const std::filesystem::filesystem_error& error) {
+        throw file_error(error);
+    }
+}
 
 /// Fails now, in words, when the file system that holds `folder` has less than `bytes` to give, so
 /// that a save does not end halfway. A file system that cannot say is let pass.

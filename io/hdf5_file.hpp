@@ -56,7 +56,8 @@ struct Hdf5FileSummary {
 /// Writes a new file. Every failure is a UserError (data) that names the file and the cause.
 class Hdf5Writer {
 public:
-    /// Creates `<path>.partial`; `path` itself is not touched before commit().
+    /// Creates `<file>.partial`, where the file is replaceable_file(`path`), which is not touched
+    /// before commit().
     explicit Hdf5Writer(const std::filesystem::path& path);
     /// Without commit() the partial file is deleted.
     ~Hdf5Writer();

@@ -42,11 +42,11 @@ void Hdf5Writer::State::check(bool succeeded, std::string_view what) const
                          path.string());
 }
 
-Hdf5Writer::State::State(const fs::path& final_path) : path(final_path)
+Hdf5Writer::State::State(const fs::path& final_path) : path(replaceable_file(final_path))
 {
     hdf5::prepare_thread();
     report_size_limit_as_error();
-    sink.path = final_path.string() + ".partial";
+    sink.path = path.string() + ".partial";
     sink.descriptor = retried(
         [&] { return ::open(sink.path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
     if (sink.descriptor < 0)

@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "io/checkpoint_sections.hpp"
+#include "io/output_lock.hpp"
 #include "io/trial_reading.hpp"
 
 namespace sluice {
@@ -130,6 +131,7 @@ ManifestEntry merge_checkpoint(const CheckpointReader& reader, const fs::path& o
             static_cast<std::uint64_t>(info.shape.num_elements()) * size_of(info.dtype) + 2048;
     require_free_space(out.has_parent_path() ? out.parent_path() : ".", needed_bytes);
 
+    const OutputLock lock(out);
     Hdf5Writer file(out);
     file.set_attribute("/", "format", merged_format);
     file.set_attribute("/", "format_version", checkpoint_format_version);

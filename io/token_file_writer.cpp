@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "io/hdf5_file.hpp"
+#include "io/output_lock.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -94,7 +95,8 @@ private:
 
 struct TokenFileWriter::State {
     State(const std::filesystem::path& file_path, TokenFileOrigin file_origin)
-        : path(file_path), origin(std::move(file_origin)), tokens(file_path), offsets(file_path)
+        : path(replaceable_file(file_path)), lock(path), origin(std::move(file_origin)),
+          tokens(path), offsets(path)
     {
         SLUICE_CHECK(origin.end_token < origin.vocab_size,
                      origin.end_token << " of " << origin.vocab_size);
@@ -156,6 +158,7 @@ struct TokenFileWriter::State {
     }
 
     std::filesystem::path path;
+    OutputLock lock; // let go when all else is done
     TokenFileOrigin origin;
     Spool tokens, offsets;
     Checksum checksum;

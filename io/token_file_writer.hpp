@@ -27,7 +27,8 @@ struct TokenFileOrigin {
 class TokenFileWriter {
 public:
     /// Nothing appears under `path` before finish(). Throws UserError (data) when the folder cannot
-    /// be written to.
+    /// be written to, or `path` is neither a file nor free (replaceable_file()), and
+    /// (usage) when another process writes it at this moment (OutputLock).
     TokenFileWriter(const std::filesystem::path& path, TokenFileOrigin origin);
     ~TokenFileWriter();
     TokenFileWriter(TokenFileWriter&&) noexcept;

@@ -1,5 +1,6 @@
 // `sluice`: one program, one file per subcommand.
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -26,7 +27,7 @@ int main(int argc, char** argv)
     const LaunchedAs launched = launched_as();
     start_logging(launched.rank, std::max(launched.num_ranks, launched.num_slurm_tasks));
     try {
-        return run_command_line(argc, argv);
+        return with_file_errors_in_words([&] { return run_command_line(argc, argv); });
     } catch (const AgreedError& error) {
         if (launched.rank == 0)
             std::fprintf(stderr, "sluice: %s\n", error.what());

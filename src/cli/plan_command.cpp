@@ -92,6 +92,9 @@ void draw(const RunPlan& plan, const CostModel& costs, const PlanOptions& option
 
 int plan(const PlanOptions& options)
 {
+    for (const std::string* out : {&options.svg, &options.save_costs})
+        if (!out->empty())
+            replaceable_file(*out); // refused before the work
     const std::size_t bytes_per_rank =
         options.memory.empty() ? unlimited_bytes : bytes_from(options.memory, "--memory");
     RunConfig asked = load_run_config(options.run_file, options.overrides);

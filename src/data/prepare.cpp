@@ -1,6 +1,7 @@
 #include "src/data/prepare.hpp"
 
 #include "core/checksum.hpp"
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/random.hpp"
 #include "io/token_file_writer.hpp"
@@ -41,19 +42,21 @@ void check_options(const PrepareOptions& options)
     if (!splits && !options.validation_out.empty())
         throw usage_error("no document would be in it", "--validation-out",
                           "add --validation-fraction, for example 0.01");
-    if (splits && same_file(options.out, options.validation_out))
-        throw usage_error("training and validation cannot be the same file",
-                          "--validation-out " + options.validation_out.string(),
-                          "give it another name");
     for (const fs::path& out : {options.out, options.validation_out}) {
         if (fs::is_directory(out))
             throw usage_error("this is a folder", "--out " + out.string(),
                               "name a file, for example " + (out / "tokens.h5").string());
+        replaceable_file(out); // refused before the text is read
         for (const std::string& input : options.inputs)
             if (!out.empty() && same_file(out, input))
                 throw usage_error("this is an input as well", "--out " + out.string(),
                                   "give the output another name");
     }
+    if (splits &&
+        same_file(replaceable_file(options.out), replaceable_file(options.validation_out)))
+        throw usage_error("training and validation cannot be the same file",
+                          "--validation-out " + options.validation_out.string(),
+                          "give it another name");
 }
 
 void create_folder_of(const fs::path& file)

@@ -22,6 +22,13 @@ std::string without_folder(std::string problem, const fs::path& folder)
     return problem;
 }
 
+/// Or it would be called what nobody has asked whether it is.
+void require_something_at(const fs::path& path)
+{
+    if (!fs::exists(path))
+        throw data_error("this does not exist", path.string(), "check the path");
+}
+
 } // namespace
 
 fs::path checkpoint_at(const fs::path& path)
@@ -31,6 +38,7 @@ fs::path checkpoint_at(const fs::path& path)
     const auto checkpoints = list_checkpoints(path / "checkpoints");
     if (!checkpoints.empty())
         return checkpoints.back();
+    require_something_at(path);
     throw data_error("neither a checkpoint (no manifest.json) nor a run folder with checkpoints",
                      path.string(),
                      "name a folder like RUN_DIR/checkpoints/update-00001000, or a file made by "
@@ -40,6 +48,7 @@ fs::path checkpoint_at(const fs::path& path)
 fs::path checkpoints_of_run(const fs::path& run_dir)
 {
     const fs::path checkpoints = run_dir / "checkpoints";
+    require_something_at(run_dir);
     if (!fs::is_directory(checkpoints))
         throw data_error("not a run folder: it has no folder `checkpoints`", run_dir.string(),
                          "name the folder that --run-dir named, like runs/first");

@@ -1,5 +1,6 @@
 #include "src/train/agreement.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 #include <nlohmann/json.hpp>
@@ -11,7 +12,7 @@ void agree(Transport& transport, const std::function<void()>& work)
 {
     nlohmann::json outcome;
     try {
-        work();
+        with_file_errors_in_words(work);
     } catch (const UserError& error) {
         outcome = {{"code", static_cast<int>(error.code())},
                    {"problem", error.problem()},

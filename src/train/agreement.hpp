@@ -17,9 +17,9 @@ public:
     using UserError::UserError;
 };
 
-/// Collective. Runs `work` on every rank; when it throws UserError on any, throws AgreedError on
-/// every rank with the text of the lowest such rank (which is named in the message when not all
-/// failed alike).
+/// Collective. Runs `work` on every rank; when it throws UserError or what std::filesystem throws
+/// on any, throws AgreedError on every rank with the text of the lowest such rank (which is named
+/// in the message when not all failed alike).
 void agree(Transport& transport, const std::function<void()>& work);
 
 /// Collective. Runs `work` on rank 0 only; its UserError is thrown on every rank as AgreedError.

@@ -45,7 +45,14 @@ void make_partial_folder(Transport& world, const SaveFolders& folders)
     on_rank_zero(world, [&] {
         std::error_code error;
         remove_folder(folders.partial, error);
-        fs::create_directories(folders.partial, error);
+        // Not those above: the run's lock, metrics and log would be lost for all that.
+        fs::create_directory(folders.partial, error);
+        if (error == std::errc::no_such_file_or_directory)
+            throw data_error("the run folder has been removed or moved, or its checkpoints have: "
+                             "nothing can be saved",
+                             folders.checkpoints.string(),
+                             "where it was moved, move it back, and run again: that goes on from "
+                             "the newest checkpoint");
         if (error)
             throw data_error("cannot create the folder: " + error.message(),
                              folders.partial.string(), "check permissions and free space");

@@ -44,7 +44,8 @@ int RankRun::go(const RunConfig& config, const ResumeRequest& resume, std::int64
                 const FaultInjection& fault)
 {
     try {
-        const int code = train_or_refuse(config, resume, stop_after, fault);
+        const int code = with_file_errors_in_words(
+            [&] { return train_or_refuse(config, resume, stop_after, fault); });
         if (watch_)
             watch_->let_leave();
         return code;
@@ -265,7 +266,7 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     if (watch_)
         watch_->speak_for_all();
     std::string text = "rank " + std::to_string(transport_->rank()) + ": " + why;
-    if (trainer_)
+    if (started_)
         text += " (" + trainer_->where() + ")";
     // The first reason stays: a rank that was stopped and wakes up to be ended meets strange
     // things.

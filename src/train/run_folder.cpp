@@ -2,38 +2,17 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
-#include "core/host_name.hpp"
 #include "io/metrics_file.hpp"
 
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <thread>
-#include <unistd.h>
+#include <vector>
 
 namespace sluice {
-
-namespace {
-
-std::string this_process()
-{
-    return "process " + std::to_string(::getpid()) + " on " + host_name();
-}
-
-} // namespace
-
-RunFolder::~RunFolder()
-{
-    if (lock_ >= 0)
-        ::close(lock_);
-}
 
 void RunFolder::create_and_lock()
 {
     create_folders();
     if (!lock(std::chrono::seconds(5)))
-        throw usage_error("another run (" + holder() + ") is writing into this run folder",
+        throw usage_error("another run (" + lock_.holder() + ") is writing into this run folder",
                           path_.string(),
                           "wait until it has ended, make it save and stop with `touch " +
                               stop_file().string() + "`, or choose another folder with --run-dir");
@@ -47,6 +26,11 @@ void RunFolder::create_folders() const
          !std::filesystem::exists(folder, error) && folder.has_relative_path();
          folder = folder.parent_path())
         new_ones.push_back(folder);
+    for (const auto& folder : new_ones)
+        if (std::filesystem::is_symlink(std::filesystem::symlink_status(folder, error)))
+            throw data_error("this is a symbolic link that leads to nothing", folder.string(),
+                             "create the folder it should lead to (see `readlink`), remove the "
+                             "link, or choose another folder with --run-dir");
     std::filesystem::create_directories(checkpoints(), error);
     if (error)
         throw data_error("cannot create the run folder: " + error.message(), path_.string(),
@@ -62,35 +46,13 @@ void RunFolder::create_folders() const
 
 bool RunFolder::lock(std::chrono::milliseconds patience)
 {
-    lock_ =
-        retried([&] { return ::open(lock_file().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
-    if (lock_ < 0)
-        throw data_error(std::string("cannot write into the run folder: ") + std::strerror(errno),
-                         path_.string(), "choose a folder you can write with --run-dir");
-    // Some shared file systems have no locks; then this guard is all that is lost.
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        if (std::chrono::steady_clock::now() >= deadline)
-            return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-    const std::string who = this_process();
-    // For people: nothing is lost where it cannot be written.
-    if (::ftruncate(lock_, 0) == 0) [[maybe_unused]]
-        const auto written = ::pwrite(lock_, who.data(), who.size(), 0);
-    return true;
-}
-
-std::string RunFolder::holder() const
-{
     try {
-        return read_file(lock_file());
-    } catch (const UserError&) {
-        return "";
+        return lock_.take(patience);
+    } catch (const UserError& error) {
+        throw data_error("cannot write into the run folder: " + error.problem(), path_.string(),
+                         "choose a folder you can write with --run-dir");
     }
 }
-
-bool RunFolder::is_held_here() const { return holder() == this_process(); }
 
 std::string RunFolder::status_text() const
 {

@@ -1,6 +1,8 @@
 // The folder of a run: config.toml, metrics.jsonl, log.txt, checkpoints/, trace/, status.json.
 #pragma once
 
+#include "core/file_lock.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -12,10 +14,9 @@ namespace sluice {
 /// Held by rank 0 while it trains, so that two runs never write into one folder.
 class RunFolder {
 public:
-    explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
-    ~RunFolder();
-    RunFolder(const RunFolder&) = delete;
-    RunFolder& operator=(const RunFolder&) = delete;
+    explicit RunFolder(std::filesystem::path path) : path_(std::move(path)), lock_(path_ / ".lock")
+    {
+    }
 
     /// Creates the folder where missing and locks it. Throws UserError (data) when it cannot be
     /// written, or (usage) when another run still holds it after 5 s: one that was killed a moment
@@ -27,7 +28,7 @@ public:
     bool lock(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
     /// Whether this process was the last to lock it, by whatever object.
-    bool is_held_here() const;
+    bool is_held_here() const { return lock_.is_held_here(); }
 
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
     /// job's.
@@ -54,13 +55,11 @@ public:
     std::filesystem::path signal_file() const { return path_ / ".stop-signal"; }
 
 private:
-    std::filesystem::path lock_file() const { return path_ / ".lock"; }
     void create_folders() const;
-    std::string holder() const; ///< of the lock, now or last: "process 4711 on n2"
 
     std::filesystem::path path_;
+    FileLock lock_;
     std::string last_status_;
-    int lock_ = -1;
 };
 
 /// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>.

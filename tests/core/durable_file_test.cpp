@@ -4,8 +4,11 @@
 #include "tests/thrown_message.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <string>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 namespace fs = std::filesystem;
 using namespace sluice;
@@ -55,12 +58,49 @@ BOOST_AUTO_TEST_CASE(files_that_cannot_be_are_named)
     BOOST_TEST(contains(message_of([&] { read_file(folder.path()); }), "Is a directory"));
     write_file_durably(folder / "long", "12345");
     BOOST_TEST(contains(message_of([&] { read_file(folder / "long", 4); }), "more than 4"));
-    // A folder in the way of the name: the rename fails, nothing is left behind.
-    fs::create_directory(folder / "taken");
-    write_file_durably(folder / "taken" / "x", "");
-    BOOST_TEST(
-        contains(message_of([&] { write_file_durably(folder / "taken", "a"); }), "(rename)"));
-    BOOST_TEST(folder.num_entries() == 2);
+    // Not of its temporary name, which nobody has asked for.
+    BOOST_TEST(contains(message_of([&] { write_file_durably(folder / "absent" / "x", "a"); }),
+                        (folder / "absent" / "x").string() + ": No such file"));
+    BOOST_TEST(contains(message_of([&] { write_file_durably(folder / "long" / "x", "a"); }),
+                        "Not a directory"));
+    BOOST_TEST(folder.num_entries() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(only_files_are_replaced)
+{
+    const TemporaryFolder folder;
+    fs::create_directory(folder / "a folder");
+    BOOST_TEST_REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+    fs::create_symlink("pipe", folder / "to the pipe");
+    fs::create_symlink("in a circle", folder / "in a circle");
+    const std::size_t entries = folder.num_entries();
+    for (const auto& [name, problem] :
+         {std::pair{"a folder", "this is a folder"}, std::pair{"pipe", "this is a pipe"},
+          std::pair{"to the pipe", "this is a pipe"}, std::pair{"in a circle", "in a circle"}}) {
+        const std::string message = message_of([&] { write_file_durably(folder / name, "a"); });
+        BOOST_TEST(contains(message, (folder / name).string()), message);
+        BOOST_TEST(contains(message, problem), message);
+        BOOST_TEST(contains(message, "what to do"), message);
+    }
+    BOOST_TEST(fs::is_fifo(folder / "pipe"));
+    BOOST_TEST(folder.num_entries() == entries);
+    BOOST_TEST(contains(message_of([] { replaceable_file("/dev/null"); }), "this is a device"));
+}
+
+BOOST_AUTO_TEST_CASE(links_stay_and_what_they_lead_to_is_written)
+{
+    const TemporaryFolder folder;
+    fs::create_directory(folder / "far");
+    fs::create_symlink("far/there", folder / "near");
+    fs::create_symlink(folder / "near", folder / "again");
+    for (const std::string& text : {std::string("made"), std::string("replaced")}) {
+        write_file_durably(folder / "again", text);
+        BOOST_TEST(fs::is_symlink(folder / "again"));
+        BOOST_TEST(fs::is_symlink(folder / "near"));
+        BOOST_TEST(fs::is_regular_file(fs::symlink_status(folder / "far" / "there")));
+        BOOST_TEST(read_file(folder / "far" / "there") == text);
+    }
+    BOOST_TEST(folder.num_entries() == 3);
 }
 
 BOOST_AUTO_TEST_CASE(folders_are_renamed_whole)
@@ -72,6 +112,31 @@ BOOST_AUTO_TEST_CASE(folders_are_renamed_whole)
     BOOST_TEST(read_file(folder / "to" / "x") == "1");
     BOOST_TEST(contains(message_of([&] { rename_durably(folder / "from", folder / "elsewhere"); }),
                         "No such file or directory (rename)"));
+    // A checkpoint in a run folder that is reached through a link.
+    fs::create_directory_symlink(".", folder / "link");
+    rename_durably(folder / "link" / "to", folder / "link" / "again");
+    BOOST_TEST(read_file(folder / "again" / "x") == "1");
+}
+
+BOOST_AUTO_TEST_CASE(errors_of_the_standard_library_come_in_words)
+{
+    const TemporaryFolder folder;
+    fs::create_symlink("circle", folder / "circle");
+    const auto message = [](const auto& work) {
+        return message_of([&] { with_file_errors_in_words(work); });
+    };
+    const std::string circle = message([&] { return fs::exists(folder / "circle" / "x"); });
+    BOOST_TEST(contains(circle, (folder / "circle" / "x").string() + ": Too many levels"), circle);
+    BOOST_TEST(contains(circle, "what to do: its symbolic links lead in a circle"), circle);
+    const std::string two = message([&] { fs::rename(folder / "circle", folder / "no" / "x"); });
+    BOOST_TEST(contains(two, "circle and " + (folder / "no" / "x").string()), two);
+    const std::string long_name = message([&] { return fs::exists(std::string(300, 'x')); });
+    BOOST_TEST(contains(long_name, "what to do: choose a shorter name"), long_name);
+    const std::string other = message([&] {
+        fs::remove(folder.path() / "."); // not a reason that has a remedy of its own
+    });
+    BOOST_TEST(contains(other, "what to do"), other);
+    BOOST_TEST(with_file_errors_in_words([] { return 7; }) == 7);
 }
 
 BOOST_AUTO_TEST_CASE(missing_space_is_told_in_numbers)

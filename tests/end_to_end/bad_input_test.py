@@ -8,10 +8,11 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import h5py
-from harness import MPIRUN, SLUICE, RunTest, call, environment
+from harness import MPIRUN, SLOWER, SLUICE, RunTest, call, environment
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "recipes" / "demo.sh"
 
@@ -269,6 +270,71 @@ class Texts(RunTest):
             self.assert_one_clear_message(result, "nowhere")
 
 
+class Outputs(RunTest):
+    """What is written under a name replaces files, and nothing else."""
+
+    def commands(self, out):
+        yield "data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", out
+        yield "plan", self.run_file, "--svg", out
+        yield "plan", self.run_file, "--costs", "measure", "--save-costs", out
+
+    def test_a_pipe_is_refused_and_stays(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        before = sorted(os.listdir(self.folder))
+        for command in self.commands(pipe):
+            with self.subTest(command=command):
+                result = call(SLUICE, *command)
+                self.assertEqual(result.returncode, 3, result.stderr)
+                self.assert_one_clear_message(result, str(pipe), "this is a pipe", "what to do")
+                self.assertEqual(result.stdout, "")
+                self.assertTrue(pipe.is_fifo())
+                self.assertEqual(sorted(os.listdir(self.folder)), before)
+
+    def test_a_link_is_followed_and_stays(self):
+        link, file = self.folder / "link", self.folder / "behind-the-link"
+        link.symlink_to(file.name)
+        for command in self.commands(link):
+            with self.subTest(command=command):
+                result = call(SLUICE, *command)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertTrue(link.is_symlink())
+                self.assertGreater(file.stat().st_size, 0)
+                file.unlink()
+
+    def test_a_file_that_another_program_writes(self):
+        out = self.folder / "shared.h5"
+        command = (SLUICE, "data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", out)
+        with open(f"{out}.lock", "w+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write("process 4711 on n2")
+            lock.flush()
+            result = call(*command)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, str(out), "process 4711 on n2", "is writing this file",
+                                          "what to do")
+            self.assertFalse(out.exists())
+        result = call(*command)  # a lock that was left behind
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual([p.name for p in self.folder.glob("shared*")], ["shared.h5"])
+
+    def test_two_at_a_time_do_not_mix_their_bytes(self):
+        command = [SLUICE, "data", "prepare", "--input", "/usr/include", "--max-bytes", "20000000",
+                   "--tokenizer", "bytes", "--out", self.folder / "raced.h5", "--quiet"]
+        runs = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+                for _ in range(2)]
+        said = [run.communicate(timeout=60 * SLOWER)[1] for run in runs]
+        codes = sorted(run.returncode for run in runs)
+        self.assertIn(codes, ([0, 0], [0, 2]), said)  # both, where one was through before the other began
+        self.assertEqual(call(SLUICE, "data", "info", self.folder / "raced.h5", "--verify").returncode, 0)
+
+    def test_a_folder_that_is_not_there_is_named_as_it_was_given(self):
+        path = self.folder / "nowhere" / "timeline.svg"
+        result = call(SLUICE, "plan", self.run_file, "--svg", path)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assert_one_clear_message(result, f"{path}: No such file", "what to do")
+
+
 class TokenFiles(RunTest):
     def refuse(self, path, *parts, ranks=1):
         result = self.train(ranks, "refused", expect=3, overrides=(f"data.train='{path}'",))
@@ -383,6 +449,67 @@ class Checkpoints(RunTest):
 
 
 class Folders(RunTest):
+    def test_what_does_not_exist_is_said_not_to(self):
+        for command in (("inspect", "nope"), ("checkpoint", "list", "nope"),
+                        ("checkpoint", "prune", "nope", "--keep-last", 1)):
+            with self.subTest(command=command):
+                result = call(SLUICE, *command, cwd=self.folder)
+                self.assertEqual(result.returncode, 3, result.stderr)
+                self.assert_one_clear_message(result, "nope: this does not exist", "what to do")
+
+    def test_a_run_folder_that_is_a_link_to_nothing(self):
+        (self.folder / "dangling").symlink_to("gone")
+        for run_dir in ("dangling", "dangling/run"):
+            result = self.train(2, run_dir, expect=3)
+            self.assert_one_clear_message(result, f"{self.folder}/dangling: ", "symbolic link",
+                                          "leads to nothing", "--run-dir")
+        (self.folder / "gone").mkdir()
+        self.train(2, "dangling", "--stop-after", 1, expect=75)
+        self.train(1, "gone", "--stop-after", 1, expect=75)
+        self.assertTrue((self.folder / "dangling").is_symlink())
+
+    def test_a_run_folder_that_goes_during_the_run(self):
+        for asynchronous in ("true", "false"):
+            with self.subTest(asynchronous=asynchronous):
+                run_dir, elsewhere = self.folder / "goes", self.folder / "elsewhere"
+                run = subprocess.Popen(self.command(2, "goes", overrides=(
+                    "run.updates=1000000", "checkpoint.every_updates=5", "checkpoint.keep_last=2",
+                    f"checkpoint.asynchronous={asynchronous}")), cwd=self.folder, env=environment(),
+                    stderr=subprocess.PIPE, text=True)
+                self.addCleanup(run.kill)
+                deadline = time.monotonic() + 60 * SLOWER
+                while not list(run_dir.glob("checkpoints/update-*")) and run.poll() is None:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.05)
+                run_dir.rename(elsewhere)
+                said = run.communicate(timeout=60 * SLOWER)[1]
+                self.assertEqual(run.returncode, 3, said)
+                self.assertFalse(run_dir.exists())
+                self.assertIn("what to do", said)
+                self.assertEqual(said.count("sluice: "), 1, said)
+                self.assertIn(str(run_dir), said)
+                shutil.rmtree(elsewhere)
+
+    def test_paths_that_cannot_be_followed(self):
+        circle = self.folder / "circle"
+        circle.symlink_to(circle.name)
+        for path in (circle / "x", self.folder / ("x" * 300)):
+            for command in (("inspect", path), ("checkpoint", "list", path), ("data", "info", path),
+                            ("eval", path, "--data", self.folder / "validation.h5"),
+                            ("data", "prepare", "--input", self.run_file, "--tokenizer", "bytes",
+                             "--out", path)):
+                with self.subTest(command=command):
+                    result = call(SLUICE, *command)
+                    self.assertEqual(result.returncode, 3, result.stderr)
+                    self.assert_one_clear_message(result, f"{path}", "what to do")
+                    self.assertNotIn("filesystem error", result.stderr)
+            for ranks in (1, 2):
+                with self.subTest(path=path, ranks=ranks):
+                    result = self.train(ranks, "fresh", "--resume", path, expect=3)
+                    self.assert_one_clear_message(result, f"{path}", "what to do")
+                    self.assertNotIn("action", result.stderr)
+                    self.assertNotIn("filesystem error", result.stderr)
+
     def test_a_run_folder_that_cannot_be_made(self):
         (self.folder / "a-file").write_text("")
         result = self.train(2, "a-file/run", expect=3)

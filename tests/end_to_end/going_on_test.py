@@ -55,7 +55,7 @@ class Paths(RunTest):
 
     def test_nothing_to_go_on_from(self):
         result = self.train(1, "nothing", "--resume", "nope", expect=3)
-        self.assert_one_clear_message(result, "nope", "neither a checkpoint")
+        self.assert_one_clear_message(result, "nope: this does not exist")
         self.assertEqual(result.stderr.count("what to do"), 1)
 
 

@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(damage_is_named_and_leaves_no_file)
     BOOST_TEST(!fs::exists(out));
     BOOST_TEST(!fs::exists(out.string() + ".partial"));
     BOOST_TEST(contains(message_of([&] { merge_checkpoint(reader, scratch.path() / "no/x.h5"); }),
-                        "No such file"));
+                        "no/x.h5: No such file"));
 }
 
 BOOST_AUTO_TEST_CASE(it_reads_as_its_folder_does)

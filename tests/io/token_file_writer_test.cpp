@@ -4,6 +4,11 @@
 #include "tests/io/text_fixture.hpp"
 #include "tests/io/token_file_fixture.hpp"
 
+#include <filesystem>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+
 using namespace sluice;
 using namespace sluice::testing;
 
@@ -91,11 +96,33 @@ BOOST_AUTO_TEST_CASE(nothing_is_left_behind_without_finish)
         const std::vector<std::uint32_t> text(3'000'000, 5);
         writer.append(text);
         writer.end_document();
-        BOOST_TEST(folder.num_entries() == 0u);
+        BOOST_TEST(folder.num_entries() == 1u); // the lock
     }
     BOOST_TEST(folder.num_entries() == 0u);
     write_counting_file(folder / "t.h5", 10, 257);
     BOOST_TEST(folder.num_entries() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(one_writer_at_a_time)
+{
+    const TextFolder folder;
+    const std::filesystem::path path = folder / "t.h5";
+    std::filesystem::create_symlink("t.h5", folder / "link.h5");
+    folder.write("t.h5.lock", "process 1 on a machine where it was killed");
+    {
+        TokenFileWriter writer(path, origin);
+        for (const std::filesystem::path& same : {path, std::filesystem::path(folder / "link.h5")})
+            check_refused(ExitCode::usage, [&] { TokenFileWriter(same, origin); },
+                          {"t.h5",
+                           "another program (process " + std::to_string(::getpid()) + " on ",
+                           "is writing this file"});
+        TokenFileWriter(folder / "u.h5", origin);
+        writer.end_document();
+        writer.finish("d");
+    }
+    TokenFile(path).verify();
+    BOOST_TEST(folder.num_entries() == 2u); // and no lock
+    write_counting_file(path, 10, 257);
 }
 
 BOOST_AUTO_TEST_CASE(an_old_file_stays_until_the_new_one_is_whole)
@@ -107,6 +134,21 @@ BOOST_AUTO_TEST_CASE(an_old_file_stays_until_the_new_one_is_whole)
     BOOST_TEST(read_whole(path) == "old");
     writer.finish("d");
     BOOST_TEST(TokenFile(path).info().num_tokens == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(links_are_followed_and_pipes_are_refused)
+{
+    const TextFolder folder;
+    const std::filesystem::path link = folder / "link.h5", pipe = folder / "pipe";
+    std::filesystem::create_symlink("t.h5", link);
+    write_counting_file(link, 10, 257);
+    BOOST_TEST(std::filesystem::is_symlink(link));
+    TokenFile(folder / "t.h5").verify();
+    BOOST_TEST_REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    check_data_error([&] { TokenFileWriter(pipe, origin); }, {"pipe", "FIFO"});
+    check_data_error([&] { const Hdf5Writer file(pipe); }, {"pipe", "FIFO"});
+    BOOST_TEST(std::filesystem::is_fifo(pipe));
+    BOOST_TEST(folder.num_entries() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(refuses_broken_promises_and_bad_folders)

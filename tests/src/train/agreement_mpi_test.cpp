@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <filesystem>
 #include <string>
 
 using namespace sluice;
@@ -37,6 +38,12 @@ BOOST_AUTO_TEST_CASE(all_ranks_learn_of_an_error_of_one)
                                         throw data_error("torn", "file", "take another");
                                 }),
                           AgreedError, names_the_last);
+    const auto names_the_file = [&](const AgreedError& error) {
+        return error.code() == ExitCode::data && error.where() == "/dev/null/x" &&
+               error.problem() == "Not a directory" && !error.remedy().empty();
+    };
+    BOOST_CHECK_EXCEPTION(agree(world, [] { return std::filesystem::file_size("/dev/null/x"); }),
+                          AgreedError, names_the_file);
     agree(world, [] {});
     BOOST_TEST(text_of_rank_zero(world, "of " + std::to_string(world.rank())) == "of 0");
 }

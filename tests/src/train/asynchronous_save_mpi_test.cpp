@@ -95,8 +95,10 @@ struct Pipelines {
 
 fs::path shared_folder(const char* name)
 {
-    return fs::temp_directory_path() /
-           (std::string("sluice-asynchronous-") + name + "-" + std::to_string(getppid()));
+    fs::path folder = fs::temp_directory_path() / (std::string("sluice-asynchronous-") + name +
+                                                   "-" + std::to_string(getppid()));
+    fs::create_directory(folder); // which one of the ranks does
+    return folder;
 }
 
 } // namespace
@@ -152,6 +154,8 @@ BOOST_AUTO_TEST_CASE(the_checkpoint_is_the_one_of_a_save_that_waits)
 {
     Pipelines run;
     const fs::path folder = shared_folder("same");
+    for (const char* part : {"a", "b"})
+        fs::create_directory(folder / part);
     const RunConfig config = small();
     AsynchronousSave save(folder / "a", run.stage, run.replicas, config, [] {});
     for (const std::int64_t update : {1, 2}) {

@@ -93,8 +93,10 @@ struct OneStage {
 /// One folder for all ranks.
 fs::path shared_folder(const char* name)
 {
-    return fs::temp_directory_path() /
-           (std::string("sluice-") + name + "-" + std::to_string(getppid()));
+    fs::path folder = fs::temp_directory_path() /
+                      (std::string("sluice-") + name + "-" + std::to_string(getppid()));
+    fs::create_directory(folder); // which one of the ranks does
+    return folder;
 }
 
 } // namespace
@@ -135,6 +137,25 @@ BOOST_AUTO_TEST_CASE(moments_of_all_replicas_are_saved_and_load_at_any_number)
 }
 
 // The file system refuses in the middle of the moments: nobody may be left waiting.
+// Not made anew below: what else the run has written is gone with its folder.
+BOOST_AUTO_TEST_CASE(a_run_folder_that_has_been_removed_is_missed)
+{
+    Transport& world = shared_transport();
+    const Replicas replicas(world, world.num_ranks());
+    OneStage stage({replicas.index(), replicas.count()});
+    const fs::path run_dir = shared_folder("removed"), checkpoints = run_dir / "checkpoints";
+    world.barrier();
+    on_rank_zero(world, [&] { fs::remove_all(run_dir); });
+    BOOST_CHECK_EXCEPTION(
+        save_checkpoint(checkpoints, stage.stage, replicas, {.update = 4}, small()), AgreedError,
+        [&](const AgreedError& error) {
+            return error.code() == ExitCode::data &&
+                   error.where().ends_with(checkpoints.string()) &&
+                   error.problem().find("has been removed or moved") != std::string::npos;
+        });
+    BOOST_TEST(!fs::exists(run_dir));
+}
+
 BOOST_AUTO_TEST_CASE(a_save_that_fails_fails_on_all_replicas)
 {
     Transport& world = shared_transport();

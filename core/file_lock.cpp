@@ -1,0 +1,85 @@
+#include "core/file_lock.hpp"
+
+#include "core/durable_file.hpp"
+#include "core/error.hpp"
+#include "core/host_name.hpp"
+
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+namespace sluice {
+
+namespace {
+
+std::string this_process()
+{
+    return "process " + std::to_string(::getpid()) + " on " + host_name();
+}
+
+} // namespace
+
+FileLock::~FileLock()
+{
+    if (descriptor_ >= 0 && afterwards_ == Afterwards::is_removed)
+        ::unlink(path_.c_str()); // while it is held: afterwards it may be another's
+    let_go();
+}
+
+void FileLock::let_go()
+{
+    if (descriptor_ >= 0)
+        ::close(std::exchange(descriptor_, -1));
+}
+
+/// Or the last holder has removed it after it was opened here, and others lock another file.
+bool FileLock::is_still_in_place() const
+{
+    struct stat mine {
+    }, there{};
+    return ::fstat(descriptor_, &mine) == 0 && ::stat(path_.c_str(), &there) == 0 &&
+           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+bool FileLock::take(std::chrono::milliseconds patience)
+{
+    report_size_limit_as_error();
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    int tries_left = 100; // where a file system cannot tell its files apart
+    do {
+        let_go();
+        descriptor_ =
+            retried([&] { return ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
+        if (descriptor_ < 0)
+            throw file_error("open", path_, errno);
+        while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            if (std::chrono::steady_clock::now() >= deadline) {
+                let_go();
+                return false;
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+    } while (!is_still_in_place() && --tries_left > 0);
+    const std::string who = this_process();
+    // Nothing is lost where it cannot be written.
+    if (::ftruncate(descriptor_, 0) == 0) [[maybe_unused]]
+        const auto written = ::pwrite(descriptor_, who.data(), who.size(), 0);
+    return true;
+}
+
+std::string FileLock::holder() const
+{
+    try {
+        return read_file(path_);
+    } catch (const UserError&) {
+        return "";
+    }
+}
+
+bool FileLock::is_held_here() const { return holder() == this_process(); }
+
+} // namespace sluice

@@ -1,0 +1,43 @@
+// A lock that processes find by a file's name, on all machines that share the file system.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+namespace sluice {
+
+/// One process at a time holds the file, by flock(2), and its name stands in there for people. The
+/// kernel lets go of it when a process ends, however it ends. Where a file system has no locks,
+/// everybody gets it: then this guard is all that is lost.
+class FileLock {
+public:
+    /// What becomes of the file when it is let go.
+    enum class Afterwards : bool { stays, is_removed };
+
+    explicit FileLock(std::filesystem::path path, Afterwards afterwards = Afterwards::stays)
+        : path_(std::move(path)), afterwards_(afterwards)
+    {
+    }
+    ~FileLock();
+    FileLock(const FileLock&) = delete;
+    FileLock& operator=(const FileLock&) = delete;
+
+    /// Creates the file where missing. False when another holds it for all of `patience`. Throws
+    /// UserError (data) when it cannot be written.
+    bool take(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
+
+    std::string holder() const; ///< now or last: "process 4711 on n2"; empty where nobody knows
+    /// Whether this process was the last to take it, by whatever object.
+    bool is_held_here() const;
+
+private:
+    bool is_still_in_place() const;
+    void let_go();
+
+    std::filesystem::path path_;
+    Afterwards afterwards_;
+    int descriptor_ = -1;
+};
+
+} // namespace sluice
