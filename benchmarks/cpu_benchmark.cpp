@@ -11,8 +11,8 @@
 #include "core/random.hpp"
 #include "layers/kernels/matmul.hpp"
 #include "src/config/run_key.hpp"
-#include "src/train/process_memory.hpp"
-#include "src/train/threads.hpp"
+#include "src/process/process_memory.hpp"
+#include "src/process/threads.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -20,9 +20,9 @@
 #include "pipeline/shared_cores.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/cost_file.hpp"
-#include "src/plan/measure_costs.hpp"
-#include "src/train/process_memory.hpp"
-#include "src/train/threads.hpp"
+#include "src/process/process_memory.hpp"
+#include "src/process/threads.hpp"
+#include "src/train/measure_costs.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

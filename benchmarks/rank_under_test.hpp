@@ -7,8 +7,8 @@
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
 #include "src/config/run_config.hpp"
+#include "src/plan/run_plan.hpp"
 #include "src/train/optimizer.hpp"
-#include "src/train/run_plan.hpp"
 #include "src/train/update_reduction.hpp"
 
 #include <algorithm>

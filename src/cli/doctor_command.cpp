@@ -5,9 +5,9 @@
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
+#include "src/process/threads.hpp"
 #include "src/text/number_text.hpp"
 #include "src/train/rank_device.hpp"
-#include "src/train/threads.hpp"
 
 #include <CLI/CLI.hpp>
 #include <filesystem>

@@ -11,12 +11,12 @@
 #include "src/cli/commands.hpp"
 #include "src/cli/option_checks.hpp"
 #include "src/inspect/checkpoint_list.hpp"
+#include "src/process/memory_budget.hpp"
+#include "src/process/threads.hpp"
 #include "src/train/checkpointing.hpp"
 #include "src/train/evaluation_plan.hpp"
-#include "src/train/memory_budget.hpp"
 #include "src/train/rank_binding.hpp"
 #include "src/train/rank_device.hpp"
-#include "src/train/threads.hpp"
 #include "src/train/token_stream.hpp"
 
 #include <CLI/CLI.hpp>

@@ -3,10 +3,10 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "pipeline/agreement.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/bundled_mpirun.hpp"
 #include "src/cli/command_line.hpp"
-#include "src/train/agreement.hpp"
 
 #include <algorithm>
 #include <chrono>

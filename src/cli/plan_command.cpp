@@ -10,11 +10,11 @@
 #include "src/cli/repeated_option.hpp"
 #include "src/config/layout.hpp"
 #include "src/plan/cost_file.hpp"
-#include "src/plan/measure_costs.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/plan/plan_against.hpp"
 #include "src/plan/plan_report.hpp"
+#include "src/train/measure_costs.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -9,11 +9,11 @@
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
+#include "src/plan/run_plan.hpp"
 #include "src/submit/batch_script.hpp"
 #include "src/submit/gpu_request.hpp"
 #include "src/submit/site_file.hpp"
 #include "src/train/run_folder.hpp"
-#include "src/train/run_plan.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

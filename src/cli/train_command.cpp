@@ -3,6 +3,7 @@
 #include "core/error.hpp"
 #include "core/gpu_queues.hpp"
 #include "core/parallel.hpp"
+#include "pipeline/agreement.hpp"
 #include "pipeline/transport/nccl_requirements.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
@@ -11,13 +12,12 @@
 #include "src/cli/repeated_option.hpp"
 #include "src/config/layout.hpp"
 #include "src/config/nearest_name.hpp"
-#include "src/train/agreement.hpp"
+#include "src/process/threads.hpp"
 #include "src/train/rank_run.hpp"
 #include "src/train/run_folder.hpp"
 #include "src/train/stop_patience.hpp"
 #include "src/train/stop_request.hpp"
 #include "src/train/stop_signals.hpp"
-#include "src/train/threads.hpp"
 
 #include <CLI/CLI.hpp>
 #include <regex>

@@ -6,8 +6,8 @@
 #include "core/random.hpp"
 #include "io/token_file_writer.hpp"
 #include "src/data/parallel_tokenizer.hpp"
-#include "src/train/stopwatch.hpp"
-#include "src/train/threads.hpp"
+#include "src/process/stopwatch.hpp"
+#include "src/process/threads.hpp"
 
 #include <algorithm>
 #include <optional>

@@ -4,7 +4,7 @@
 #include "src/config/layout.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/memory_limit.hpp"
-#include "src/train/process_memory.hpp"
+#include "src/process/process_memory.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

@@ -4,7 +4,7 @@
 #include "pipeline/idle_causes.hpp"
 #include "src/config/run_config.hpp"
 #include "src/plan/cost_model.hpp"
-#include "src/train/run_plan.hpp"
+#include "src/plan/run_plan.hpp"
 
 #include <cstddef>
 #include <limits>

@@ -1,7 +1,7 @@
 // Whether a run fits into the memory of its ranks.
 #pragma once
 
-#include "src/train/run_plan.hpp"
+#include "src/plan/run_plan.hpp"
 
 #include <cstddef>
 

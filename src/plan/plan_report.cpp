@@ -2,8 +2,8 @@
 
 #include "pipeline/timeline/compute_actions.hpp"
 #include "src/config/run_key.hpp"
+#include "src/process/process_memory.hpp"
 #include "src/text/number_text.hpp"
-#include "src/train/process_memory.hpp"
 
 #include <algorithm>
 #include <cmath>

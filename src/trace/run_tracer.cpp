@@ -1,9 +1,9 @@
 #include "src/trace/run_tracer.hpp"
 
 #include "core/error.hpp"
+#include "pipeline/agreement.hpp"
 #include "src/trace/ledger_file.hpp"
 #include "src/trace/trace_events.hpp"
-#include "src/train/agreement.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

@@ -1,7 +1,7 @@
 #include "src/train/asynchronous_save.hpp"
 
 #include "core/error.hpp"
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 
 #include <algorithm>
 #include <utility>

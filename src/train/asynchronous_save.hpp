@@ -6,10 +6,10 @@
 // and an update later it is announced. MPI is used by the main thread alone.
 #pragma once
 
+#include "src/process/stopwatch.hpp"
 #include "src/train/background_task.hpp"
 #include "src/train/checkpoint_snapshot.hpp"
 #include "src/train/checkpoint_steps.hpp"
-#include "src/train/stopwatch.hpp"
 
 #include <filesystem>
 #include <functional>

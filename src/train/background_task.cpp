@@ -1,7 +1,7 @@
 #include "src/train/background_task.hpp"
 
 #include "core/error.hpp"
-#include "src/train/stopwatch.hpp"
+#include "src/process/stopwatch.hpp"
 
 #include <algorithm>
 #include <csignal>

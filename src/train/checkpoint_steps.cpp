@@ -5,7 +5,7 @@
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "layers/kernels/elementwise.hpp"
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 
 #include <nlohmann/json.hpp>
 

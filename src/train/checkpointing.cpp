@@ -4,7 +4,7 @@
 #include "core/compute_stream.hpp"
 #include "core/error.hpp"
 #include "layers/kernels/elementwise.hpp"
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 #include "src/train/checkpoint_steps.hpp"
 #include "src/train/state_gather.hpp"
 

@@ -1,7 +1,7 @@
 // What evaluating a saved model takes: forward passes alone, on one processor.
 #pragma once
 
-#include "src/train/run_plan.hpp"
+#include "src/plan/run_plan.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -4,7 +4,7 @@
 #include "pipeline/executor.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/stage.hpp"
-#include "src/train/run_plan.hpp"
+#include "src/plan/run_plan.hpp"
 
 #include <cstdint>
 #include <string>

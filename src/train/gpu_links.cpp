@@ -4,10 +4,10 @@
 #include "core/gpu_queues.hpp"
 #include "core/host_name.hpp"
 #include "core/logging.hpp"
+#include "pipeline/agreement.hpp"
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "pipeline/transport/stream_waits.hpp"
-#include "src/train/agreement.hpp"
 
 #include <algorithm>
 

@@ -5,8 +5,8 @@
 #include "core/compute_stream.hpp"
 #include "pipeline/replicas.hpp"
 #include "pipeline/transport/transport.hpp"
+#include "src/plan/run_plan.hpp"
 #include "src/train/gpu_carrier.hpp"
-#include "src/train/run_plan.hpp"
 
 #include <memory>
 #include <string>

@@ -3,8 +3,8 @@
 #include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "pipeline/agreement.hpp"
 #include "src/config/run_key.hpp"
-#include "src/train/agreement.hpp"
 #include "src/train/rank_binding.hpp"
 
 #include <algorithm>

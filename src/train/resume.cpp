@@ -2,11 +2,11 @@
 
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "pipeline/agreement.hpp"
 #include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/text/first_lines.hpp"
-#include "src/train/agreement.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
 #include <fstream>

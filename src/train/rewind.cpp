@@ -1,6 +1,6 @@
 #include "src/train/rewind.hpp"
 
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 #include "src/train/update_reduction.hpp"
 #include "src/train/whole_checkpoint.hpp"
 

@@ -7,8 +7,8 @@
 #include "pipeline/timeline/compute_actions.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/candidate.hpp"
+#include "src/process/process_memory.hpp"
 #include "src/text/number_text.hpp"
-#include "src/train/process_memory.hpp"
 
 #include <cmath>
 #include <fmt/format.h>

@@ -3,7 +3,7 @@
 // its end.
 #pragma once
 
-#include "src/train/stopwatch.hpp"
+#include "src/process/stopwatch.hpp"
 #include "src/train/time_budget.hpp"
 
 #include <filesystem>

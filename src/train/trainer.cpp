@@ -4,10 +4,10 @@
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "core/wait_attendant.hpp"
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
+#include "src/process/stopwatch.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
-#include "src/train/stopwatch.hpp"
 
 #include <algorithm>
 

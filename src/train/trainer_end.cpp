@@ -1,7 +1,7 @@
 // The end of a run: why it came, the memory that was needed, and the graphs that were held.
 #include "core/cuda/gpu.hpp"
 #include "core/logging.hpp"
-#include "src/train/process_memory.hpp"
+#include "src/process/process_memory.hpp"
 #include "src/train/trainer.hpp"
 
 namespace sluice {

@@ -1,5 +1,5 @@
 // What a trainer measures beside training: validation loss, and norms of the residual stream.
-#include "src/train/stopwatch.hpp"
+#include "src/process/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
 #include <algorithm>

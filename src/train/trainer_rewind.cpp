@@ -1,7 +1,7 @@
 // What the trainer does with an update that met an anomaly.
 
 #include "io/checkpoint.hpp"
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 #include "src/train/rewind.hpp"
 #include "src/train/trainer.hpp"
 

@@ -1,7 +1,7 @@
 // What a trainer saves, and starts from.
+#include "pipeline/agreement.hpp"
 #include "src/config/run_key.hpp"
-#include "src/train/agreement.hpp"
-#include "src/train/stopwatch.hpp"
+#include "src/process/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
 namespace sluice {

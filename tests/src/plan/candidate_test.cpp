@@ -1,7 +1,7 @@
 #include "src/plan/candidate.hpp"
 
 #include "core/error.hpp"
-#include "src/train/process_memory.hpp"
+#include "src/process/process_memory.hpp"
 #include "tests/src/plan/plan_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>

@@ -1,8 +1,8 @@
 // np: 1 2 4
 #include "src/train/asynchronous_save.hpp"
 
+#include "pipeline/agreement.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
-#include "src/train/agreement.hpp"
 #include "src/train/checkpointing.hpp"
 #include "tests/mpi_session.hpp"
 #include "tests/src/config/run_text_fixture.hpp"

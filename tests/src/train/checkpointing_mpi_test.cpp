@@ -2,8 +2,8 @@
 #include "src/train/checkpointing.hpp"
 
 #include "core/bfloat16.hpp"
+#include "pipeline/agreement.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
-#include "src/train/agreement.hpp"
 #include "tests/mpi_session.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 

@@ -1,4 +1,4 @@
-#include "src/train/memory_budget.hpp"
+#include "src/process/memory_budget.hpp"
 
 #include "pipeline/transport/transport.hpp"
 #include "tests/temporary_folder.hpp"

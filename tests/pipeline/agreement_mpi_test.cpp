@@ -1,5 +1,5 @@
 // np: 2 3
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 
 #include "tests/mpi_session.hpp"
 

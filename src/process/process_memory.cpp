@@ -1,4 +1,4 @@
-#include "src/train/process_memory.hpp"
+#include "src/process/process_memory.hpp"
 
 #include <sys/resource.h>
 

@@ -1,4 +1,4 @@
-#include "src/train/threads.hpp"
+#include "src/process/threads.hpp"
 
 #include "core/cores.hpp"
 #include "core/logging.hpp"

@@ -1,4 +1,4 @@
-#include "src/train/agreement.hpp"
+#include "pipeline/agreement.hpp"
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"

@@ -1,4 +1,4 @@
-#include "src/plan/measure_costs.hpp"
+#include "src/train/measure_costs.hpp"
 
 #include "core/bfloat16.hpp"
 #include "core/compute_stream.hpp"
@@ -7,9 +7,9 @@
 #include "layers/model_chunk.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
 #include "src/plan/candidate.hpp"
+#include "src/plan/run_plan.hpp"
+#include "src/process/stopwatch.hpp"
 #include "src/train/optimizer.hpp"
-#include "src/train/run_plan.hpp"
-#include "src/train/stopwatch.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "src/plan/measure_costs.hpp"
+#include "src/train/measure_costs.hpp"
 
 #include "tests/src/plan/plan_fixture.hpp"
 

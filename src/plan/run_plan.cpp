@@ -1,4 +1,4 @@
-#include "src/train/run_plan.hpp"
+#include "src/plan/run_plan.hpp"
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
