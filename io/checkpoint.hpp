@@ -72,9 +72,9 @@ struct ManifestEntry {
     std::string checksum;
 };
 
-/// Writes one stage's file durably into the partial folder (created when missing). Each dataset of
-/// `arrays` carries an attribute `checksum` of its bytes. Throws UserError (data) naming file and
-/// cause; nothing half-written is left under the final name.
+/// Writes one stage's file durably into the partial folder (created when missing, not those above).
+/// Each dataset of `arrays` carries an attribute `checksum` of its bytes. Throws UserError (data)
+/// naming file and cause; nothing half-written is left under the final name.
 ManifestEntry write_stage_file(const std::filesystem::path& partial_folder, int stage,
                                int num_stages, const StageContents& contents);
 

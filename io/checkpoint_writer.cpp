@@ -150,7 +150,7 @@ ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int nu
 {
     SLUICE_CHECK(stage >= 0 && stage < num_stages, "stage " << stage << " of " << num_stages);
     std::error_code error;
-    fs::create_directories(partial_folder, error);
+    fs::create_directory(partial_folder, error);
     if (error)
         throw file_error("mkdir", partial_folder, error.value());
     // Headers, attributes and groups take less than 2 KB per tensor.

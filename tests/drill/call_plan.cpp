@@ -55,9 +55,8 @@ struct Plan {
     {
         const std::string rank = variable("SLUICE_DRILL_RANK");
         std::string mine = variable("OMPI_COMM_WORLD_RANK");
-        if (mine.empty())
-            mine = "0";
-        // The launcher has no rank and touches nothing below the folder.
+        if (mine.empty() && variable("SLUICE_DRILL_LAUNCHED").empty())
+            mine = "0"; // otherwise it is the launcher, which locks the folder when ranks have died
         active = !under.empty() && mine == (rank.empty() ? "0" : rank);
         const std::string name = variable("SLUICE_DRILL_KIND");
         constexpr std::pair<std::string_view, int> errors[] = {

@@ -60,21 +60,22 @@ class DisturbedRun(Processes):
         """CompletedProcess; `preload`: settings of the library that makes calls fail."""
         return subprocess.run(
             [str(word) for word in self.words(ranks, name, *options, overrides=overrides)],
-            cwd=self.folder, env=self.variables(name, preload), text=True, errors="replace",
+            cwd=self.folder, env=self.variables(ranks, name, preload), text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
 
     def begin(self, ranks, name, *options, overrides=(), preload=None):
         return subprocess.Popen(
             [str(word) for word in self.words(ranks, name, *options, overrides=overrides)],
-            cwd=self.folder, env=self.variables(name, preload), text=True, errors="replace",
+            cwd=self.folder, env=self.variables(ranks, name, preload), text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True)
 
-    def variables(self, name, preload):
+    def variables(self, ranks, name, preload):
         env = environment()
         if preload is not None:
             env["LD_PRELOAD"] = FAILING_FILES
-            for key, value in {"under": self.folder / name, **preload}.items():
+            launched = {"launched": 1} if ranks > 1 else {}
+            for key, value in {"under": self.folder / name, **launched, **preload}.items():
                 env[f"SLUICE_DRILL_{key.upper()}"] = str(value)
         return env
 

@@ -5,6 +5,7 @@
 //     SLUICE_DRILL_UNDER    the folder; nothing elsewhere is counted or touched
 //     SLUICE_DRILL_EXCEPT   a folder or file in it that is left alone
 //     SLUICE_DRILL_RANK     the rank it acts in [0]; in others it does nothing
+//     SLUICE_DRILL_LAUNCHED not empty: a process without a rank is their launcher, and left alone
 //     SLUICE_DRILL_AT       k, counted from 1; 0: count only
 //     SLUICE_DRILL_KIND     ENOSPC, EDQUOT, EIO, EINTR: this call, once; short: half of a write
 //                           is done; full: the disk is full from this call on; dead: every call

@@ -61,6 +61,7 @@ StageContents ExampleModel::contents(int stage, int num_stages)
 fs::path save(ExampleModel& model, const fs::path& checkpoints, int num_stages)
 {
     const fs::path partial = checkpoints / partial_folder_name(model.update);
+    fs::create_directories(checkpoints);
     const fs::path final_folder = checkpoints / checkpoint_folder_name(model.update);
     std::vector<ManifestEntry> entries;
     for (int stage = 0; stage < num_stages; ++stage)

@@ -31,6 +31,7 @@ struct Checkpoints {
              {"parameters", "optimizer/first_moment", "optimizer/second_moment"})
             contents.arrays.push_back({dataset_path(group, "model.norm.weight"), view});
         const fs::path partial = folder / partial_folder_name(update);
+        fs::create_directories(folder);
         const fs::path whole = folder / checkpoint_folder_name(update);
         const ManifestEntry entry = write_stage_file(partial, 0, 1, contents);
         finish_checkpoint(partial, whole, {entry});
