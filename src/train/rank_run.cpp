@@ -91,6 +91,8 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     folder_.remember_status();
     watch(config);
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
+    // A client of NFS that has looked for it before may remember for a while that it was not there.
+    agree(*transport_, [&] { std::filesystem::create_directories(folder_.checkpoints()); });
     RunConfig settled = config;
     RunHardware hardware{.precision_was_auto = config.precision == ComputePrecision::automatic};
     const std::size_t bytes_of_processor = settle_processor(settled, hardware);
@@ -266,7 +268,7 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     if (watch_)
         watch_->speak_for_all();
     std::string text = "rank " + std::to_string(transport_->rank()) + ": " + why;
-    if (started_)
+    if (started_ && trainer_)
         text += " (" + trainer_->where() + ")";
     // The first reason stays: a rank that was stopped and wakes up to be ended meets strange
     // things.

@@ -55,12 +55,6 @@ RunConfig saved_config(const CheckpointReader& checkpoint)
                             {});
 }
 
-bool lies_in(const fs::path& path, const fs::path& folder)
-{
-    const fs::path relative = path.lexically_relative(folder);
-    return !relative.empty() && *relative.begin() != "..";
-}
-
 /// Whether what stands in this run folder began with `asked`, or with a checkpoint of that run, by
 /// the starts in its metrics. `asked` may be gone by now.
 bool descends_from(const fs::path& asked, const fs::path& checkpoints)
@@ -77,7 +71,7 @@ bool descends_from(const fs::path& asked, const fs::path& checkpoints)
         if (!row.is_object() || row.value("event", "") != "start")
             continue;
         const fs::path from = fs::weakly_canonical(row.value("resumed_from", ""), error);
-        if (lies_in(from, ancestor))
+        if (from == ancestor || from.parent_path() == ancestor / "checkpoints")
             descends = true;
         else if (from.parent_path() != own)
             descends = false; // another history began
@@ -113,10 +107,13 @@ void refuse_mixing(const fs::path& path, const fs::path& own_newest)
 /// or this run folder holds another history.
 std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked)
 {
+    std::error_code error;
+    if (fs::equivalent(asked, checkpoints.parent_path(), error))
+        return newest_whole(checkpoints);
     const auto own = list_checkpoints(checkpoints);
     if (!own.empty() && descends_from(asked, checkpoints)) {
         const std::string newest = newest_whole(checkpoints);
-        log_warning("this run has gone further than " + asked.string() + " and continues from " +
+        log_warning("this run began with " + asked.string() + " and continues from its own " +
                     fs::path(newest).filename().string() +
                     "; to go back, move the later checkpoints away");
         return newest;

@@ -24,7 +24,7 @@ public:
     /// next one may take.
     void update_passed(double now);
     /// Of what passes in between, but is broken off when the time is up.
-    void leave_out(double seconds) { last_ += seconds; }
+    void leave_out(double seconds) { last_ += last_ >= 0.0 ? seconds : 0.0; }
     void saved(double seconds) { save_seconds_ = seconds; }
     /// A save is being written while training goes on: the last one will have to wait for it.
     void saving(bool under_way) { saving_ = under_way; }

@@ -86,6 +86,17 @@ void Trainer::enter(Activity activity)
     leave_actions(recorder_, replicas_.world().activity(), activity);
 }
 
+bool Trainer::is_own(const std::filesystem::path& checkpoint)
+{
+    std::string own;
+    on_rank_zero(replicas_.world(), [&] {
+        if (std::filesystem::equivalent(std::filesystem::absolute(checkpoint).parent_path(),
+                                        folder_.checkpoints()))
+            own = "yes";
+    });
+    return !text_of_rank_zero(replicas_.world(), own).empty();
+}
+
 void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
 {
     open_data();
@@ -105,10 +116,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
                           changed_rounding_);
     });
-    std::error_code error;
-    const bool goes_on_here =
-        checkpoint &&
-        std::filesystem::equivalent(checkpoint->parent_path(), folder_.checkpoints(), error);
+    const bool goes_on_here = checkpoint && is_own(*checkpoint);
     if (!goes_on_here)
         saved_update_ = -1; // what was restored may go with another run's folder
     if (!goes_on_here && config_.anomaly.reach_back() > 0)

@@ -55,6 +55,8 @@ public:
 private:
     void open_data();
     TimeBudget time_budget() const;
+    /// Collective. Whether it lies in this run's folder.
+    bool is_own(const std::filesystem::path& checkpoint);
     CheckpointProgress restore(const std::filesystem::path& folder, const RunHardware& hardware);
     /// Nothing where an anomaly made the run go back (trainer_rewind.cpp).
     std::optional<UpdateSummary> run_update_or_go_back(const FaultInjection& fault);

@@ -24,8 +24,9 @@ void Trainer::record_activation_norms()
 
 bool Trainer::evaluation_is_due() const
 {
-    return due(config_.eval.every_updates, completed_updates_) ||
-           (config_.eval.every_updates > 0 && completed_updates_ == config_.run.updates);
+    return tokens_->has_validation() &&
+           (due(config_.eval.every_updates, completed_updates_) ||
+            (config_.eval.every_updates > 0 && completed_updates_ == config_.run.updates));
 }
 
 bool Trainer::evaluation_is_missing()
@@ -79,8 +80,6 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
 
 bool Trainer::evaluate()
 {
-    if (!tokens_->has_validation())
-        return true;
     enter(RankPhase::evaluating);
     enter(Activity::evaluation);
     evaluating_ = true;

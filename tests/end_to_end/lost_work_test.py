@@ -74,7 +74,7 @@ class Rewinds(RunTest):
 class Evaluations(RunTest):
     """They come after the saves, and give way to requests to stop."""
     updates = 8
-    slow = ("model.hidden_size=256", "model.intermediate_size=688", "model.num_layers=12",
+    slow = ("model.hidden_size=256", "model.intermediate_size=688", "model.num_layers=6",
             "eval.tokens=5000", "checkpoint.every_updates=4", "checkpoint.asynchronous=false",
             "run.threads_per_rank=1")
 
@@ -117,6 +117,9 @@ class Evaluations(RunTest):
         self.assertEqual(self.events("owed"), [("checkpoint", 4), ("eval", 4)])
         self.train(1, "owed", overrides=(*self.slow, "run.updates=4")) # nothing is left to do
         self.assertEqual(self.events("owed"), [("checkpoint", 4), ("eval", 4)])
+        (self.folder / "none").mkdir()
+        (self.folder / "none/STOP").touch() # without validation data there is none to owe
+        self.train(1, "none", overrides=("run.updates=1", "data.validation=", "lr_schedule.warmup_steps=0"))
 
 
 class Resumes(RunTest):
@@ -130,7 +133,7 @@ class Resumes(RunTest):
             self.train(1, name, *resume, expect=75)
             aside = ancestor.rename(self.folder / "aside")
             result = self.train(1, name, *resume)
-            self.assertIn("continues from update-00000006", result.stderr)
+            self.assertIn("continues from its own update-00000006", result.stderr)
             aside.rename(ancestor)
         self.assert_same_state("heir-of-source", f"heir-of-{ancestor.name}")
 
