@@ -113,9 +113,9 @@ std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked)
     const auto own = list_checkpoints(checkpoints);
     if (!own.empty() && descends_from(asked, checkpoints)) {
         const std::string newest = newest_whole(checkpoints);
-        log_warning("this run began with " + asked.string() + " and continues from its own " +
+        log_warning("this run began with " + asked.string() + " and continues from " +
                     fs::path(newest).filename().string() +
-                    "; to go back, move the later checkpoints away");
+                    " of its own; to go back, move its checkpoints away");
         return newest;
     }
     const fs::path path = checkpoint_at(asked);

@@ -133,7 +133,7 @@ class Resumes(RunTest):
             self.train(1, name, *resume, expect=75)
             aside = ancestor.rename(self.folder / "aside")
             result = self.train(1, name, *resume)
-            self.assertIn("continues from its own update-00000006", result.stderr)
+            self.assertIn("continues from update-00000006 of its own", result.stderr)
             aside.rename(ancestor)
         self.assert_same_state("heir-of-source", f"heir-of-{ancestor.name}")
 
