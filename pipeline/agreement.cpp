@@ -55,6 +55,13 @@ std::size_t least_of_all(Transport& transport, std::size_t number)
     return static_cast<std::size_t>(-negated);
 }
 
+bool on_any_rank(Transport& transport, bool here)
+{
+    double found = here ? 1.0 : 0.0;
+    transport.max({&found, 1});
+    return found > 0.0;
+}
+
 std::string text_of_rank_zero(Transport& transport, std::string text)
 {
     double length = transport.rank() == 0 ? static_cast<double>(text.size()) : 0.0;

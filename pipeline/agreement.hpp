@@ -28,6 +28,9 @@ void on_rank_zero(Transport& transport, const std::function<void()>& work);
 /// Collective. The smallest over all ranks, so that all choose and refuse alike. Exact below 2^53.
 std::size_t least_of_all(Transport& transport, std::size_t number);
 
+/// Collective. Whether it is so on one rank or more.
+bool on_any_rank(Transport& transport, bool here);
+
 /// Collective. Rank 0's text, on every rank.
 std::string text_of_rank_zero(Transport& transport, std::string text);
 

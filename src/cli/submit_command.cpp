@@ -13,6 +13,7 @@
 #include "src/submit/batch_script.hpp"
 #include "src/submit/gpu_request.hpp"
 #include "src/submit/site_file.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/run_folder.hpp"
 
 #include <CLI/CLI.hpp>

@@ -1,8 +1,6 @@
 // Amounts of memory as people write them; bytes_text writes them back.
 #pragma once
 
-#include "src/text/number_text.hpp"
-
 #include <cstddef>
 #include <string>
 

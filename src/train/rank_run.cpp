@@ -10,6 +10,7 @@
 #include "src/plan/memory_limit.hpp"
 #include "src/plan/micro_batch_advice.hpp"
 #include "src/process/memory_budget.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/rank_binding.hpp"
 #include "src/train/rank_device.hpp"
 

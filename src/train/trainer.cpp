@@ -88,13 +88,12 @@ void Trainer::enter(Activity activity)
 
 bool Trainer::is_own(const std::filesystem::path& checkpoint)
 {
-    std::string own;
+    bool own = false;
     on_rank_zero(replicas_.world(), [&] {
-        if (std::filesystem::equivalent(std::filesystem::absolute(checkpoint).parent_path(),
-                                        folder_.checkpoints()))
-            own = "yes";
+        own = std::filesystem::equivalent(std::filesystem::absolute(checkpoint).parent_path(),
+                                          folder_.checkpoints());
     });
-    return !text_of_rank_zero(replicas_.world(), own).empty();
+    return on_any_rank(replicas_.world(), own);
 }
 
 void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
@@ -128,7 +127,8 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     const std::int64_t last = stop_after > 0
                                   ? std::min(config_.run.updates, completed_updates_ + stop_after)
                                   : config_.run.updates;
-    bool stopping = evaluation_is_missing() && !evaluate();
+    evaluation_owed_ = evaluation_is_missing() && !evaluate();
+    bool stopping = evaluation_owed_;
     while (completed_updates_ < last && !stopping) {
         if (tracer_)
             begin_trace();
@@ -141,8 +141,8 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
         // First what could be lost.
         save_if_due(completed_updates_ < last && !stopping);
         if (evaluation_is_due()) {
-            evaluation_owed_ = stopping;
-            stopping = stopping || !evaluate();
+            evaluation_owed_ = stopping || !evaluate();
+            stopping = evaluation_owed_;
         }
         if (tracer_)
             end_trace(completed_updates_ >= last || stopping);

@@ -26,7 +26,6 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 
 namespace sluice {
@@ -85,9 +84,6 @@ private:
     /// Collective. False where a request to stop has broken it off.
     bool evaluate();
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
-    /// Of this replica; `losses`: of all, in order.
-    void evaluate_microbatches(std::int32_t begin, std::int32_t end, std::span<double> losses);
-    bool any_rank_is_to_stop(); ///< Collective
     void save_if_due(bool goes_on);
     /// Waits for a save that is under way, and saves.
     void save();

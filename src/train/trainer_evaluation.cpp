@@ -1,4 +1,5 @@
 // What a trainer measures beside training: validation loss, and norms of the residual stream.
+#include "pipeline/agreement.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
@@ -6,6 +7,25 @@
 #include <numeric>
 
 namespace sluice {
+
+namespace {
+
+/// Forwards of some micro-batches through a replica's pipeline.
+struct ForwardPasses {
+    ForwardPasses(const RunPlan& plan, std::int32_t num_microbatches, Stage& stage,
+                  Transport& pipeline)
+        : program(make_forward_only(plan.program.rank_of_chunk, plan.program.num_ranks(),
+                                    num_microbatches)),
+          slots(forward_only_slots(program)),
+          executor(program, slots, stage, pipeline, VerifyTransfers::no)
+    {
+    }
+    Schedule program;
+    SlotTable slots;
+    Executor executor; ///< of the other two
+};
+
+} // namespace
 
 void Trainer::record_activation_norms()
 {
@@ -31,28 +51,9 @@ bool Trainer::evaluation_is_due() const
 
 bool Trainer::evaluation_is_missing()
 {
-    if (!evaluation_is_due())
-        return false;
-    double missing = journal_ && journal_->lacks_evaluation(completed_updates_) ? 1.0 : 0.0;
-    replicas_.world().max({&missing, 1});
-    return missing > 0.0;
-}
-
-bool Trainer::any_rank_is_to_stop()
-{
-    double asked = stop_.has_come() ? 1.0 : 0.0;
-    replicas_.world().max({&asked, 1});
-    return asked > 0.0;
-}
-
-void Trainer::evaluate_microbatches(std::int32_t begin, std::int32_t end, std::span<double> losses)
-{
-    const Schedule forwards =
-        make_forward_only(plan_.program.rank_of_chunk, replicas_.ranks_per_replica(), end - begin);
-    const SlotTable slots = forward_only_slots(forwards);
-    Executor executor(forwards, slots, stage_, replicas_.pipeline(), VerifyTransfers::no);
-    executor.run_evaluation(tokens_->evaluation(begin));
-    std::copy(executor.losses().begin(), executor.losses().end(), losses.begin() + begin);
+    return evaluation_is_due() &&
+           on_any_rank(replicas_.world(),
+                       journal_ && journal_->lacks_evaluation(completed_updates_));
 }
 
 /// Each replica evaluates its share; the losses add up in the order of the micro-batches, to the
@@ -66,13 +67,18 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
     // Whoever asks a run to stop waits for about as long as an update takes.
     const std::int32_t at_once = 4 * plan_.program.num_microbatches;
     std::vector<double> losses(static_cast<std::size_t>(num_microbatches), 0.0);
+    std::optional<ForwardPasses> passes;
     for (std::int32_t done = 0; done < largest_share; done += at_once) {
-        if (any_rank_is_to_stop())
+        if (on_any_rank(replicas_.world(), stop_.has_come()))
             return std::nullopt;
         const std::int32_t begin = std::min(first + done, last);
         const std::int32_t end = std::min(begin + at_once, last);
-        if (begin < end)
-            evaluate_microbatches(begin, end, losses);
+        if (begin == end)
+            continue; // this replica has one less than others
+        if (!passes || passes->program.num_microbatches != end - begin) // the last are fewer
+            passes.emplace(plan_, end - begin, stage_, replicas_.pipeline());
+        passes->executor.run_evaluation(tokens_->evaluation(begin));
+        std::ranges::copy(passes->executor.losses(), losses.begin() + begin);
     }
     replicas_.world().sum(losses);
     return std::accumulate(losses.begin(), losses.end(), 0.0);
@@ -88,7 +94,6 @@ bool Trainer::evaluate()
     const auto loss_sum = evaluation_loss_sum(num_microbatches);
     stop_.evaluated(watch.seconds());
     evaluating_ = false;
-    evaluation_owed_ = !loss_sum;
     const std::int64_t tokens =
         std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
     if (journal_ && loss_sum)

@@ -24,6 +24,14 @@ BOOST_AUTO_TEST_CASE(the_smallest_is_the_same_on_all_ranks)
     BOOST_TEST(least_of_all(world, rank == 0 ? 7 : 0) == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_so_on_one_rank_all_learn)
+{
+    Transport& world = shared_transport();
+    for (int only = 0; only < world.num_ranks(); ++only)
+        BOOST_TEST(on_any_rank(world, world.rank() == only));
+    BOOST_TEST(!on_any_rank(world, false));
+}
+
 BOOST_AUTO_TEST_CASE(all_ranks_learn_of_an_error_of_one)
 {
     Transport& world = shared_transport();
