@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import stat
 import subprocess
@@ -74,9 +75,9 @@ class GpuCheck(unittest.TestCase):
 case "$*" in
 */no-graphs\\ *) setsid tail -F {self.folder}/no-graphs & exec tail -F {self.folder}/no-graphs ;;
 */two-ranks\\ *) exit 70 ;;
-*/bf16-shared\\ *) exec {SLUICE} "$@" --set run.seed=2 ;;
+*/bf16-shared\\ *) exec {shlex.quote(SLUICE)} "$@" --set run.seed=2 ;;
 esac
-exec {SLUICE} "$@"
+exec {shlex.quote(SLUICE)} "$@"
 """)
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         result = self.check("--no-benchmark", gpus=2, program=program, GPU_CHECK_SECONDS="20",
