@@ -10,11 +10,13 @@ import importlib.util
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
-SECONDS_OF_A_TORCH_CASE = 900 # torch.compile takes a minute or two of it
+SECONDS_OF_A_TORCH_CASE = 300 # eager and torch.compile, which takes a minute or two of it
 
 
 def others_on_the_gpu():
@@ -49,7 +51,7 @@ def measured(arguments, file):
 
 
 def run_torch(arguments, update, preset):
-    """Lines of JSON of one model, in a process of its own: its memory goes with it."""
+    """Rows of one model as they come, from a process of its own: its memory goes with it."""
     command = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("gpu_torch.py")),
                "--device", arguments.torch_device, "--case",
                f"{preset}:{update['precision']}:{update['micro_batch_size']}"]
@@ -57,15 +59,18 @@ def run_torch(arguments, update, preset):
         command += ["--repeat", str(arguments.rounds)]
     if arguments.tiny:
         command += ["--repeat", "1", "--eager-only"]
-    try:
-        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=False,
-                              timeout=SECONDS_OF_A_TORCH_CASE)
-    except subprocess.TimeoutExpired as late:
-        print(f"PyTorch took longer than {SECONDS_OF_A_TORCH_CASE} s on {preset}", file=sys.stderr)
-        return (late.stdout or b"").decode().splitlines()
-    if done.returncode != 0:
-        print(f"PyTorch failed on {preset} (exit code {done.returncode})", file=sys.stderr)
-    return done.stdout.splitlines()
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+        ending = threading.Timer(SECONDS_OF_A_TORCH_CASE, process.kill)
+        ending.start()
+        for line in process.stdout:
+            if line.startswith("{") and line.endswith("}\n"): # libraries print other things
+                yield json.loads(line)
+        process.wait()
+        if process.returncode == -signal.SIGKILL and not ending.is_alive():
+            print(f"PyTorch took longer than {SECONDS_OF_A_TORCH_CASE} s on {preset}", file=sys.stderr)
+        elif process.returncode != 0:
+            print(f"PyTorch failed on {preset} (exit code {process.returncode})", file=sys.stderr)
+        ending.cancel()
 
 
 def compared(row, update):
@@ -101,14 +106,15 @@ def print_torch(row):
 
 
 def compare_with_torch(arguments, figures, keep):
-    """The same models with as many tokens per update; every row is kept at once."""
+    """The same models with as many tokens per update; every row is kept at once. Those that have targets
+    come first: compiling a hundred layers takes minutes."""
     figures["torch"] = []
-    for update in figures["updates"]:
+    for update in sorted(figures["updates"], key=lambda row: "torch_eager" not in (row.get("targets") or {})):
         if not update["fits"]:
             continue
         preset = "tiny" if arguments.tiny else update["preset"]
-        for line in run_torch(arguments, update, preset):
-            row = compared({**json.loads(line), "preset": update["preset"]}, update)
+        for found in run_torch(arguments, update, preset):
+            row = compared({**found, "preset": update["preset"]}, update)
             if not figures["torch"]:
                 print_torch_title(row)
             figures["torch"].append(row)

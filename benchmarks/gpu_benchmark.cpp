@@ -16,8 +16,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 namespace {
@@ -76,7 +80,24 @@ Ceilings measure_ceilings(const Stream& stream, const Effort& effort)
     return found;
 }
 
-nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, const Effort& effort)
+nlohmann::json json_of(const Ceilings& ceilings)
+{
+    return {{"copy_gb_per_second", ceilings.copy},
+            {"matmul_bf16_tflops", ceilings.matmul_bf16},
+            {"matmul_tf32_tflops", ceilings.matmul_tf32},
+            {"matmul_f32_tflops", ceilings.matmul_f32}};
+}
+
+/// Whether they are what they were before everything else: nobody else has used the GPU since.
+bool undisturbed(const Ceilings& before, const Ceilings& after)
+{
+    const auto near = [](double x, double y) { return std::abs(x - y) <= 0.1 * std::max(x, y); };
+    return near(before.copy, after.copy) && near(before.matmul_bf16, after.matmul_bf16);
+}
+
+/// All rows so far go to `keep` after each.
+nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, const Effort& effort,
+                               const std::function<void(const nlohmann::json&)>& keep)
 {
     const KernelShapes shapes = effort.tiny ? KernelShapes{.sequences = 2,
                                                            .positions = 16,
@@ -108,8 +129,70 @@ nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, c
                         {"rate", rate.typical},
                         {"range", {rate.least, rate.most}},
                         {"share_of_ceiling", share}});
+        keep(rows);
     }
     return rows;
+}
+
+struct Wanted {
+    Models models;
+    Effort effort;
+    bool kernels = true;
+    std::string json_file;
+};
+
+/// Figures so far, in a file that is replaced whole: a run may be cut off at any time.
+class Record {
+public:
+    explicit Record(std::string file) : file_(std::move(file)) {}
+
+    void set(const char* name, const nlohmann::json& value)
+    {
+        figures_[name] = value;
+        if (file_.empty())
+            return;
+        const std::string next = file_ + ".next";
+        std::ofstream(next) << figures_.dump(1) << '\n';
+        std::filesystem::rename(next, file_);
+    }
+    std::function<void(const nlohmann::json&)> setter(const char* name)
+    {
+        return [this, name](const nlohmann::json& value) { set(name, value); };
+    }
+
+private:
+    std::string file_;
+    nlohmann::json figures_;
+};
+
+/// Whether nothing failed.
+bool measure(const Wanted& wanted)
+{
+    const GpuInfo info = gpu_info(0);
+    fmt::print("{}, compute capability {}.{}\n", info.name, info.major, info.minor);
+    Record record(wanted.json_file);
+    record.set("gpu", info.name);
+    record.set("tiny", wanted.effort.tiny);
+    Ceilings ceilings;
+    {
+        const GpuStream stream(use_gpu(0));
+        ceilings = measure_ceilings(stream.stream(), wanted.effort);
+        record.set("ceilings", json_of(ceilings));
+        if (wanted.kernels)
+            measure_kernels(stream.stream(), ceilings, wanted.effort, record.setter("kernels"));
+    }
+    const nlohmann::json updates =
+        measure_models(wanted.models, ceilings, wanted.effort, record.setter("updates"));
+    record.set("updates", updates);
+    const GpuStream stream(use_gpu(0));
+    const Ceilings after = measure_ceilings(stream.stream(), wanted.effort);
+    record.set("ceilings_afterwards", json_of(after));
+    record.set("undisturbed", undisturbed(ceilings, after));
+    if (!undisturbed(ceilings, after))
+        fmt::print("DISTURBED: the ceilings moved by more than a tenth, and shares of them mean "
+                   "little\n");
+    return std::none_of(updates.begin(), updates.end(),
+                        [](const auto& row) { return row.contains("failed"); });
 }
 
 } // namespace
@@ -117,59 +200,34 @@ nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, c
 int main(int argc, char** argv)
 {
     CLI::App app{"Kernels and whole updates on a GPU against ceilings of the same run"};
-    Models models;
-    std::string json_file;
-    Effort effort;
+    Wanted wanted;
     bool skip_kernels = false;
-    app.add_option("--preset", models.presets, "Models whose updates are timed")
+    app.add_option("--preset", wanted.models.presets, "Models whose updates are timed")
         ->capture_default_str();
-    app.add_option("--precision", models.precisions, "precision.compute of the updates")
+    app.add_option("--precision", wanted.models.precisions, "precision.compute of the updates")
         ->capture_default_str();
-    app.add_option("--micro-batch", models.micro_batch_sizes,
+    app.add_option("--micro-batch", wanted.models.micro_batch_sizes,
                    "Sequences of a micro-batch; 0: as many as fit, up to 64")
         ->capture_default_str();
-    app.add_option("--rounds", effort.wanted_rounds, "Measurements whose median is printed")
+    app.add_option("--rounds", wanted.effort.wanted_rounds, "Measurements whose median is printed")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
-    app.add_option("--json", json_file, "Also write the figures to this file");
-    app.add_option("--attention", effort.attention,
+    app.add_option("--json", wanted.json_file, "Also write the figures to this file");
+    app.add_option("--attention", wanted.effort.attention,
                    "precision.attention of the updates: own, cudnn")
         ->capture_default_str();
     app.add_flag("--skip-kernels", skip_kernels, "Whole updates only");
-    app.add_flag("--tiny", effort.tiny, "Sizes that show that it runs, and nothing about speed");
+    app.add_flag("--tiny", wanted.effort.tiny,
+                 "Sizes that show that it runs, and nothing about speed");
     CLI11_PARSE(app, argc, argv);
+    wanted.kernels = !skip_kernels;
+    std::setvbuf(stdout, nullptr, _IOLBF, 0); // so that a run that is cut off has said what it had
     if (num_gpus() == 0) {
         fmt::print("skipped: {}\n", why_no_gpu());
         return skipped;
     }
     try {
-        const GpuInfo info = gpu_info(0);
-        fmt::print("{}, compute capability {}.{}\n", info.name, info.major, info.minor);
-        nlohmann::json out{{"gpu", info.name}, {"tiny", effort.tiny}};
-        const auto keep = [&] {
-            if (!json_file.empty())
-                std::ofstream(json_file) << out.dump(1) << '\n';
-        };
-        Ceilings ceilings;
-        {
-            const GpuStream stream(use_gpu(0));
-            ceilings = measure_ceilings(stream.stream(), effort);
-            out["ceilings"] = {{"copy_gb_per_second", ceilings.copy},
-                               {"matmul_bf16_tflops", ceilings.matmul_bf16},
-                               {"matmul_tf32_tflops", ceilings.matmul_tf32},
-                               {"matmul_f32_tflops", ceilings.matmul_f32}};
-            if (!skip_kernels)
-                out["kernels"] = measure_kernels(stream.stream(), ceilings, effort);
-        }
-        const auto keep_updates = [&](const nlohmann::json& rows) {
-            out["updates"] = rows;
-            keep();
-        };
-        keep_updates(measure_models(models, ceilings, effort, keep_updates));
-        for (const auto& row : out["updates"])
-            if (row.contains("failed"))
-                return 1;
-        return 0;
+        return measure(wanted) ? 0 : 1;
     } catch (const std::exception& error) {
         fmt::print(stderr, "sluice_gpu_benchmark: {}\n", error.what());
         return 1;

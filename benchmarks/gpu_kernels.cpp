@@ -90,6 +90,7 @@ void add_attention(std::vector<KernelBenchmark>& all, const KernelShapes& s, DTy
     const Shape qkv{s.sequences, s.positions, 3, s.num_heads, s.head_dim()};
     const Shape out{s.sequences, s.positions, s.num_heads, s.head_dim()};
     const Shape rows{s.sequences, s.num_heads, s.positions};
+    const Shape table{s.positions, s.head_dim() / 2};
     all.push_back({"attention forward" + of_whom, dtype, [=](KernelUnderTest& test) {
                        test.attend_by_cudnn(cudnn);
                        measure(
@@ -111,6 +112,8 @@ void add_attention(std::vector<KernelBenchmark>& all, const KernelShapes& s, DTy
                                                           .out = forward.out,
                                                           .logsumexp = forward.logsumexp,
                                                           .row_dot = test.random(rows, DType::f32),
+                                                          .cos = test.random(table, DType::f32),
+                                                          .sin = test.random(table, DType::f32),
                                                           .qkv_gradient = test.random(qkv, dtype)});
                    }});
 }

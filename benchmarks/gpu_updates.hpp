@@ -33,8 +33,9 @@ struct Ceilings {
 
 /// All of their combinations.
 struct Models {
-    std::vector<std::string> presets{"llama-71m",  "llama-71m-48", "llama-71m-120", "llama-130m",
-                                     "llama-350m", "llama-1.3b",   "llama-7b"};
+    /// Those with most targets first, for a run may be cut off.
+    std::vector<std::string> presets{"llama-130m",   "llama-1.3b",    "llama-350m", "llama-71m",
+                                     "llama-71m-48", "llama-71m-120", "llama-7b"};
     std::vector<std::string> precisions{
         "bf16"}; ///< precision.compute; "tf32": fp32 with precision.tf32
     std::vector<std::int64_t> micro_batch_sizes{0}; ///< 0: the largest that fits

@@ -125,7 +125,8 @@ double attention_flops()
 struct AttentionArrays {
     Array qkv{{1, num_tokens, 3, num_heads, head_dim}}, out{{1, num_tokens, num_heads, head_dim}},
         dout{{1, num_tokens, num_heads, head_dim}}, logsumexp{{1, num_heads, num_tokens}},
-        row_dot{{1, num_heads, num_tokens}}, gradient{{1, num_tokens, 3, num_heads, head_dim}};
+        row_dot{{1, num_heads, num_tokens}}, gradient{{1, num_tokens, 3, num_heads, head_dim}},
+        cos{{num_tokens, head_dim / 2}}, sin{{num_tokens, head_dim / 2}};
 
     void forward()
     {
@@ -139,6 +140,8 @@ struct AttentionArrays {
                                          .out = out.view(),
                                          .logsumexp = logsumexp.view(),
                                          .row_dot = row_dot.view(),
+                                         .cos = cos.view(),
+                                         .sin = sin.view(),
                                          .qkv_gradient = gradient.view()});
     }
 };

@@ -55,7 +55,7 @@ public:
 
     struct Seconds {
         double forward_backward = 0.0; ///< from when all ranks begin to when all are done
-        double update = 0.0;           ///< with reduction and optimizer
+        double update = 0.0;           ///< with zeroing, reduction and optimizer
     };
 
     /// Collective. `number` counts from 1.
@@ -63,9 +63,10 @@ public:
     {
         Transport& world = replicas_.world();
         Seconds seconds;
-        stage_.zero_gradients();
         world.barrier();
         seconds.update = seconds_of([&] {
+            stage_.zero_gradients();
+            world.barrier();
             seconds.forward_backward = seconds_of([&] {
                 executor_.run_update(tokens_, loss_scale());
                 exchange_.finish();

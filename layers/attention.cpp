@@ -33,16 +33,15 @@ void Attention::backward_input(const Stream& stream, const AttentionActivations&
                                const AttentionGradients& gradients, const TensorView& du,
                                const Addend& addend) const
 {
-    const TensorView qkv_gradient = gradients.qkv.reshape(qkv_shape());
     kernels::launch(stream,
                     kernels::AttentionBackward{.dout = gradients.heads.reshape(heads_shape()),
                                                .qkv = activations.qkv.reshape(qkv_shape()),
                                                .out = activations.heads.reshape(heads_shape()),
                                                .logsumexp = activations.logsumexp,
                                                .row_dot = gradients.row_dot,
-                                               .qkv_gradient = qkv_gradient});
-    kernels::launch(stream,
-                    kernels::RotaryBackward{.qkv_gradient = qkv_gradient, .cos = cos, .sin = sin});
+                                               .cos = cos,
+                                               .sin = sin,
+                                               .qkv_gradient = gradients.qkv.reshape(qkv_shape())});
     linear_backward_input(stream, gradients.qkv, qkv.value, du, 1.0, addend);
 }
 

@@ -155,8 +155,8 @@ void ModelChunk::zero_gradients()
 {
     parts_->require_gradients();
     parts_->run({.kind = ActionKey::Kind::zero_gradients}, nullptr, [&] {
-        for (const Parameter& parameter : parts_->layout.parameters)
-            kernels::launch(parts_->stream, kernels::Fill{.to = parameter.gradient, .value = 0.0});
+        for (const ParameterGroup& group : groups_of(parts_->layout.parameters))
+            kernels::launch(parts_->stream, kernels::Fill{.to = group.gradient, .value = 0.0});
     });
 }
 

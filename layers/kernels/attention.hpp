@@ -12,13 +12,16 @@ struct AttentionForward {
     TensorView logsumexp; ///< [B,H,T] overwritten: log sum exp of each row's scaled scores
 };
 
-/// Recomputes the probabilities tile by tile from qkv and logsumexp.
+/// Recomputes the probabilities tile by tile from qkv and logsumexp. The gradients of q and k are
+/// those from before their rotation: turned back as by RotaryBackward, with its bits.
 struct AttentionBackward {
     TensorView dout;         ///< [B,T,H,D] in
-    TensorView qkv;          ///< [B,T,3,H,D] in
+    TensorView qkv;          ///< [B,T,3,H,D] in, rotated by cos and sin
     TensorView out;          ///< [B,T,H,D] in
     TensorView logsumexp;    ///< [B,H,T] in
     TensorView row_dot;      ///< [B,H,T] scratch, overwritten: sum over D of dout * out
+    TensorView cos;          ///< [T', D/2] in, T' >= T
+    TensorView sin;          ///< [T', D/2] in
     TensorView qkv_gradient; ///< [B,T,3,H,D] overwritten
 };
 

@@ -151,7 +151,7 @@ AttentionExtents extents_of(const AttentionForward& op)
 
 AttentionExtents extents_of(const AttentionBackward& op)
 {
-    const AttentionExtents e = heads_of(op.qkv);
+    const AttentionExtents e = rotary_extents(op.qkv, op.cos, op.sin);
     const std::int64_t rows = e.sequences * e.heads * e.positions;
     check_elements(op.dout, rows * e.head_dim, "dout");
     check_elements(op.out, rows * e.head_dim, "out");

@@ -3,6 +3,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/parallel.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
+#include "layers/kernels/gpu_products.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/process/threads.hpp"
@@ -61,6 +62,9 @@ int examine()
                    : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
     fmt::print("  backends       cpu (fp32 and bf16, oneDNN), reference (fp64)\n");
     examine_gpus();
+    const std::string no_products = kernels::why_no_gpu_products();
+    fmt::print("  GPU products   {}\n",
+               no_products.empty() ? kernels::gpu_products_by() : no_products);
     const std::string no_cudnn = kernels::why_no_cudnn();
     fmt::print("  cuDNN          {}\n", no_cudnn.empty() ? kernels::cudnn_version() : no_cudnn);
     const std::string no_nccl = why_no_nccl();

@@ -1,12 +1,16 @@
 """`./dev bench gpu` on an emulated GPU: that all of it runs and what it says of memory; nothing about speed."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "benchmarks/gpu.py"
 
@@ -32,6 +36,11 @@ class Benchmark(unittest.TestCase):
         figures, printed = figures_of("--preset", "llama-71m", "--torch-device", "cpu")
         self.assertTrue(figures["tiny"])
         self.assertEqual(len(figures["ceilings"]), 4) # copy; products in bf16, tf32, f32
+        self.assertEqual(figures["ceilings"].keys(), figures["ceilings_afterwards"].keys())
+        near = all(0.9 < figures["ceilings_afterwards"][which] / figures["ceilings"][which] < 1 / 0.9
+                   for which in ("copy_gb_per_second", "matmul_bf16_tflops"))
+        self.assertEqual(figures["undisturbed"], near)
+        self.assertEqual("DISTURBED" in printed, not near)
         for rate in figures["ceilings"].values():
             self.assertGreater(rate, 0)
         names = {kind: [row["name"] for row in figures["kernels"] if row["type"] == kind]
@@ -132,6 +141,23 @@ class Benchmark(unittest.TestCase):
         self.assertNotIn("verdicts", compared({"mode": "eager", "tokens_per_second": 100.0},
                                               {**update, "targets": None}))
         self.assertNotIn("sluice_over_torch", compared({"mode": "eager", "failed": "x"}, update))
+
+    def test_rows_of_pytorch_count_as_they_come(self):
+        """One that hangs after its first row: that row, and nothing of what libraries print."""
+        sys.path.insert(0, str(SCRIPT.parent))
+        import gpu
+        row = {"mode": "eager", "tokens_per_second": 1.0}
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "gpu_torch.py").write_text(
+                f"import time\nprint('a warning')\nprint({json.dumps(json.dumps(row))}, flush=True)\n"
+                "print('{cut off', end='', flush=True)\ntime.sleep(60)\n")
+            arguments = types.SimpleNamespace(torch_device="cpu", rounds=0, tiny=False)
+            said = io.StringIO()
+            with unittest.mock.patch.multiple(gpu, __file__=str(pathlib.Path(folder, "gpu.py")),
+                                              SECONDS_OF_A_TORCH_CASE=2), contextlib.redirect_stderr(said):
+                rows = list(gpu.run_torch(arguments, {"precision": "bf16", "micro_batch_size": 1}, "tiny"))
+        self.assertEqual(rows, [row])
+        self.assertIn("longer than 2 s on tiny", said.getvalue())
 
     def test_without_a_gpu_it_is_skipped(self):
         result = bench(gpus=0)

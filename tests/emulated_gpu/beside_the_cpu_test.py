@@ -78,10 +78,13 @@ class BesideTheCpu(OnEmulatedGpus):
 
     def test_tf32_is_an_eighth_as_far_as_bf16_may_be(self):
         """Operands have three bits more, and nothing else is rounded."""
+        wide = ("model.hidden_size=64", "model.num_heads=1") # where cuBLASLt has kernels for it
         with emulated(seed=4):
             self.run_on("cuda", 1, "tf32", overrides=("precision.tf32=true",))
+            self.run_on("cuda", 1, "wide", overrides=wide)
+            self.run_on("cuda", 1, "wide-tf32", overrides=(*wide, "precision.tf32=true"))
         self.assert_near("tf32", "exact", 1 / 8, BF16_BOUNDS)
-        self.assertNotEqual(self.metrics("tf32")[-1]["loss"], self.metrics("gpu")[-1]["loss"])
+        self.assertNotEqual(self.metrics("wide-tf32")[-1]["loss"], self.metrics("wide")[-1]["loss"])
         self.run_on("cpu", 1, "no-tf32", overrides=("precision.tf32=true",))
         self.check("no-tf32", "cpu")
 

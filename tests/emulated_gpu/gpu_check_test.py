@@ -17,8 +17,8 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 SCRIPTS = SOURCE / "bundle" if (SOURCE / "bundle").is_dir() else SOURCE
 SLUICE = os.environ["SLUICE"]
 
-ON_ONE_GPU = ("one-gpu", "no-graphs", "two-ranks", "cpu", "bf16", "bf16-shared", "cudnn", "cudnn-no-graphs",
-              "cudnn-two-ranks", "own-bf16")
+ON_ONE_GPU = ("one-gpu", "no-graphs", "two-ranks", "bf16", "bf16-shared", "cudnn", "cudnn-no-graphs",
+              "cudnn-two-ranks", "own-bf16", "cpu")
 BY_HOST_MEMORY = ("staged", "replicas-staged")
 BY_NCCL = ("nccl", "nccl-no-graphs", "nccl-zb-v", "nccl-v-half", "nccl-interleaved", "one-microbatch",
            "nccl-one-microbatch", "replicas-nccl", "nccl-interleaved-all", "nccl-zb-h1-all", "replicas-nccl-2x2",
@@ -47,11 +47,11 @@ class GpuCheck(unittest.TestCase):
         (self.bundle / "tests.list").write_text("a_test\tgpu\t9\t-\t-\t.\tenv true\n")
         self.folder = pathlib.Path(temporary.name) / "results"
 
-    def check(self, *options, gpus, program=SLUICE, **variables):
+    def check(self, *options, gpus, program=SLUICE, after=(), **variables):
         environment = {**os.environ, "SLUICE_EMULATED_GPUS": str(gpus), "OMP_NUM_THREADS": "1",
                        "OMPI_MCA_mpi_yield_when_idle": "1", "SLUICE_PROGRAM": str(program),
                        "TMPDIR": str(self.bundle), **variables}
-        return subprocess.run([self.bundle / "gpu-check", "--tiny", *options, self.folder], env=environment,
+        return subprocess.run([self.bundle / "gpu-check", "--tiny", *options, self.folder, *after], env=environment,
                               text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500,
                               check=False)
 
@@ -99,6 +99,16 @@ exec {shlex.quote(SLUICE)} "$@"
         self.assertIn("NCCL is not there", result.stdout)
         for name in ("own-bf16", *BY_HOST_MEMORY):
             self.assertIn(f"{name}: last loss", result.stdout)
+
+    def test_a_part_alone_with_options_for_the_benchmark(self):
+        result = self.check("--only", "benchmark", gpus=1, after=("--skip-kernels", "--precision", "fp32"))
+        self.assertEqual(result.returncode, 0, result.stdout)
+        figures = json.loads((self.folder / "gpu.json").read_text())
+        self.assertNotIn("kernels", figures)
+        self.assertEqual([row["precision"] for row in figures["updates"]], ["fp32"])
+        self.assertFalse((self.folder / "training.txt").exists())
+        self.assertFalse((self.folder / "tests.txt").exists())
+        self.assertEqual(self.check("--only", "nothing", gpus=1).returncode, 2)
 
     def test_without_a_gpu_it_is_skipped(self):
         self.assertEqual(self.check(gpus=0).returncode, 77)

@@ -32,12 +32,14 @@ inline Operands operands_of(const kernels::AttentionForward& op)
 }
 inline Operands operands_of(const kernels::AttentionBackward& op)
 {
-    const auto& [dout, qkv, out, logsumexp, row_dot, qkv_gradient] = op;
+    const auto& [dout, qkv, out, logsumexp, row_dot, cos, sin, qkv_gradient] = op;
     return {{"dout", dout},
             {"qkv", qkv},
             {"out", out},
             {"logsumexp", logsumexp},
             written("row_dot", row_dot),
+            {"cos", cos},
+            {"sin", sin},
             written("qkv_gradient", qkv_gradient)};
 }
 inline Operands operands_of(const kernels::Checksum& op)

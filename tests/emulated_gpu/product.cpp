@@ -2,6 +2,7 @@
 
 #include "core/bfloat16.hpp"
 #include "layers/kernels/extents.hpp"
+#include "layers/kernels/gpu_products.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -95,3 +96,10 @@ std::string kind_of(const kernels::Matmul& op, bool tf32)
 }
 
 } // namespace sluice::testing
+
+namespace sluice::kernels {
+
+std::string why_no_gpu_products() { return {}; }
+std::string gpu_products_by() { return "emulated"; }
+
+} // namespace sluice::kernels

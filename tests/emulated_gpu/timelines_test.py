@@ -24,16 +24,16 @@ class Timelines(OnEmulatedGpus, traces_test.Traces):
         return super().train(ranks, run_dir, *options, overrides=("run.device=cuda", *overrides), **others)
 
     def test_one_rank(self):
-        self.train(1, "alone", overrides=("trace.updates=2",))
-        trace = self.trace("alone", 2, 2)
+        self.train(1, "alone", overrides=("trace.updates=5",)) # graphs have been captured by then
+        trace = self.trace("alone", 5, 5)
         self.assertEqual(len(self.bars(trace, "compute")), 10)
         self.assertEqual([clock["of"] for clock in trace["otherData"]["clocks"]], ["gpu"])
         self.assertGreater(trace["otherData"]["clock_uncertainty_nanoseconds"], 0)
         ledger = self.ledger("alone")
-        self.check_ledger(ledger, [2], 1)
+        self.check_ledger(ledger, [5], 1)
         # By the host's clock, which only queues it, computing would be a thousandth.
         parts = ledger["mean"][0]["nanoseconds"]
-        self.assertGreater(parts["compute"], parts["update"] / 2)
+        self.assertGreater(parts["compute"], parts["update"] / 5)
 
     several_chunks = (("zb-v", 2),)
     test_the_evaluation_inside_a_stretch_is_a_phase = None

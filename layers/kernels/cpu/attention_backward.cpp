@@ -8,6 +8,7 @@
 #include "layers/kernels/cpu/attention_tiles.hpp"
 #include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
+#include "layers/kernels/rotary.hpp"
 
 #include <bit>
 
@@ -247,6 +248,7 @@ void differentiate_all(const AttentionBackward& op)
 void run(Cpu, const AttentionBackward& op)
 {
     with_type_of(op.qkv, [&]<class T>(Type<T>) { differentiate_all<T>(op); });
+    run(Cpu{}, RotaryBackward{.qkv_gradient = op.qkv_gradient, .cos = op.cos, .sin = op.sin});
 }
 
 } // namespace sluice::kernels

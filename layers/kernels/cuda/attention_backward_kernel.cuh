@@ -9,6 +9,7 @@
 
 #include "layers/kernels/cuda/attention_simple_kernel.cuh"
 #include "layers/kernels/cuda/attention_tiles.cuh"
+#include "layers/kernels/cuda/rotary_kernel.cuh"
 
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
@@ -23,6 +24,23 @@ SLUICE_DEVICE void probability(float& p, float& ds, float scale, float logsumexp
     ds = p * (ds - row_dot);
 }
 
+/// sum over channels of dout * out for one query of one head, by eight lanes, which all get it.
+inline constexpr int row_dot_lanes = 8;
+template <class T>
+SLUICE_DEVICE float row_dot_of(const T* dout, const T* out, int channels, bool aligned)
+{
+    float sum = 0.0F;
+    for (int c = lane() % row_dot_lanes * chunk; c < channels; c += row_dot_lanes * chunk) {
+        const Floats<chunk> x = load_floats<chunk>(dout + c, channels - c, aligned);
+        const Floats<chunk> y = load_floats<chunk>(out + c, channels - c, aligned);
+        for (int j = 0; j < chunk; ++j)
+            sum = fmaf(x[j], y[j], sum);
+    }
+    for (int mask = row_dot_lanes / 2; mask > 0; mask /= 2)
+        sum += shuffle_xor(sum, mask);
+    return sum;
+}
+
 template <int D, int M = D == 64 ? 2 : 1, int R = D == 64 ? 32 : 64, int MinBlocks = 2>
 struct AttentionKeyGradientKernel : AttentionBackwardInputs<BFloat16> {
     static constexpr int num_threads = attention_threads, min_blocks = MinBlocks;
@@ -30,7 +48,7 @@ struct AttentionKeyGradientKernel : AttentionBackwardInputs<BFloat16> {
     struct Shared {
         SharedRows<own_rows, D> keys, values;
         SharedRows<R, D> queries[2], dout[2];
-        Vector<float, 2> statistics[2][R]; // logsumexp times log2(e), row_dot
+        Vector<float, 2> statistics[2][R]; // logsumexp, row_dot
     };
 
     SLUICE_DEVICE void load(Shared& shared, int stage, const Tile& at, int first) const
@@ -39,12 +57,12 @@ struct AttentionKeyGradientKernel : AttentionBackwardInputs<BFloat16> {
         shared.queries[stage].load(part_of_qkv(qkv, e, at, 0), first, positions, aligned);
         shared.dout[stage].load(head_of(dout, e, at), first, positions, aligned);
         if (thread() < R) {
-            // A query that is not there has probability 0 everywhere.
+            // Zeros for a query that is not there: its q and dout are zeros, too, and add nothing.
             const bool there = first + thread() < positions;
             const std::int64_t statistic = first_statistic(at) + (there ? first + thread() : 0);
-            Vector<float, 2>& to = shared.statistics[stage][thread()];
-            to.at[0] = there ? logsumexp[statistic] * log2_of_e : INFINITY;
-            to.at[1] = there ? row_dot[statistic] : 0.0F;
+            float(&to)[2] = shared.statistics[stage][thread()].at;
+            copy_async_4(&to[0], logsumexp + statistic, there);
+            copy_async_4(&to[1], row_dot + statistic, there);
         }
     }
 
@@ -59,11 +77,12 @@ struct AttentionKeyGradientKernel : AttentionBackwardInputs<BFloat16> {
         for (int j = 0; j < 2; ++j) {
             const int column = 8 * n + column_of(j);
             const Vector<float, 2> of_query = statistics[column];
+            const float query_logsumexp = of_query.at[0] * log2_of_e;
             SLUICE_UNROLL
             for (int m = 0; m < M; ++m)
                 SLUICE_UNROLL
             for (int i = j; i < 4; i += 2)
-                probability<diagonal>(p[m][n][i], ds[m][n][i], scale * log2_of_e, of_query.at[0],
+                probability<diagonal>(p[m][n][i], ds[m][n][i], scale * log2_of_e, query_logsumexp,
                                       of_query.at[1], 16 * m + row_of(i) + distance <= column);
         }
     }
@@ -102,10 +121,11 @@ struct AttentionKeyGradientKernel : AttentionBackwardInputs<BFloat16> {
             add_weighted_rows(dv, p, shared.dout[stage]);
             add_weighted_rows(dk, ds, shared.queries[stage]);
         }
-        store_rows(part_of_qkv(qkv_gradient, e, at, 1), first_key, positions, dk,
-                   all_rows<M>(scale), aligned);
+        // dv first: then its registers are free for what turning dk takes.
         store_rows(part_of_qkv(qkv_gradient, e, at, 2), first_key, positions, dv, all_rows<M>(1.0F),
                    aligned);
+        store_rows_turned_back(part_of_qkv(qkv_gradient, e, at, 1), first_key, positions, dk, scale,
+                               cosines, sines, aligned);
     }
 };
 
@@ -116,7 +136,29 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
     struct Shared {
         SharedRows<own_rows, D> queries, dout;
         SharedRows<R, D> keys[2], values[2];
+        float row_dots[own_rows];
     };
+
+    /// Of the warp's queries, 0 where none is: for itself, and for the kernel that owns keys.
+    SLUICE_DEVICE void compute_row_dots(Shared& shared, const Tile& at, int first_query) const
+    {
+        constexpr int rows_at_once = warp_size / row_dot_lanes;
+        const int positions = static_cast<int>(e.positions);
+        const HeadRows<const BFloat16> dout_rows = head_of(dout, e, at),
+                                       out_rows = head_of(out, e, at);
+        SLUICE_UNROLL_BY_4
+        for (int row = lane() / row_dot_lanes; row < rows_of_warp; row += rows_at_once) {
+            const int query = first_query + row;
+            const int channels = query < positions ? D : 0;
+            const float sum = row_dot_of(dout_rows[query], out_rows[query], channels, aligned);
+            if (lane() % row_dot_lanes != 0)
+                continue;
+            shared.row_dots[warp() * rows_of_warp + row] = sum;
+            if (channels > 0)
+                row_dot[first_statistic(at) + query] = sum;
+        }
+        warp_barrier();
+    }
 
     /// `distance`: of the warp's first query from the tile's first key.
     template <bool diagonal>
@@ -151,6 +193,7 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
         shared.keys[0].load(keys, 0, positions, aligned);
         shared.values[0].load(values, 0, positions, aligned);
         commit_copies();
+        compute_row_dots(shared, at, first_query);
         OfRows<M> row_logsumexp, row_dots;
         SLUICE_UNROLL
         for (int m = 0; m < M; ++m)
@@ -160,7 +203,7 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
             const bool there = query < positions;
             const std::int64_t statistic = first_statistic(at) + (there ? query : 0);
             row_logsumexp[m][half] = there ? logsumexp[statistic] * log2_of_e : 0.0F;
-            row_dots[m][half] = there ? row_dot[statistic] : 0.0F;
+            row_dots[m][half] = shared.row_dots[query - first_row];
         }
         WarpSums<M, D> dq;
         int stage = 0;
@@ -188,15 +231,14 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
         }
         int first_stored = first_query;
         keep_only_off_sm_90(first_stored); // not the rows' numbers from above all through the loop
-        store_rows(part_of_qkv(qkv_gradient, e, at, 0), first_stored, positions, dq,
-                   all_rows<M>(scale), aligned);
+        store_rows_turned_back(part_of_qkv(qkv_gradient, e, at, 0), first_stored, positions, dq,
+                               scale, cosines, sines, aligned);
     }
 };
 
-/// Eight lanes per position and head.
 template <class T>
 struct AttentionRowDotKernel {
-    static constexpr int num_threads = 256, lanes = 8, rows = num_threads / lanes;
+    static constexpr int num_threads = 256, rows = num_threads / row_dot_lanes;
     const T *dout, *out; // [B,T,H,D]
     float* row_dot;      // [B,H,T]
     AttentionExtents e;
@@ -204,20 +246,11 @@ struct AttentionRowDotKernel {
 
     SLUICE_DEVICE void operator()() const
     {
-        const std::int64_t row = block_x() * rows + thread() / lanes; // of [B,T,H]
+        const std::int64_t row = block_x() * rows + thread() / row_dot_lanes; // of [B,T,H]
         const bool there = row < e.sequences * e.positions * e.heads;
-        const int head_dim = there ? static_cast<int>(e.head_dim) : 0;
-        float sum = 0.0F;
-        for (int c = thread() % lanes * chunk; c < head_dim; c += lanes * chunk) {
-            const std::int64_t at = row * e.head_dim + c;
-            const Floats<chunk> x = load_floats<chunk>(dout + at, head_dim - c, aligned);
-            const Floats<chunk> y = load_floats<chunk>(out + at, head_dim - c, aligned);
-            for (int j = 0; j < chunk; ++j)
-                sum = fmaf(x[j], y[j], sum);
-        }
-        for (int mask = lanes / 2; mask > 0; mask /= 2)
-            sum += shuffle_xor(sum, mask);
-        if (!there || thread() % lanes != 0)
+        const float sum = row_dot_of(dout + row * e.head_dim, out + row * e.head_dim,
+                                     there ? static_cast<int>(e.head_dim) : 0, aligned);
+        if (!there || thread() % row_dot_lanes != 0)
             return;
         const std::int64_t head = row % e.heads, position = row / e.heads % e.positions;
         const std::int64_t sequence = row / e.heads / e.positions;
@@ -235,8 +268,8 @@ void launch_gradients(const Launcher& launcher, const AttentionBackward& op)
 template <int D, class Launcher>
 void launch_attention_backward_tiles(const Launcher& launcher, const AttentionBackward& op)
 {
+    launch_gradients<AttentionQueryGradientKernel<D>>(launcher, op); // and row_dot
     launch_gradients<AttentionKeyGradientKernel<D>>(launcher, op);
-    launch_gradients<AttentionQueryGradientKernel<D>>(launcher, op);
 }
 
 /// On tensor cores where they fit: bfloat16 and heads of 64 or 128 channels.
@@ -244,6 +277,10 @@ template <class Launcher>
 void launch_attention(const Launcher& launcher, const AttentionBackward& op)
 {
     const AttentionExtents e = extents_of(op);
+    if (op.qkv.dtype == DType::bf16 && e.head_dim == 64)
+        return launch_attention_backward_tiles<64>(launcher, op);
+    if (op.qkv.dtype == DType::bf16 && e.head_dim == 128)
+        return launch_attention_backward_tiles<128>(launcher, op);
     with_type_of(op.dout, [&]<class T>(Type<T>) {
         using Kernel = AttentionRowDotKernel<T>;
         launcher(Kernel{.dout = op.dout.as<T>(),
@@ -253,11 +290,9 @@ void launch_attention(const Launcher& launcher, const AttentionBackward& op)
                         .aligned = chunks_aligned(e.head_dim, op.dout, op.out)},
                  Grid{blocks_for(e.sequences * e.positions * e.heads, Kernel::rows)});
     });
-    if (op.qkv.dtype == DType::bf16 && e.head_dim == 64)
-        return launch_attention_backward_tiles<64>(launcher, op);
-    if (op.qkv.dtype == DType::bf16 && e.head_dim == 128)
-        return launch_attention_backward_tiles<128>(launcher, op);
     launch_attention_simple(launcher, op);
+    launch_rotary(launcher,
+                  RotaryBackward{.qkv_gradient = op.qkv_gradient, .cos = op.cos, .sin = op.sin});
 }
 
 } // namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE

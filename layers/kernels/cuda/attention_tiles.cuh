@@ -80,9 +80,11 @@ SLUICE_DEVICE HeadRows<T> head_of(T* heads, const AttentionExtents& e, const Til
 /// What the kernels of the backward pass read.
 template <class T>
 struct AttentionBackwardInputs {
-    const T *dout, *qkv;              // [B,T,H,D], [B,T,3,H,D]
-    const float *logsumexp, *row_dot; // [B,H,T]
-    T* qkv_gradient;                  // [B,T,3,H,D]
+    const T *dout, *qkv, *out;    // [B,T,H,D], [B,T,3,H,D], [B,T,H,D]
+    const float* logsumexp;       // [B,H,T]
+    float* row_dot;               // [B,H,T]
+    const float *cosines, *sines; // [T', D/2]
+    T* qkv_gradient;              // [B,T,3,H,D]
     AttentionExtents e;
     BlockOrder order;
     float scale; // 1 / sqrt(D)
@@ -100,13 +102,17 @@ AttentionBackwardInputs<T> backward_inputs(const AttentionBackward& op, std::int
     const AttentionExtents e = extents_of(op);
     return {.dout = op.dout.as<T>(),
             .qkv = op.qkv.as<T>(),
+            .out = op.out.as<T>(),
             .logsumexp = op.logsumexp.as<float>(),
             .row_dot = op.row_dot.as<float>(),
+            .cosines = op.cos.as<float>(),
+            .sines = op.sin.as<float>(),
             .qkv_gradient = op.qkv_gradient.as<T>(),
             .e = e,
             .order = block_order(e, blocks_for(e.positions, rows_of_block)),
             .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(e.head_dim))),
-            .aligned = chunks_aligned(e.head_dim, op.dout, op.qkv, op.qkv_gradient)};
+            .aligned = chunks_aligned(e.head_dim, op.dout, op.qkv, op.out, op.qkv_gradient) &&
+                       chunks_aligned(e.head_dim / 2, op.cos, op.sin)};
 }
 
 /// [R,D] in shared memory. Pieces of 8 channels (16 bytes) are swapped within a row, by the row's
@@ -252,6 +258,42 @@ SLUICE_DEVICE void store_rows(const HeadRows<BFloat16>& to, int first, int end,
             pair[0] = sums[m][n][2 * half] * factor[m][half];
             pair[1] = sums[m][n][2 * half + 1] * factor[m][half];
             store_floats<2>(to[row] + 8 * n + column_of(0), pair, 2, aligned);
+        }
+    }
+}
+
+/// The same, rounded, then turned back by the table and rounded again: bits as by a kernel of
+/// rotary_kernel.cuh behind this one. A lane holds both channels of a pair.
+template <int M, int D>
+SLUICE_DEVICE void store_rows_turned_back(const HeadRows<BFloat16>& to, int first, int end,
+                                          const WarpSums<M, D>& sums, float factor,
+                                          const float* cosines, const float* sines, bool aligned)
+{
+    SLUICE_UNROLL
+    for (int m = 0; m < M; ++m)
+        SLUICE_UNROLL
+    for (int half = 0; half < 2; ++half) {
+        const int row = first + 16 * m + row_of(2 * half);
+        if (row >= end)
+            continue;
+        const std::int64_t of_table = std::int64_t{row} * (D / 2) + column_of(0);
+        SLUICE_UNROLL
+        for (int n = 0; n < D / 16; ++n) {
+            const Floats<2> cosine = load_floats<2>(cosines + of_table + 8 * n, 2, aligned);
+            const Floats<2> sine = load_floats<2>(sines + of_table + 8 * n, 2, aligned);
+            const float(&low)[4] = sums[m][n], (&high)[4] = sums[m][n + D / 16];
+            const Floats<2> x =
+                rounded_to_bfloat16(low[2 * half] * factor, low[2 * half + 1] * factor);
+            const Floats<2> y =
+                rounded_to_bfloat16(high[2 * half] * factor, high[2 * half + 1] * factor);
+            Floats<2> turned_x, turned_y;
+            for (int j = 0; j < 2; ++j) {
+                turned_x[j] = x[j] * cosine[j] + y[j] * sine[j];
+                turned_y[j] = y[j] * cosine[j] - x[j] * sine[j];
+            }
+            BFloat16* const at = to[row] + 8 * n + column_of(0);
+            store_floats<2>(at, turned_x, 2, aligned);
+            store_floats<2>(at + D / 2, turned_y, 2, aligned);
         }
     }
 }

@@ -1,6 +1,7 @@
 #include "layers/kernels/cuda/cublaslt_library.hpp"
 
 #include "core/shared_library.hpp"
+#include "layers/kernels/gpu_products.hpp"
 
 #include <string>
 
@@ -33,6 +34,23 @@ const CublasLt& CublasLt::loaded()
 {
     static const CublasLt calls = load();
     return calls;
+}
+
+std::string why_no_gpu_products()
+{
+    try {
+        CublasLt::loaded();
+        return {};
+    } catch (const UserError& error) {
+        return error.problem();
+    }
+}
+
+std::string gpu_products_by()
+{
+    const std::size_t version = CublasLt::loaded().get_version();
+    return "cuBLASLt " + std::to_string(version / 10000) + "." +
+           std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
 }
 
 } // namespace sluice::kernels

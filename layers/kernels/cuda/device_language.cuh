@@ -14,7 +14,8 @@
 //   lanes_with_same(value)              the lanes of the warp that said the same
 //   warp_barrier()                      of the whole warp: orders its shared memory
 //   mma_16x8x16, load_matrix_x4(_t)     tensor core and its operands
-//   copy_async_16, commit_copies, wait_for_copies<N>     global to shared memory, beside other work
+//   copy_async_16, copy_async_4, commit_copies, wait_for_copies<N>
+//                                       global to shared memory, beside other work
 //   load_vector<N>, store_vector<N>, store_words     N neighbours at once, aligned to all of them
 //   keep_only(value)                    that, and nothing computed from it, in registers
 //   keep_only_off_sm_90(value)          the same, except on the architecture kernels are timed on
@@ -68,6 +69,14 @@ struct Floats {
     SLUICE_DEVICE float& operator[](int i) { return at[i]; }
     SLUICE_DEVICE float operator[](int i) const { return at[i]; }
 };
+
+/// As they come back from memory. Two at once: one by one is a slower instruction on GPUs.
+SLUICE_DEVICE Floats<2> rounded_to_bfloat16(float first, float second)
+{
+    const std::uint32_t pair = pack_bfloat16(first, second);
+    return {to_float(BFloat16{static_cast<std::uint16_t>(pair)}),
+            to_float(BFloat16{static_cast<std::uint16_t>(pair >> 16)})};
+}
 
 /// The first `count` (1 to N) of N elements from `from`, zero behind them. `aligned` says that all
 /// N lie on a multiple of their size; the values do not depend on it.

@@ -152,6 +152,15 @@ SLUICE_DEVICE void copy_async_16(void* to_shared, const void* from, bool wanted)
                  : "r"(shared_address(to_shared)), "l"(from), "r"(num_bytes)
                  : "memory");
 }
+/// The same for four bytes.
+SLUICE_DEVICE void copy_async_4(void* to_shared, const void* from, bool wanted)
+{
+    const int num_bytes = wanted ? 4 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                 :
+                 : "r"(shared_address(to_shared)), "l"(from), "r"(num_bytes)
+                 : "memory");
+}
 SLUICE_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Until all but the newest N groups of this thread's copies have arrived.
 template <int N>

@@ -5,6 +5,7 @@
 #include "layers/kernels/cross_entropy.hpp"
 #include "layers/kernels/elementwise.hpp"
 #include "layers/kernels/embedding.hpp"
+#include "layers/kernels/gpu_products.hpp"
 #include "layers/kernels/matmul.hpp"
 #include "layers/kernels/rms_norm.hpp"
 #include "layers/kernels/rotary.hpp"
@@ -15,9 +16,11 @@ namespace sluice::kernels {
 
 namespace {
 
+constexpr const char* not_built = "this build of sluice has no CUDA support";
+
 [[noreturn]] void refuse()
 {
-    throw usage_error("this build of sluice has no CUDA support", "run.device",
+    throw usage_error(not_built, "run.device",
                       "write run.device = \"cpu\", or build with the CUDA toolkit installed");
 }
 
@@ -43,5 +46,8 @@ void run(Cuda, const RotaryBackward&) { refuse(); }
 void run(Cuda, const SumOfSquares&) { refuse(); }
 void run(Cuda, const SwigluForward&) { refuse(); }
 void run(Cuda, const SwigluBackward&) { refuse(); }
+
+std::string why_no_gpu_products() { return not_built; }
+std::string gpu_products_by() { refuse(); }
 
 } // namespace sluice::kernels

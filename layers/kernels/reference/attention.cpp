@@ -1,5 +1,6 @@
 // Scores of one query at a time; probabilities are recomputed, never stored.
 #include "layers/kernels/extents.hpp"
+#include "layers/kernels/rotary.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -113,6 +114,7 @@ void run(Reference, const AttentionBackward& op)
     for (std::int64_t b = 0; b < e.sequences; ++b)
         for (std::int64_t h = 0; h < e.heads; ++h)
             backward_head(op, e, b, h);
+    run(Reference{}, RotaryBackward{.qkv_gradient = op.qkv_gradient, .cos = op.cos, .sin = op.sin});
 }
 
 } // namespace sluice::kernels

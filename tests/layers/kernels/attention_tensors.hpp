@@ -3,14 +3,20 @@
 #pragma once
 
 #include "layers/kernels/attention.hpp"
+#include "layers/kernels/rotary.hpp"
 
 namespace sluice::testing {
 
 template <class Tensor>
 struct AttentionTensors {
-    Tensor qkv, out, logsumexp, dout, row_dot, qkv_gradient;
+    Tensor qkv, out, logsumexp, dout, row_dot, cos, sin, qkv_gradient;
 
-    /// Called with the side to launch on: `side(tensor)` is a view.
+    /// All are called with the side to launch on: `side(tensor)` is a view.
+    auto table()
+    {
+        return
+            [this](auto side) { return kernels::RotaryTable{.cos = side(cos), .sin = side(sin)}; };
+    }
     auto forward()
     {
         return [this](auto side) {
@@ -26,6 +32,8 @@ struct AttentionTensors {
                                               .out = side(out),
                                               .logsumexp = side(logsumexp),
                                               .row_dot = side(row_dot),
+                                              .cos = side(cos),
+                                              .sin = side(sin),
                                               .qkv_gradient = side(qkv_gradient)};
         };
     }

@@ -5,6 +5,7 @@
 #include "core/error.hpp"
 #include "layers/kernels/cuda/cudnn/cudnn_library.hpp"
 #include "layers/kernels/cuda/cudnn/cudnn_plans.hpp"
+#include "layers/kernels/rotary.hpp"
 
 #include <algorithm>
 #include <array>
@@ -181,6 +182,8 @@ void run_cudnn(const Stream& stream, const AttentionBackward& op)
         places.add(dk, heads_of(op.qkv_gradient, 1, 3));
         places.add(dv, heads_of(op.qkv_gradient, 2, 3));
     });
+    run(Cuda{stream},
+        RotaryBackward{.qkv_gradient = op.qkv_gradient, .cos = op.cos, .sin = op.sin});
 }
 
 } // namespace sluice::kernels

@@ -1,5 +1,7 @@
 #include "layers/kernels/cuda/cublaslt_library.hpp"
 
+#include "layers/kernels/gpu_products.hpp"
+
 #include <boost/test/unit_test.hpp>
 
 using sluice::kernels::CublasLt;
@@ -10,6 +12,9 @@ BOOST_AUTO_TEST_CASE(is_the_one_this_was_compiled_for)
 {
     // Also without a GPU: every call in use is found.
     BOOST_TEST(CublasLt::loaded().get_version() / 10000 == CUBLAS_VER_MAJOR);
+    BOOST_TEST(sluice::kernels::why_no_gpu_products() == "");
+    BOOST_TEST(sluice::kernels::gpu_products_by().starts_with(
+        "cuBLASLt " + std::to_string(CUBLAS_VER_MAJOR) + "."));
 }
 
 BOOST_AUTO_TEST_CASE(takes_descriptions_of_matrices)

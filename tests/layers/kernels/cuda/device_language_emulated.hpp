@@ -166,11 +166,20 @@ void store_words(void* to, const std::uint32_t (&words)[N])
     std::memcpy(to, words, sizeof words);
 }
 
+template <int num_bytes>
+void copy_async(void* to_shared, const void* from, bool wanted)
+{
+    check_alignment<std::byte, num_bytes>(static_cast<const std::byte*>(to_shared));
+    check_alignment<std::byte, num_bytes>(static_cast<const std::byte*>(from));
+    BlockExecutor::current().copy_later(to_shared, from, num_bytes, wanted);
+}
 inline void copy_async_16(void* to_shared, const void* from, bool wanted)
 {
-    check_alignment<std::byte, 16>(static_cast<const std::byte*>(to_shared));
-    check_alignment<std::byte, 16>(static_cast<const std::byte*>(from));
-    BlockExecutor::current().copy_later(to_shared, from, 16, wanted);
+    copy_async<16>(to_shared, from, wanted);
+}
+inline void copy_async_4(void* to_shared, const void* from, bool wanted)
+{
+    copy_async<4>(to_shared, from, wanted);
 }
 inline void commit_copies() { BlockExecutor::current().commit_copies(); }
 template <int N>
