@@ -14,14 +14,10 @@
 
 namespace sluice {
 
-namespace {
-
-std::string this_process()
+std::string FileLock::this_process()
 {
     return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
-
-} // namespace
 
 FileLock::~FileLock()
 {

@@ -28,6 +28,7 @@ public:
     bool take(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
     std::string holder() const; ///< now or last: "process 4711 on n2"; empty where nobody knows
+    static std::string this_process(); ///< as its name would stand there
     /// Whether this process was the last to take it, by whatever object.
     bool is_held_here() const;
 

@@ -47,8 +47,8 @@ struct ModelChunk::Parts {
           const ActivationPool& shared)
         : options(with_slots_of(shared, chunk_options)), own_pool(std::move(own)), pool(shared),
           stream(options.stream), arenas(real_arenas(options, pool)),
-          layout(lay_out(options, arenas)), memory(memory_of(arenas)),
-          gates(stream, options.range.num_layers(), layout.gates),
+          layout(lay_out(options, arenas)), groups(groups_of(layout.parameters)),
+          memory(memory_of(arenas)), gates(stream, options.range.num_layers(), layout.gates),
           graphs(stream, options.graph_launches),
           adamw_ring(stream, layout.adamw_factors.num_bytes())
     {
@@ -251,6 +251,7 @@ struct ModelChunk::Parts {
     Stream stream;
     ChunkArenas arenas;
     ChunkLayout layout;
+    std::vector<ParameterGroup> groups;
     ChunkMemory memory;
     Gates gates;
     ActionGraphs graphs;

@@ -155,7 +155,7 @@ void ModelChunk::zero_gradients()
 {
     parts_->require_gradients();
     parts_->run({.kind = ActionKey::Kind::zero_gradients}, nullptr, [&] {
-        for (const ParameterGroup& group : groups_of(parts_->layout.parameters))
+        for (const ParameterGroup& group : parts_->groups)
             kernels::launch(parts_->stream, kernels::Fill{.to = group.gradient, .value = 0.0});
     });
 }

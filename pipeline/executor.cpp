@@ -156,8 +156,10 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
     wait_for_buffer(sent_activation_[slot]);
     if (model.options().range.embedding) {
         turn_to(Activity::data);
-        upload_(model.input_tokens(slot),
-                [&](const TensorView& into) { tokens.inputs(microbatch, into); });
+        upload_(model.input_tokens(slot), [&](const TensorView& into) {
+            const AtFiles reading(transport_.activity());
+            tokens.inputs(microbatch, into);
+        });
     } else {
         TensorView from;
         if (stage_.owns(c - 1)) {
@@ -189,8 +191,10 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     wait_for_buffer(sent_gradient_[gradient]);
     if (model.options().range.head) {
         turn_to(Activity::data);
-        upload_(model.target_tokens(slot),
-                [&](const TensorView& into) { tokens.targets(m, into); });
+        upload_(model.target_tokens(slot), [&](const TensorView& into) {
+            const AtFiles reading(transport_.activity());
+            tokens.targets(m, into);
+        });
     } else if (stage_.owns(c + 1)) {
         kernels::launch(stream_, kernels::Copy{.from = stage_.chunk(c + 1).model->input_gradient(
                                                    slots_.gradient(c + 1, m)),

@@ -5,7 +5,8 @@ namespace sluice {
 RankState RankActivity::state() const
 {
     RankState state;
-    state.changes = changes_.load(std::memory_order_acquire);
+    state.changes =
+        changes_.load(std::memory_order_acquire) + file_steps_.load(std::memory_order_relaxed);
     state.update = update_;
     state.phase = phase_;
     state.activity = activity_;
@@ -14,6 +15,7 @@ RankState RankActivity::state() const
     state.wait = wait_;
     state.partner = partner_;
     state.collective = {first_, stride_, count_, communicator_, number_};
+    state.at_files = at_files_;
     state.presumed = presumed_;
     return state;
 }

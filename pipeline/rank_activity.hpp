@@ -42,21 +42,33 @@ struct RankState {
     RankPhase phase = RankPhase::starting;
     Activity activity = Activity::other;
     bool in_action = false; ///< `action` runs
-    Action action;
+    Action action{};
     WaitKind wait = WaitKind::none;
-    std::int32_t partner = 0;  ///< rank of the job, where receiving or sending
-    CollectiveCall collective; ///< where in a collective
+    std::int32_t partner = 0;    ///< rank of the job, where receiving or sending
+    CollectiveCall collective{}; ///< where in a collective
+    bool at_files = false;       ///< reads or writes a file, or says something on a terminal
     /// The host was not seen waiting: its GPU had not come past that message when it last looked.
     bool presumed = false;
 };
 
-/// Written by one thread, read by any.
+/// Written by one thread, but for moved_a_file_on(), and read by any.
 class RankActivity {
 public:
+    /// By any thread: another piece of a checkpoint was read or written, for whoever waits for all.
+    void moved_a_file_on() { file_steps_.fetch_add(1, std::memory_order_relaxed); }
+    /// What a rank reads or writes of one, at most.
+    void expect_checkpoints_of(double num_bytes) { put(checkpoint_bytes_, num_bytes); }
+    double checkpoint_bytes() const { return checkpoint_bytes_; }
+
     void enter(RankPhase phase)
     {
         put(phase_, phase);
         leave_actions(Activity::other);
+    }
+    void stay_at_files(bool stays)
+    {
+        put(at_files_, stays);
+        changed();
     }
     void begin_update(std::int64_t update)
     {
@@ -147,12 +159,13 @@ private:
         changes_.store(changes_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
 
-    std::atomic<std::uint64_t> changes_{0};
+    std::atomic<std::uint64_t> changes_{0}, file_steps_{0};
+    std::atomic<double> checkpoint_bytes_{0.0};
     std::atomic<std::int64_t> update_{0}, finished_updates_{0};
     std::atomic<double> update_seconds_{0.0};
     std::atomic<RankPhase> phase_{RankPhase::starting};
     std::atomic<Activity> activity_{Activity::other};
-    std::atomic<bool> in_action_{false}, presumed_{false};
+    std::atomic<bool> in_action_{false}, presumed_{false}, at_files_{false};
     std::atomic<ActionKind> kind_{ActionKind::forward};
     std::atomic<std::int32_t> chunk_{0}, microbatch_{0};
     std::atomic<WaitKind> wait_{WaitKind::none};
@@ -184,6 +197,27 @@ public:
     }
     InCollective(const InCollective&) = delete;
     InCollective& operator=(const InCollective&) = delete;
+
+private:
+    RankActivity* activity_;
+};
+
+/// For as long as a file system, or a terminal, may keep the thread waiting; nothing where nobody
+/// watches.
+class AtFiles {
+public:
+    explicit AtFiles(RankActivity* activity) : activity_(activity)
+    {
+        if (activity_ != nullptr)
+            activity_->stay_at_files(true);
+    }
+    ~AtFiles()
+    {
+        if (activity_ != nullptr)
+            activity_->stay_at_files(false);
+    }
+    AtFiles(const AtFiles&) = delete;
+    AtFiles& operator=(const AtFiles&) = delete;
 
 private:
     RankActivity* activity_;

@@ -14,7 +14,7 @@
 say() { printf '[job %s] %s\n' "${SLURM_JOB_ID:-?}" "$*"; }
 
 # The launcher keeps no exit code worth having (a rank that exits 7 comes back as 137 or 143); what
-# happened stands in status.json.
+# happened stands in status.json or, before training, in the file that rank 0 leaves its own in.
 status_text() { cat "$run_dir/status.json" 2>/dev/null; }
 status_of() { status_text | sed -n 's/^ *"'"$1"'": *"\{0,1\}\(.*[^",]\)"\{0,1\},\{0,1\}$/\1/p'; }
 
@@ -39,7 +39,6 @@ count_progress() {
     fi
     now=$(newest_checkpoint)
     if ((now > furthest)); then stalled=0 furthest=$now; else ((++stalled)); fi
-    mkdir -p "$run_dir"
     printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" \
         >"$run_dir/slurm-chain"
     ((stalled < ${SLUICE_MAX_STALLED:-3}))
@@ -94,11 +93,15 @@ decide() {
     local code=$1 state=none reason
     if [[ $(status_text) != "$status_before" ]]; then
         state=$(status_of state) code=$(status_of exit_code)
+    elif [[ $(cat "$SLUICE_EXIT_FILE" 2>/dev/null) =~ ^[0-9]+$ ]]; then # rank 0's own: it never trained
+        state=refused code=${BASH_REMATCH[0]}
     fi
+    rm -f "$SLUICE_EXIT_FILE"
     reason=$(status_of reason)
     reason=${reason//'\n  '/; } reason=${reason//'\"'/'"'} # as JSON writes them
     case $state in
     finished) say "finished"; end_chain 0 ;;
+    refused) reason="it did not begin to train: its message is above" ;;
     running | none) reason="the ranks ended without a word (srun: exit code $1)"; code=$1 ;;
     esac
     say "update $(status_of update), exit code $code: $reason"
@@ -129,6 +132,9 @@ train_and_continue() {
         module load $SLUICE_MODULES
     fi
     tell_end_time
+    mkdir -p "$run_dir"
+    export SLUICE_EXIT_FILE=$run_dir/.exit-code
+    rm -f "$SLUICE_EXIT_FILE"
     [[ $(chain_value chain) == "$(chain_id)" ]] || rm -f "$run_dir/slurm-stopped.txt"
     say "start ${SLURM_RESTART_COUNT:-0}${SLURM_ARRAY_TASK_ID:+, slice $SLURM_ARRAY_TASK_ID} on ${SLURM_JOB_NODELIST:-?}"
     # srun does not inherit --cpus-per-task since Slurm 22.05.

@@ -148,6 +148,10 @@ int evaluate(const EvalOptions& options)
     else
         fmt::print("update {}: loss {:.6f}, perplexity {:.4f} on {} tokens of {}\n",
                    reader.progress().update, loss, std::exp(loss), count, options.data);
+    if (!std::isfinite(loss))
+        throw data_error(
+            "the loss is not a finite number, so its weights are not", options.checkpoint,
+            "`sluice inspect` shows the norms of all of them; take an older checkpoint");
     return 0;
 }
 
@@ -172,7 +176,8 @@ void add_eval_command(CLI::App& app, ChosenCommand& chosen)
         ->add_option("--device", options->device,
                      "auto: a GPU where one is; cpu; cuda [the run's, or the CPU where no GPU is]")
         ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-    command->add_option("--threads", options->threads, "Threads [all cores]")->check(at_least(1));
+    command->add_option("--threads", options->threads, "Threads [all cores]")
+        ->check(CLI::Range(1, 4096));
     command->add_flag("--json", options->json, "One JSON object");
     command->callback([&chosen, options] { chosen = [options] { return evaluate(*options); }; });
 }

@@ -12,20 +12,19 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 
-int main(int argc, char** argv)
+namespace {
+
+using namespace sluice;
+
+int run(int argc, char** argv, const LaunchedAs& launched)
 {
-    using namespace sluice;
-    // Whoever started this may ignore it, and then no child's end could be waited for.
-    std::signal(SIGCHLD, SIG_DFL);
-    std::error_code error;
-    use_bundled_mpirun(std::filesystem::read_symlink("/proc/self/exe", error));
-    const LaunchedAs launched = launched_as();
-    start_logging(launched.rank, std::max(launched.num_ranks, launched.num_slurm_tasks));
     try {
         return with_file_errors_in_words([&] { return run_command_line(argc, argv); });
     } catch (const AgreedError& error) {
@@ -48,4 +47,28 @@ int main(int argc, char** argv)
         std::fprintf(stderr, "sluice: rank %d: %s\n", launched.rank, error.what());
         return static_cast<int>(ExitCode::invariant);
     }
+}
+
+/// For scripts around a launcher that ends the other ranks at once and makes its own exit code of
+/// that (slurm/chain.sh).
+void leave_exit_code(int code)
+{
+    if (const char* file = std::getenv("SLUICE_EXIT_FILE"))
+        std::ofstream(file) << code << '\n';
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    // Whoever started this may ignore it, and then no child's end could be waited for.
+    std::signal(SIGCHLD, SIG_DFL);
+    std::error_code error;
+    use_bundled_mpirun(std::filesystem::read_symlink("/proc/self/exe", error));
+    const LaunchedAs launched = launched_as();
+    start_logging(launched.rank, std::max(launched.num_ranks, launched.num_slurm_tasks));
+    const int code = run(argc, argv, launched);
+    if (launched.rank == 0)
+        leave_exit_code(code);
+    return code;
 }

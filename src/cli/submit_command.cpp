@@ -60,6 +60,14 @@ std::string value_of(const Settings& settings, const std::string& option)
     return {};
 }
 
+/// The plan is for the ranks that this command's own options say.
+void refuse_other_ranks(const std::string& option, const std::string& where)
+{
+    if (option == "nodes" || option == "ntasks" || option == "ntasks-per-node")
+        throw usage_error("sbatch's " + option + " would give the job other ranks than the plan",
+                          where, "write --nodes N --ntasks-per-node M instead");
+}
+
 /// What every job has, then the site's, then what the command line says.
 Settings sbatch_options(const SubmitOptions& options, const SiteSettings& site,
                         const std::string& name)
@@ -71,14 +79,20 @@ Settings sbatch_options(const SubmitOptions& options, const SiteSettings& site,
                       {"signal", "USR1@120"},
                       {"nodes", std::to_string(options.nodes)},
                       {"ntasks-per-node", std::to_string(options.tasks_per_node)}};
-    for (const auto& [option, value] : site.sbatch)
+    for (const auto& [option, value] : site.sbatch) {
+        refuse_other_ranks(option, options.site);
         set(settings, option, value == option ? "" : value);
+    }
     const auto given = [&](const char* option, const std::string& value) {
-        if (!value.empty() && value != "0")
+        if (!value.empty())
             set(settings, option, value);
     };
-    given("cpus-per-task", std::to_string(options.cpus_per_task));
-    given("gpus-per-node", std::to_string(options.gpus_per_node));
+    const auto given_number = [&](const char* option, int value) {
+        if (value > 0)
+            set(settings, option, std::to_string(value));
+    };
+    given_number("cpus-per-task", options.cpus_per_task);
+    given_number("gpus-per-node", options.gpus_per_node);
     given("time", options.time);
     given("partition", options.partition);
     given("account", options.account);
@@ -89,6 +103,7 @@ Settings sbatch_options(const SubmitOptions& options, const SiteSettings& site,
     for (const std::string& text : options.sbatch) {
         const std::size_t begin = std::min(text.find_first_not_of('-'), text.size());
         const std::size_t equals = std::min(text.find('=', begin), text.size());
+        refuse_other_ranks(text.substr(begin, equals - begin), "--sbatch " + text);
         set(settings, text.substr(begin, equals - begin),
             equals < text.size() ? text.substr(equals + 1) : "");
     }

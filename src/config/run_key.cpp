@@ -15,9 +15,11 @@ namespace sluice {
 namespace {
 
 constexpr std::int64_t many = 1'000'000'000;
-constexpr double unbounded = std::numeric_limits<double>::max();
-constexpr RealRange positive{0.0, unbounded, true};
-constexpr RealRange not_negative{0.0, unbounded};
+/// What single precision holds, in which nearly all of it is used.
+constexpr double most_real = 1e37, least_real = 1e-37;
+constexpr RealRange positive{0.0, most_real, true};
+constexpr RealRange not_negative{0.0, most_real};
+constexpr RealRange divisor{least_real, most_real};
 constexpr RealRange fraction{0.0, 1.0};
 constexpr RealRange below_one{0.0, 1.0, false, true};
 
@@ -137,7 +139,7 @@ std::vector<RunKey> model_keys()
             positive),
         real_key(
             "model", "norm_eps", result, [](auto& c) -> auto& { return c.model.norm_eps; },
-            positive),
+            divisor),
         real_key(
             "model", "rope_base", result, [](auto& c) -> auto& { return c.model.rope_base; },
             positive),
@@ -162,7 +164,7 @@ std::vector<RunKey> training_keys()
              return std::vector<double>{c.optimizer.beta1, c.optimizer.beta2};
          }},
         real_key(
-            "optimizer", "eps", result, [](auto& c) -> auto& { return c.optimizer.eps; }, positive),
+            "optimizer", "eps", result, [](auto& c) -> auto& { return c.optimizer.eps; }, divisor),
         real_key(
             "optimizer", "weight_decay", result,
             [](auto& c) -> auto& { return c.optimizer.weight_decay; }, not_negative),

@@ -293,7 +293,7 @@ void validate(const RunConfig& config, const RunFile& file)
     check_attention(config, file);
     check_trace(config, file);
     check_anomaly(config.anomaly, file);
-    if (config.eval.tokens < config.batch.seq_len)
+    if (config.eval.every_updates > 0 && config.eval.tokens < config.batch.seq_len)
         throw usage_error("an evaluation on " + text(config.eval.tokens) +
                               " tokens is shorter than one sequence of " +
                               text(config.batch.seq_len),

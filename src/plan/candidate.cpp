@@ -194,6 +194,8 @@ std::vector<Candidate> price_all(const RunConfig& config, int num_ranks, const C
             candidates.back().asked = true;
         }
         for (const Recompute recompute : {Recompute::none, Recompute::lean, Recompute::full}) {
+            if (automatic && recompute < config.pipeline.recompute)
+                continue; // what the run file asks for is the least
             with.pipeline.recompute = plan.stage.recompute = recompute;
             Candidate candidate = asked && recompute == layout.recompute ? candidates.front()
                                                                          : price(with, plan, costs);

@@ -40,7 +40,9 @@ OrderedJson conditions_json(const CostConditions& conditions)
             {"intermediate_size", conditions.model.intermediate_size},
             {"num_heads", conditions.model.num_heads},
             {"micro_batch_size", conditions.micro_batch.num_sequences},
-            {"seq_len", conditions.micro_batch.seq_len}};
+            {"seq_len", conditions.micro_batch.seq_len},
+            {"precision", conditions.precision},
+            {"device", conditions.device}};
 }
 
 /// Takes entries out of an object, and complains of those that stay.
@@ -80,6 +82,7 @@ public:
             fail("'" + path_ + name + "' is not a text");
         return value.get<std::string>();
     }
+    bool has(const std::string& name) const { return object_.contains(name); }
     Entries object(const std::string& name)
     {
         return Entries(entry(name), path_ + name + ".", file_);
@@ -128,10 +131,13 @@ double scale_of(Entries conditions, const CostConditions& wanted, const std::str
 {
     const OrderedJson expected = conditions_json(wanted);
     for (const auto& [name, value] : expected.items()) {
-        const std::int64_t found = conditions.count(name);
-        if (name != "micro_batch_size" && found != value.get<std::int64_t>())
-            throw data_error(fmt::format("these costs are for {} = {}, the run has {}", name, found,
-                                         value.dump()),
+        if (value.is_string() && !conditions.has(name))
+            continue; // of files from before it was written
+        const OrderedJson found = value.is_string() ? OrderedJson(conditions.text(name))
+                                                    : OrderedJson(conditions.count(name));
+        if (name != "micro_batch_size" && found != value)
+            throw data_error(fmt::format("these costs are for {} = {}, the run has {}", name,
+                                         found.dump(), value.dump()),
                              file, "measure again: --costs measure --save-costs FILE");
     }
     const std::int64_t sequences = conditions.count("micro_batch_size");

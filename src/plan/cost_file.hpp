@@ -5,6 +5,7 @@
 #include "src/plan/cost_model.hpp"
 
 #include <filesystem>
+#include <string>
 
 namespace sluice {
 
@@ -12,11 +13,14 @@ namespace sluice {
 struct CostConditions {
     ModelSpec model;
     MicroBatchShape micro_batch;
+    std::string precision; ///< precision.compute
+    std::string device;    ///< run.device
 };
 
 /// Throws UserError (data) naming the file and the entry that is missing, unknown or out of range
 /// (seconds: 0 to 10^6; bytes per second: 1 to 10^18; conditions: whole numbers), and what differs
-/// when the file is for other layers or another sequence length. Another number of layers is no
+/// when the file is for other layers, another sequence length, precision or device (files from
+/// before these two were written say nothing of them). Another number of layers is no
 /// difference; seconds scale with the sequences of a micro-batch.
 CostModel read_cost_file(const std::filesystem::path& path, const CostConditions& wanted);
 

@@ -69,6 +69,8 @@ MeasuredWork work_from(const Json& chunk)
     };
     const Json& replayed = chunk.at("replayed_seconds");
     return {.rank = whole<std::int32_t>(chunk, "rank"),
+            .first_layer = whole<std::int64_t>(chunk, "first_layer"),
+            .num_layers = whole<std::int64_t>(chunk, "num_layers"),
             .forward = seconds("forward"),
             .backward = seconds("backward"),
             .backward_input = seconds("backward_input"),

@@ -23,6 +23,7 @@ struct MeasuredRank {
 /// Median seconds of one chunk; empty for what the schedule does not run.
 struct MeasuredWork {
     std::int32_t rank = 0;
+    std::int64_t first_layer = 0, num_layers = 0;
     std::optional<double> forward, backward, backward_input, backward_weight, transfer;
     ChunkCosts replayed; ///< reading tokens and handling messages counted in
 };

@@ -195,6 +195,13 @@ void check_same_layout(const PricedPlan& priced, const MeasuredRun& measured)
          static_cast<std::size_t>(program.num_ranks()) * static_cast<std::size_t>(replicas),
          measured.ranks.size());
     same("chunks:", static_cast<std::size_t>(program.num_chunks), measured.chunks.size());
+    for (std::size_t chunk = 0; chunk < measured.chunks.size(); ++chunk) {
+        const LayerRange& planned = priced.plan.partition[chunk];
+        const MeasuredWork& found = measured.chunks[chunk];
+        same(fmt::format("in chunk {} layers", chunk),
+             fmt::format("{} to {}", planned.begin, planned.end),
+             fmt::format("{} to {}", found.first_layer, found.first_layer + found.num_layers));
+    }
     same("micro-batches:", program.num_microbatches, measured.num_microbatches);
     same("sequences per micro-batch:", priced.config.batch.micro_batch_size,
          measured.micro_batch_size);

@@ -8,17 +8,44 @@ namespace sluice {
 
 namespace {
 
+/// Nothing that a shell, or sbatch in its own lines, reads in a way of its own.
+bool is_plain(std::string_view text)
+{
+    return std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+               std::string_view("_-./=:,+@%").find(c) != std::string_view::npos;
+    });
+}
+
+/// sbatch takes quotes and backslashes away, and what is behind a #.
+std::string sbatch_word(const std::string& text)
+{
+    if (is_plain(text))
+        return text;
+    std::string word = "\"";
+    for (const char c : text)
+        word += c == '\\' ? std::string("\\\\") : std::string(1, c);
+    return word + "\"";
+}
+
 std::string directive(const std::string& option, const std::string& value)
 {
+    const bool named =
+        !option.empty() && option.front() >= 'a' && option.front() <= 'z' &&
+        option.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+    if (!named)
+        throw usage_error("'" + option + "' is not the long name of an option of sbatch",
+                          "--sbatch", "write OPTION or OPTION=VALUE, like exclude=n3");
+    if (option == "job-name" && value.find('/') != std::string::npos)
+        throw usage_error("a slash in the name of a job, '" + value + "'", "--name",
+                          "Slurm makes a file's name of it: leave it out");
     const auto breaks_line = [](char c) { return c == '\n' || c == '\r' || c == '"'; };
-    if (std::any_of(value.begin(), value.end(), breaks_line) ||
-        std::any_of(option.begin(), option.end(), breaks_line))
+    if (std::any_of(value.begin(), value.end(), breaks_line))
         throw usage_error("a line break or a quote in an option of sbatch", "--" + option,
                           "leave it out");
     if (value.empty())
         return "#SBATCH --" + option + "\n";
-    const bool blanks = value.find_first_of(" \t") != std::string::npos;
-    return "#SBATCH --" + option + "=" + (blanks ? "\"" + value + "\"" : value) + "\n";
+    return "#SBATCH --" + option + "=" + sbatch_word(value) + "\n";
 }
 
 std::string as_comment(const std::string& text)
@@ -33,11 +60,7 @@ std::string as_comment(const std::string& text)
 
 std::string shell_word(std::string_view text)
 {
-    const auto plain = [](char c) {
-        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-               std::string_view("_-./=:,+@%").find(c) != std::string_view::npos;
-    };
-    if (!text.empty() && std::all_of(text.begin(), text.end(), plain))
+    if (!text.empty() && is_plain(text))
         return std::string(text);
     std::string word = "'";
     for (const char c : text)

@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 /// buffer, from a GPU or widened.
 class ArraysForWriting {
 public:
-    explicit ArraysForWriting(Stage& stage) : stream_(stage.stream())
+    /// `activity`: who watches hears of every array.
+    ArraysForWriting(Stage& stage, RankActivity* activity)
+        : stream_(stage.stream()), activity_(activity)
     {
         std::size_t largest = 0;
         for (StageChunk& chunk : stage.chunks())
@@ -32,14 +34,18 @@ public:
                                               size_of(stored_dtype(parameter.first_moment.dtype)));
         buffer_.resize(largest);
     }
-    /// `prepare` runs before the array is read.
-    NamedArray named(std::string path, const TensorView& array, std::function<void()> prepare)
+    /// `take` runs before the array is read.
+    NamedArray named(std::string path, const TensorView& array, std::function<void()> take)
     {
+        auto prepare = [activity = activity_, take = std::move(take)] {
+            if (activity != nullptr)
+                activity->moved_a_file_on();
+            take();
+        };
         if (!is_buffered(array))
-            return {std::move(path), array, std::move(prepare)};
+            return {std::move(path), array, prepare};
         const TensorView view{buffer_.data(), stored_dtype(array.dtype), array.shape, {}};
-        return {std::move(path), view,
-                [stream = stream_, array, view, prepare = std::move(prepare)] {
+        return {std::move(path), view, [stream = stream_, array, view, prepare] {
                     prepare();
                     copy_as_stored(stream, array, view);
                     synchronize(stream);
@@ -53,6 +59,7 @@ private:
     }
 
     Stream stream_;
+    RankActivity* activity_;
     std::vector<std::byte> buffer_;
 };
 
@@ -84,7 +91,7 @@ ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas&
         states.give_all();
         return {};
     }
-    ArraysForWriting arrays(stage);
+    ArraysForWriting arrays(stage, replicas.world().activity());
     const StageContents contents = contents_of(stage, arrays, states, progress, config);
     const Transport& pipeline = replicas.pipeline();
     try {
@@ -190,12 +197,15 @@ std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, const Rep
     return text_of_rank_zero(transport, digest);
 }
 
-void restore_stage(const CheckpointReader& checkpoint, Stage& stage)
+void restore_stage(const CheckpointReader& checkpoint, Stage& stage, RankActivity* activity)
 {
     const WarmupState& gates = checkpoint.warmup();
     for (StageChunk& chunk : stage.chunks()) {
-        for (const Parameter& parameter : chunk.model->parameters())
+        for (const Parameter& parameter : chunk.model->parameters()) {
             ParameterReader(checkpoint, stage.stream(), parameter).restore();
+            if (activity != nullptr)
+                activity->moved_a_file_on();
+        }
         const auto first = static_cast<std::size_t>(chunk.warmup.first_layer());
         const std::size_t count = chunk.warmup.counters().size();
         if (first + count > gates.counters.size())

@@ -25,7 +25,9 @@ std::string save_checkpoint(const std::filesystem::path& checkpoints, Stage& sta
 /// this rank's chunks from a checkpoint saved at any number of stages and replicas. OVERWRITES
 /// gradients where there are master weights, or moments are shared out. Not collective. Throws
 /// UserError (data) naming file and tensor.
-void restore_stage(const CheckpointReader& checkpoint, Stage& stage);
+/// `activity`: who watches hears of every array; nullptr: nobody watches.
+void restore_stage(const CheckpointReader& checkpoint, Stage& stage,
+                   RankActivity* activity = nullptr);
 
 /// Checksum over the sorted list of all parameters' names and checksums, as in a checkpoint's
 /// manifest; the same for any layout. Collective over the world, between two updates; the result is

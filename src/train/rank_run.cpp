@@ -3,6 +3,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
+#include "io/metrics_file.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/agreement.hpp"
 #include "src/plan/candidate.hpp"
@@ -88,6 +89,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
                    const FaultInjection& fault)
 {
     num_replicas_ = config.pipeline.replicas;
+    rank_zero_ = text_of_rank_zero(*transport_, FileLock::this_process());
     status_before_ = folder_.status_text();
     folder_.remember_status();
     watch(config);
@@ -115,6 +117,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
         if (compute_)
             plan.stage.stream = compute_->stream();
     });
+    activity_.expect_checkpoints_of(static_cast<double>(plan.largest_snapshot_bytes()));
     const std::size_t bytes_left = connect(settled, plan, bytes_per_rank);
     hardware.transport = links_->carrier_name();
     agree(*transport_, [&] {
@@ -244,8 +247,12 @@ void RankRun::announce_binding()
 void RankRun::write_failed_status(const std::string& why, ExitCode code)
 {
     try {
-        write_status(folder_.status(), "failed", trainer_ ? trainer_->completed_updates() : 0, why,
-                     static_cast<int>(code));
+        // Before it has started, what the run would go on from is what it was.
+        const auto before = started_ ? std::nullopt : read_status(folder_.status());
+        const std::int64_t update = started_ && trainer_ ? trainer_->completed_updates()
+                                    : before             ? before->update
+                                                         : 0;
+        write_status(folder_.status(), "failed", update, why, static_cast<int>(code));
     } catch (const std::exception&) {
         // The message on standard error is what is left to give.
     }
@@ -304,11 +311,12 @@ void RankRun::end_by(const Alarm& alarm)
             text += (text.empty() ? "\nsluice: " : "  ") + line + "\n";
             reason += (reason.empty() ? "" : "; ") + line;
         }
+        // First what a terminal that takes no more text (Ctrl-S) cannot hold up.
+        if (!over && folder_.is_held_by(rank_zero_))
+            write_failed_status(reason, ExitCode::peer);
         std::fprintf(stderr, "%s  what to do: %s\n", text.c_str(),
                      over ? "nothing is lost; status.json says how the run had ended before"
                           : "run the same command again; it continues from the newest checkpoint");
-        if (!over)
-            write_failed_status(reason, ExitCode::peer);
     }
     // The main thread may be stuck in a message to that rank: nothing orderly is left to do.
     _exit(static_cast<int>(ExitCode::peer));

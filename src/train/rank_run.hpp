@@ -67,6 +67,7 @@ private:
     std::unique_ptr<Replicas> replicas_;
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
+    std::string rank_zero_;            ///< the process that locks the folder
     std::string status_before_;        ///< of an earlier run in the folder
     std::atomic<bool> started_{false}; ///< status.json is this job's
     std::unique_ptr<Watchdog> watch_;

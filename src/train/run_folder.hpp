@@ -29,6 +29,8 @@ public:
 
     /// Whether this process was the last to lock it, by whatever object.
     bool is_held_here() const { return lock_.is_held_here(); }
+    /// Likewise another one, by FileLock::this_process() there.
+    bool is_held_by(const std::string& process) const { return lock_.holder() == process; }
 
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
     /// job's.

@@ -215,11 +215,12 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
         unrepeated_parameter = repeat_check_->first_difference();
     }
     enter(Activity::optimizer);
+    const bool stop_here = asked_to_stop();
     const UpdateSummary summary = reduction_.reduce({.stage = stage_,
                                                      .executor = executor_,
                                                      .exchange = exchange_,
                                                      .completed_updates = completed_updates_,
-                                                     .stop_here = stop_.is_there(),
+                                                     .stop_here = stop_here,
                                                      .unrepeated_parameter = unrepeated_parameter,
                                                      .saving_here = saver_ && saver_->writes_here(),
                                                      .recorder = recorder_},
@@ -250,12 +251,19 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     return summary;
 }
 
+bool Trainer::asked_to_stop()
+{
+    const AtFiles looking(replicas_.world().activity());
+    return stop_.is_there();
+}
+
 void Trainer::record_update(const UpdateSummary& summary, double lr, double seconds)
 {
     std::string digest;
     if (config_.metrics.digest_every_update)
         digest = parameters_digest(stage_, replicas_);
-    if (journal_)
+    if (journal_) {
+        const AtFiles writing(replicas_.world().activity());
         journal_->updated({.number = completed_updates_,
                            .batch = anomalies_.batch_of(completed_updates_),
                            .summary = summary,
@@ -263,9 +271,9 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
                            .seconds = seconds,
                            .alphas = all_alphas_,
                            .parameters_digest = digest});
-    if (journal_)
         for (const SlowRank& rank : slow_ranks_.observe(summary.compute_seconds, all_alphas_))
             journal_->changed_pace(completed_updates_, rank);
+    }
     if (due(config_.metrics.activation_norm_every, completed_updates_))
         record_activation_norms();
 }

@@ -70,7 +70,8 @@ private:
     void begin_trace();
     void end_trace(bool last);
     void enter(Activity activity); ///< for the trace and the watch: outside the executor
-    void enter(RankPhase phase);   ///< for the watch
+    bool asked_to_stop();
+    void enter(RankPhase phase); ///< for the watch
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();
     static bool due(std::int64_t every, std::int64_t update)
@@ -86,6 +87,7 @@ private:
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
     void save_if_due(bool goes_on);
     /// Waits for a save that is under way, and saves.
+    void refuse_unusable_weights();
     void save();
     void begin_save();  ///< training goes on while it is written
     void follow_save(); ///< no rank writes: goes on with the save under way

@@ -4,6 +4,8 @@
 #include "src/process/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
+#include <cmath>
+
 namespace sluice {
 
 TimeBudget Trainer::time_budget() const
@@ -21,7 +23,7 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
         const CheckpointReader reader(folder);
         keep_saved_defaults(reader, config_);
         changed_rounding_ = refuse_changed_result(reader, config_, hardware);
-        restore_stage(reader, stage_);
+        restore_stage(reader, stage_, replicas_.world().activity());
         progress = reader.progress();
         published_updates_ = completed_updates_ = progress.update;
         saved_update_ = completed_updates_;
@@ -39,12 +41,35 @@ CheckpointProgress Trainer::progress() const
     return progress;
 }
 
+/// Gradients are looked at before they change weights; what AdamW makes of good ones with a
+/// learning rate or an eps beyond reason, or a GPU that errs, is not. Nothing of it may replace
+/// what was good.
+void Trainer::refuse_unusable_weights()
+{
+    std::string broken;
+    for (StageChunk& chunk : stage_.chunks())
+        for (const Parameter& parameter : chunk.model->parameters())
+            if (broken.empty() &&
+                !std::isfinite(chunk.model->sum_of_squares(parameter.owned_weight())))
+                broken = parameter.spec.name;
+    if (!on_any_rank(replicas_.world(), !broken.empty()))
+        return;
+    for (const std::string& name : replicas_.world().gather_text(broken))
+        if (broken.empty())
+            broken = name;
+    throw UpdateRefused("weights are not finite after update " +
+                        std::to_string(completed_updates_) + ": " + broken +
+                        "; they were not saved, and older checkpoints are as they "
+                        "were. A lower optimizer.lr, or an optimizer.eps not as small?");
+}
+
 void Trainer::save()
 {
     finish_save();
     const Stopwatch watch;
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
+    refuse_unusable_weights();
     on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
     const std::string digest =
         save_checkpoint(folder_.checkpoints(), stage_, replicas_, progress(), config_);
@@ -71,6 +96,7 @@ void Trainer::begin_save()
     finish_save();
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
+    refuse_unusable_weights();
     saver_->begin(progress());
     stop_.saving(true);
 }

@@ -28,6 +28,7 @@ void Trainer::begin_trace()
 
 void Trainer::end_trace(bool last)
 {
+    const AtFiles writing(replicas_.world().activity()); // of hundreds of megabytes
     const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
     recorder_ = tracer_->recorder();
     executor_.record_into(recorder_);

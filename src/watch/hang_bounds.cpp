@@ -4,9 +4,19 @@
 
 namespace sluice {
 
-double HangBounds::of(RankPhase phase) const
+namespace {
+
+/// Bytes per second of one rank's part of a checkpoint. A file system that many share may be that
+/// slow, and an fsync says nothing until all of it is written.
+constexpr double slowest_file = 10e6;
+
+} // namespace
+
+double HangBounds::of(const RankState& state) const
 {
-    switch (phase) {
+    if (state.at_files)
+        return files;
+    switch (state.phase) {
     case RankPhase::training: return training;
     case RankPhase::evaluating: return evaluating;
     case RankPhase::starting:
@@ -16,10 +26,11 @@ double HangBounds::of(RankPhase phase) const
     return files;
 }
 
-HangBounds hang_bounds(double hang_seconds, std::int64_t finished_updates, double slowest_update)
+HangBounds hang_bounds(double hang_seconds, std::int64_t finished_updates, double slowest_update,
+                       double checkpoint_bytes)
 {
     const double bound = hang_seconds > 0.0 ? hang_seconds : std::max(30.0, 5.0 * slowest_update);
-    const double files = std::max(900.0, 20.0 * bound);
+    const double files = std::max({900.0, 20.0 * bound, checkpoint_bytes / slowest_file});
     // The first update touches all memory for the first time.
     return {.silence = bound,
             .training = finished_updates < 2 ? files : bound,

@@ -15,14 +15,17 @@ struct HangBounds {
     double silence = 0.0;    ///< without a heartbeat, in any phase
     double training = 0.0;   ///< of the main thread on one spot
     double evaluating = 0.0; ///< evaluations move on with every micro-batch, too
-    double files = 0.0;      ///< starting, saving, ending
+    double files = 0.0;      ///< starting, saving, ending, at files
 
-    double of(RankPhase phase) const;
+    /// At files, a rank of any phase may stand as long as they take.
+    double of(const RankState& state) const;
 };
 
 /// `hang_seconds`: of the run file; 0: the larger of 30 s and 5 times `slowest_update` seconds.
-/// Until `finished_updates` reaches 2, nothing is known about how long an update takes.
-HangBounds hang_bounds(double hang_seconds, std::int64_t finished_updates, double slowest_update);
+/// Until `finished_updates` reaches 2, nothing is known about how long an update takes. Of a
+/// checkpoint, a rank has `checkpoint_bytes` at most.
+HangBounds hang_bounds(double hang_seconds, std::int64_t finished_updates, double slowest_update,
+                       double checkpoint_bytes = 0.0);
 
 /// The slowest usual update: the second slowest of the last 64, so that one that was held up once
 /// does not stretch the bound for long.

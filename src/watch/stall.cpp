@@ -152,7 +152,7 @@ std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBound
     bool all_wait = true;
     for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank) {
         const RankView& view = ranks[at(rank)];
-        const bool stands = view.known && view.standing_seconds() >= bounds.of(view.state.phase);
+        const bool stands = view.known && view.standing_seconds() >= bounds.of(view.state);
         if (view.known && rank != here && view.silent_seconds >= bounds.silence)
             silent.culprits.push_back(rank);
         else if (stands && view.state.wait == WaitKind::none)
@@ -172,8 +172,10 @@ std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBound
 std::string where(const RankState& state)
 {
     std::string text = phase_text(state);
+    if (state.at_files)
+        text += ", at a file or a terminal that keeps it waiting";
     if (!state.in_action)
-        return text + activity_text(state.activity);
+        return text + (state.at_files ? "" : activity_text(state.activity));
     return text + ", stage " + std::to_string(state.action.chunk) + ", micro-batch " +
            std::to_string(state.action.microbatch) + ", action " + text_of(state.action);
 }

@@ -203,8 +203,8 @@ void Watchdog::Thread::judge(double gap)
             raise(death_of(other), {other});
         return;
     }
-    const HangBounds bounds =
-        hang_bounds(options_.hang_seconds, counted_updates_, slowest_.seconds());
+    const HangBounds bounds = hang_bounds(options_.hang_seconds, counted_updates_,
+                                          slowest_.seconds(), activity_.checkpoint_bytes());
     const auto stall = find_stall(views_, bounds, rank_);
     stalled_seconds_ = stall ? stalled_seconds_ + gap : 0.0;
     // Only a silent rank cannot speak: one that stands still has its watching thread.

@@ -124,6 +124,15 @@ class NotFinite(Anomalies):
         self.assertIn("no whole checkpoint of update 2 or before", result.stderr)
         self.assertEqual(self.last_checkpoint("young").name, "update-00000004")
 
+    def test_weights_that_are_not_finite_are_not_saved(self):
+        """Of finite gradients, by a step that single precision does not hold."""
+        for beside in ("true", "false"):
+            result = self.train(2, f"huge-{beside}", expect=70, overrides=(
+                "optimizer.lr=1e37", "optimizer.betas=[0.99,0.95]", "lr_schedule.kind=constant", "run.updates=1",
+                "eval.every_updates=0", f"checkpoint.asynchronous={beside}"))
+            self.assert_told(result, "weights are not finite after update 1: ", "optimizer.lr")
+            self.assertEqual(list((self.folder / f"huge-{beside}" / "checkpoints").glob("update-*")), [])
+
     def test_replicas(self):
         eight = ("batch.global_batch_size=8", "pipeline.replicas=2")
         for ranks in (2, 4):

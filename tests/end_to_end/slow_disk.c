@@ -1,5 +1,6 @@
-/* Preloaded into a run: fsync of files whose path contains $SLOW_DISK_FILE takes $SLOW_DISK_SECONDS
-   longer, so that tests find a save in the middle of its writing. */
+/* Preloaded into a run: fsync and access of files whose path contains $SLOW_DISK_FILE take
+   $SLOW_DISK_SECONDS longer, so that tests find a save in the middle of its writing, or an update
+   that waits for a file system. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -7,21 +8,35 @@
 #include <string.h>
 #include <unistd.h>
 
+static void wait_at(const char* path)
+{
+    const char* const part = getenv("SLOW_DISK_FILE");
+    const char* const seconds = getenv("SLOW_DISK_SECONDS");
+    if (part != NULL && seconds != NULL && strstr(path, part) != NULL)
+        usleep((useconds_t)(1e6 * atof(seconds)));
+}
+
+int access(const char* path, int mode)
+{
+    static int (*next)(const char*, int);
+    if (next == NULL)
+        *(void**)&next = dlsym(RTLD_NEXT, "access");
+    wait_at(path);
+    return next(path, mode);
+}
+
 int fsync(int descriptor)
 {
     static int (*next)(int);
     char link[64], path[4096];
-    const char* const part = getenv("SLOW_DISK_FILE");
-    const char* const seconds = getenv("SLOW_DISK_SECONDS");
     ssize_t length;
     if (next == NULL)
         *(void**)&next = dlsym(RTLD_NEXT, "fsync");
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     length = readlink(link, path, sizeof path - 1);
-    if (length > 0 && part != NULL && seconds != NULL) {
+    if (length > 0) {
         path[length] = '\0';
-        if (strstr(path, part) != NULL)
-            usleep((useconds_t)(1e6 * atof(seconds)));
+        wait_at(path);
     }
     return next(descriptor);
 }

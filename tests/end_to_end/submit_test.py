@@ -57,6 +57,14 @@ class Submit(RunTest):
         self.assertIn("leaves idle", result.stderr)
         self.assertIn("on CPUs", result.stdout)
 
+    def test_a_whole_node_and_options_that_change_the_plan(self):
+        self.assertIn("#SBATCH --mem=0\n", self.dry_run("--mem", "0").stdout)
+        for option in ("nodes=2", "--ntasks=4", "ntasks-per-node=2"):
+            self.assert_one_clear_message(self.dry_run("--sbatch", option, expect=2), "other ranks than the plan",
+                                          "--ntasks-per-node M")
+        self.assert_one_clear_message(self.dry_run("--sbatch", "-x n3", expect=2), "long name")
+        self.assert_one_clear_message(self.dry_run("--name", "a/b", expect=2), "--name", "slash")
+
     def test_slices(self):
         script = self.dry_run("--slices", 20).stdout
         self.assertIn("#SBATCH --array=1-20%1\n", script)

@@ -15,7 +15,7 @@ namespace {
 struct Folder : testing::TemporaryFolder {
     std::filesystem::path file() const { return path() / "costs.json"; }
 
-    CostConditions conditions{test::small_run().model, {2, 8}};
+    CostConditions conditions{test::small_run().model, {2, 8}, "fp32", "cpu"};
 
     /// The file with `from` replaced by `to`, read: the problem it names.
     std::string problem_with(const std::string& from, const std::string& to)
@@ -71,6 +71,17 @@ BOOST_AUTO_TEST_CASE(other_sizes_of_the_same_layers)
     BOOST_TEST(read.transfer_latency == written.transfer_latency);
 }
 
+BOOST_AUTO_TEST_CASE(files_from_before_precisions_and_devices_were_written)
+{
+    write_cost_file(file(), costs_from_flops(conditions.model, conditions.micro_batch), conditions);
+    std::string text = read_file(file());
+    const std::string younger = ",\n    \"precision\": \"fp32\",\n    \"device\": \"cpu\"";
+    const std::size_t at = text.find(younger);
+    BOOST_REQUIRE(at != std::string::npos);
+    write_file_durably(file(), text.erase(at, younger.size()));
+    BOOST_CHECK_NO_THROW(read_cost_file(file(), conditions));
+}
+
 BOOST_AUTO_TEST_CASE(faults_are_named)
 {
     BOOST_TEST(problem_with("{", "[{").starts_with("this is not JSON: "));
@@ -86,6 +97,10 @@ BOOST_AUTO_TEST_CASE(faults_are_named)
         "'transfer_latency'?");
     BOOST_TEST(problem_with("\"transfer_latency\": ", "\"transfer_latency\": -") ==
                "'seconds.transfer_latency' is -1e-05, not seconds from 0 to 1e+06");
+    BOOST_TEST(problem_with("\"precision\": \"fp32\"", "\"precision\": \"bf16\"") ==
+               "these costs are for precision = \"bf16\", the run has \"fp32\"");
+    BOOST_TEST(problem_with("\"device\": \"cpu\"", "\"device\": \"cuda\"") ==
+               "these costs are for device = \"cuda\", the run has \"cpu\"");
     BOOST_TEST(problem_with("\"hidden_size\": 16", "\"hidden_size\": 32") ==
                "these costs are for hidden_size = 32, the run has 16");
     BOOST_TEST(problem_with("\"micro_batch_size\": 2", "\"micro_batch_size\": 0") ==

@@ -35,14 +35,37 @@ BOOST_AUTO_TEST_CASE(words_of_a_shell)
     BOOST_TEST(shell_word("'") == "''\\'''");
 }
 
-BOOST_AUTO_TEST_CASE(an_option_cannot_end_its_line)
+BatchJob with_option(const std::string& option, const std::string& value)
 {
-    const BatchJob job{.comment = "",
-                       .sbatch = {{"partition", "a\nrm -rf x"}},
-                       .variables = {},
-                       .run_file = "r.toml",
-                       .train_options = {}};
-    BOOST_CHECK_THROW(sluice::batch_script(job), UserError);
+    return {.comment = "",
+            .sbatch = {{option, value}},
+            .variables = {},
+            .run_file = "r.toml",
+            .train_options = {}};
+}
+
+BOOST_AUTO_TEST_CASE(what_sbatch_would_take_away_is_quoted)
+{
+    const auto line = [](const char* value) {
+        const std::string text = sluice::batch_script(with_option("comment", value));
+        const std::size_t begin = text.find("#SBATCH");
+        return text.substr(begin, text.find('\n', begin) - begin);
+    };
+    BOOST_TEST(line("a/b-c.d") == "#SBATCH --comment=a/b-c.d");
+    BOOST_TEST(line("b'ob") == "#SBATCH --comment=\"b'ob\"");
+    BOOST_TEST(line("h#1") == "#SBATCH --comment=\"h#1\"");
+    BOOST_TEST(line("a\\b") == "#SBATCH --comment=\"a\\\\b\"");
+}
+
+BOOST_AUTO_TEST_CASE(options_that_would_break_the_script_are_refused)
+{
+    for (const auto& [option, value] : {std::pair{"partition", "a\nrm -rf x"},
+                                        {"", "x"},
+                                        {"x n3", ""},
+                                        {"Nodes", "1"},
+                                        {"-x", ""},
+                                        {"job-name", "a/b"}})
+        BOOST_CHECK_THROW(sluice::batch_script(with_option(option, value)), UserError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
