@@ -198,7 +198,7 @@ void check_same_layout(const PricedPlan& priced, const MeasuredRun& measured)
     for (std::size_t chunk = 0; chunk < measured.chunks.size(); ++chunk) {
         const LayerRange& planned = priced.plan.partition[chunk];
         const MeasuredWork& found = measured.chunks[chunk];
-        same(fmt::format("in chunk {} layers", chunk),
+        same(fmt::format("in chunk {} the layers", chunk),
              fmt::format("{} to {}", planned.begin, planned.end),
              fmt::format("{} to {}", found.first_layer, found.first_layer + found.num_layers));
     }

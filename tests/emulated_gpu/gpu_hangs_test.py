@@ -10,7 +10,7 @@ from on_emulated_gpus import NCCL, SMALL, OnEmulatedGpus, emulated
 HANG_SECONDS = 3
 
 
-@unittest.skipUnless(NCCL, "skipped: no NCCL in this build")
+@unittest.skipUnless(NCCL, "this build has no NCCL")
 class Hangs(OnEmulatedGpus):
     updates = 100000
     own_launcher = True

@@ -249,12 +249,12 @@ class Texts(RunTest):
 
     def test_damaged_gzip(self):
         packed = bytearray(gzip.compress(b'{"text": "water flows"}\n' * 3000))
-        packed[len(packed) // 2] ^= 0xFF
-        self.refuse(bytes(packed), name="damaged.json.gz")
+        packed[-5] ^= 0xFF  # of the checksum, behind text that can be read
+        self.refuse(bytes(packed), "data check", name="damaged.json.gz")
 
     def test_truncated_gzip(self):
         packed = gzip.compress(os.urandom(3000).hex().encode())
-        self.refuse(packed[:len(packed) // 2], name="truncated.json.gz")
+        self.refuse(packed[:len(packed) // 2], "ends in the middle", name="truncated.json.gz")
 
     def test_json_without_text(self):
         self.refuse(b'{"text": "a"}\n{"body": "b"}\n', "2", "text", name="lines.jsonl")

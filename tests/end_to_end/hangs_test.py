@@ -140,7 +140,7 @@ class NoFalseAlarms(stopping_test.Processes):
         self.assertEqual(result.returncode, 0, result.stderr)
         process = self.start(2, "evaluation", overrides=(
             "run.hang_seconds=1", "run.updates=4", "eval.every_updates=4",
-            "data.validation=long.h5", "eval.tokens=1000000"))
+            "data.validation=long.h5", "eval.tokens=300000"))
         _, errors = process.communicate(timeout=300)
         self.assertEqual(process.returncode, 0, errors)
         self.assertGreater(self.metrics("evaluation", "eval")[0]["seconds"], 1.0)

@@ -5,12 +5,16 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
 
 SLUICE = os.environ.get("SLUICE", "sluice")
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
+
+# Under nohup this process, and all that it starts, would not hear of a terminal that is gone.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How much longer a program takes that sanitizers watch.
 SLOWER = 10 if os.environ.get("SANITIZED") == "ON" else 1

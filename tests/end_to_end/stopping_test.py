@@ -124,19 +124,19 @@ class Stopping(Processes):
 class KilledAndContinued(Processes):
     """Killed again and again, wherever it happens to be, a run ends as if nothing had happened."""
 
-    updates = 30
+    updates = 80
 
     def test_kills(self):
         self.train(1, "whole")
-        for seed in range(4):
+        for update in (2, 12, 21, 33):
             process = self.start(2, "kills", overrides=("checkpoint.every_updates=3",))
-            time.sleep(0.6 + 0.37 * seed)
-            for pid in self.ranks_of(self.folder / "kills").values():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            self.wait_for_update("kills", update)
+            ranks = self.ranks_of(self.folder / "kills")
+            self.assertEqual(len(ranks), 2)
+            for pid in ranks.values():
+                os.kill(pid, signal.SIGKILL)
             process.communicate(timeout=60)
+            self.assertNotEqual(process.returncode, 0)
         self.train(3, "kills")
         self.assert_same_curve("kills", "whole")
         self.assert_same_state("kills", "whole")

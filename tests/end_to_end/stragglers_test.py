@@ -6,7 +6,7 @@ from harness import RunTest
 
 
 class Stragglers(RunTest):
-    updates = 800
+    updates = 400
 
     def test_a_slow_rank_is_named_until_it_has_recovered(self):
         """Whatever else the machine does slows any rank at any time, and is reported, too: so only what

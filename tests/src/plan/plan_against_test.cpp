@@ -50,6 +50,8 @@ struct Traced {
         for (std::size_t i = 0; i < chunks.size(); ++i)
             ledger["chunks"].push_back(
                 {{"rank", i},
+                 {"first_layer", plan.partition[i].begin},
+                 {"num_layers", plan.partition[i].num_layers()},
                  {"measured_seconds",
                   {{"forward", chunks[i].forward},
                    {"backward", chunks[i].backward_input + chunks[i].backward_weight},
@@ -159,6 +161,8 @@ BOOST_AUTO_TEST_CASE(other_layouts_are_not_compared)
     ledger["schedule"] = "1f1b";
     ledger["num_microbatches"] = 7;
     BOOST_TEST(problem() == "the plan has micro-batches: 6, the traced run had 7");
+    ledger["chunks"][1]["num_layers"] = plan.partition[1].num_layers() + 1;
+    BOOST_TEST(problem().starts_with("the plan has in chunk 1 the layers "));
 }
 
 BOOST_AUTO_TEST_CASE(faults_of_a_ledger_are_named)
