@@ -107,6 +107,7 @@ class Files:
         result = self.run.run_once(call.ranks, name, preload={
             "at": call.number, "kind": kind, "rank": call.rank, **self.left_alone(name)})
         if result.returncode == 0:
+            owe(kind != "kill", "it was not killed: is anything disturbed at all?")
             self.owe_said_or_whole(name, result.stderr, kind)
             if "could not be deleted" in result.stderr:  # the next start tries again
                 again = self.run.run_once(1, name)
