@@ -62,7 +62,10 @@ void check_attention(std::int64_t head_dim, const CaseBody& body, std::int64_t p
 /// from an output rounded to 2^-8, which moves row_dot by a random walk of D products of about 2^-8
 /// |out| / 2 each: with one channel that is one product, of |out| and |dout| up to 4.
 ///
-/// Turned back, two gradients come together.
+/// Turned back, two gradients come together. That is for few channels: with 64 and more, these
+/// errors point everywhere and hardly add up. A model of the same roundings (heads of 64 and 128
+/// channels, 33 to 260 positions) is off by 0.006 at most before it is stored, which rounds by as
+/// much again: 0.02 is the bound there.
 ///
 /// Of cuDNN it is not known in which order it adds, nor how it comes to exp and log on its way to
 /// logsumexp: the hardware's err by 2^-22, so it is given twice the bound. It has no row_dot.
@@ -87,8 +90,9 @@ void check_agreement(std::int64_t B, std::int64_t T, std::int64_t H, std::int64_
             if (!with_cudnn())
                 c.check(t.row_dot, bf16 ? 4 * (1 + root) * 0x1p-8 : 16 * root * epsilon,
                         what + " row_dot");
-            c.check(t.qkv_gradient,
-                    std::numbers::sqrt2 * (bf16 ? (4 + 2 * root) * 0x1p-8 : 48 * root * epsilon),
+            const double bound =
+                std::numbers::sqrt2 * (bf16 ? (4 + 2 * root) * 0x1p-8 : 48 * root * epsilon);
+            c.check(t.qkv_gradient, bf16 && D >= 64 && !with_cudnn() ? 0.02 : bound,
                     what + " qkv_gradient");
         },
         T);
@@ -156,6 +160,8 @@ BOOST_AUTO_TEST_CASE(gradients_turn_back_with_the_bits_of_rotary)
 {
     for (const auto& [T, D] : {std::pair<std::int64_t, std::int64_t>{37, 16}, {77, 64}, {70, 128}})
         check_attention(D, [T = taken(T), D = D](Case& c) {
+            if (one_type_will_do(c))
+                return;
             Tensors turned(c, 2, T, 2, D, 5), apart(c, 2, T, 2, D, 5);
             c.launch_tested(turned.forward());
             c.launch_tested(turned.backward());
