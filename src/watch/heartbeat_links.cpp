@@ -100,7 +100,14 @@ std::optional<HeartbeatLinks::Socket> HeartbeatLinks::reach(const RankAddress& f
     std::vector<Socket> tried;
     tried.reserve(addresses.size());
     std::optional<std::size_t> reached;
+    const auto has = [](const std::vector<std::string>& all, const std::string& one) {
+        return std::find(all.begin(), all.end(), one) != all.end();
+    };
     for (const std::string& text : addresses) {
+        // A bridge of containers has the same address on every machine: it leads back to this one,
+        // where anybody may listen on that port.
+        if (from.machine != to.machine && has(from.addresses, text))
+            continue;
         error_code error;
         const auto address = asio::ip::make_address(text, error);
         if (error)
