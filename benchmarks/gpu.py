@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import tempfile
@@ -59,18 +58,26 @@ def run_torch(arguments, update, preset):
         command += ["--repeat", str(arguments.rounds)]
     if arguments.tiny:
         command += ["--repeat", "1", "--eager-only"]
+    ended = threading.Event()
+    modes = ["eager"] if arguments.tiny else ["eager", "compile"]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
-        ending = threading.Timer(SECONDS_OF_A_TORCH_CASE, process.kill)
+        def end():
+            ended.set()
+            process.kill()
+
+        ending = threading.Timer(SECONDS_OF_A_TORCH_CASE, end)
         ending.start()
         for line in process.stdout:
             if line.startswith("{") and line.endswith("}\n"): # libraries print other things
-                yield json.loads(line)
+                row = json.loads(line)
+                modes.remove(row["mode"])
+                yield row
         process.wait()
-        if process.returncode == -signal.SIGKILL and not ending.is_alive():
-            print(f"PyTorch took longer than {SECONDS_OF_A_TORCH_CASE} s on {preset}", file=sys.stderr)
-        elif process.returncode != 0:
-            print(f"PyTorch failed on {preset} (exit code {process.returncode})", file=sys.stderr)
         ending.cancel()
+    why = f"longer than {SECONDS_OF_A_TORCH_CASE} s" if ended.is_set() else f"exit code {process.returncode}"
+    for mode in modes: # of which there came no row
+        yield {"mode": mode, "precision": update["precision"], "micro_batch_size": update["micro_batch_size"],
+               "failed": why}
 
 
 def compared(row, update):
@@ -109,7 +116,7 @@ def compare_with_torch(arguments, figures, keep):
     """The same models with as many tokens per update; every row is kept at once. Those that have targets
     come first: compiling a hundred layers takes minutes."""
     figures["torch"] = []
-    for update in sorted(figures["updates"], key=lambda row: "torch_eager" not in (row.get("targets") or {})):
+    for update in sorted(figures.get("updates", []), key=lambda row: "torch_eager" not in (row.get("targets") or {})):
         if not update["fits"]:
             continue
         preset = "tiny" if arguments.tiny else update["preset"]

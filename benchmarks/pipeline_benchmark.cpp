@@ -222,8 +222,7 @@ int main(int argc, char** argv)
     try {
         const RunConfig config = parse_run_config(run_text, "benchmark", ".", overrides);
         set_num_threads(config.run.threads_per_rank);
-        const CostConditions conditions{config.model,
-                                        {config.batch.micro_batch_size, config.batch.seq_len}};
+        const CostConditions conditions = conditions_of(config);
         if (!measure_into.empty()) {
             write_cost_file(measure_into, measure_costs(config), conditions);
             return 0;

@@ -5,10 +5,11 @@ namespace sluice {
 RankState RankActivity::state() const
 {
     RankState state;
-    state.changes =
-        changes_.load(std::memory_order_acquire) + file_steps_.load(std::memory_order_relaxed);
+    state.changes = changes_.load(std::memory_order_acquire);
     state.update = update_;
     state.phase = phase_;
+    if (state.phase != RankPhase::training && state.phase != RankPhase::evaluating)
+        state.changes += file_steps_.load(std::memory_order_relaxed);
     state.activity = activity_;
     state.in_action = in_action_;
     state.action = {kind_, chunk_, microbatch_};

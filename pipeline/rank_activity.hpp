@@ -54,7 +54,8 @@ struct RankState {
 /// Written by one thread, but for moved_a_file_on(), and read by any.
 class RankActivity {
 public:
-    /// By any thread: another piece of a checkpoint was read or written, for whoever waits for all.
+    /// By any thread: another piece of a checkpoint was read or written. Counts as a change where
+    /// the rank may be waiting for all of it: not in updates and evaluations.
     void moved_a_file_on() { file_steps_.fetch_add(1, std::memory_order_relaxed); }
     /// What a rank reads or writes of one, at most.
     void expect_checkpoints_of(double num_bytes) { put(checkpoint_bytes_, num_bytes); }
@@ -65,6 +66,7 @@ public:
         put(phase_, phase);
         leave_actions(Activity::other);
     }
+    bool is_at_files() const { return at_files_.load(std::memory_order_relaxed); }
     void stay_at_files(bool stays)
     {
         put(at_files_, stays);
@@ -206,7 +208,8 @@ private:
 /// watches.
 class AtFiles {
 public:
-    explicit AtFiles(RankActivity* activity) : activity_(activity)
+    explicit AtFiles(RankActivity* activity)
+        : activity_(activity), before_(activity != nullptr && activity->is_at_files())
     {
         if (activity_ != nullptr)
             activity_->stay_at_files(true);
@@ -214,13 +217,14 @@ public:
     ~AtFiles()
     {
         if (activity_ != nullptr)
-            activity_->stay_at_files(false);
+            activity_->stay_at_files(before_);
     }
     AtFiles(const AtFiles&) = delete;
     AtFiles& operator=(const AtFiles&) = delete;
 
 private:
     RankActivity* activity_;
+    bool before_;
 };
 
 } // namespace sluice

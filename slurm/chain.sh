@@ -40,7 +40,7 @@ count_progress() {
     now=$(newest_checkpoint)
     if ((now > furthest)); then stalled=0 furthest=$now; else ((++stalled)); fi
     printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" \
-        >"$run_dir/slurm-chain"
+        >"$run_dir/slurm-chain" || return 1
     ((stalled < ${SLUICE_MAX_STALLED:-3}))
 }
 
@@ -95,12 +95,14 @@ decide() {
         state=$(status_of state) code=$(status_of exit_code)
     elif [[ $(cat "$SLUICE_EXIT_FILE" 2>/dev/null) =~ ^[0-9]+$ ]]; then # rank 0's own: it never trained
         state=refused code=${BASH_REMATCH[0]}
+        if [[ -e $run_dir/.lock ]] && ! flock --nonblock "$run_dir/.lock" true; then state=occupied code=71; fi
     fi
     rm -f "$SLUICE_EXIT_FILE"
     reason=$(status_of reason)
     reason=${reason//'\n  '/; } reason=${reason//'\"'/'"'} # as JSON writes them
     case $state in
     finished) say "finished"; end_chain 0 ;;
+    occupied) reason="another start has not left the run folder yet: its message is above" ;;
     refused) reason="it did not begin to train: its message is above" ;;
     running | none) reason="the ranks ended without a word (srun: exit code $1)"; code=$1 ;;
     esac
@@ -132,9 +134,8 @@ train_and_continue() {
         module load $SLUICE_MODULES
     fi
     tell_end_time
-    mkdir -p "$run_dir"
-    export SLUICE_EXIT_FILE=$run_dir/.exit-code
-    rm -f "$SLUICE_EXIT_FILE"
+    mkdir -p "$run_dir" || { say "cannot create the run folder; not requeued"; end_chain 3; }
+    SLUICE_EXIT_FILE=$(mktemp) && export SLUICE_EXIT_FILE # on this node, which has rank 0 too
     [[ $(chain_value chain) == "$(chain_id)" ]] || rm -f "$run_dir/slurm-stopped.txt"
     say "start ${SLURM_RESTART_COUNT:-0}${SLURM_ARRAY_TASK_ID:+, slice $SLURM_ARRAY_TASK_ID} on ${SLURM_JOB_NODELIST:-?}"
     # srun does not inherit --cpus-per-task since Slurm 22.05.

@@ -9,7 +9,6 @@
 #include "src/cli/commands.hpp"
 #include "src/cli/repeated_option.hpp"
 #include "src/config/layout.hpp"
-#include "src/config/run_key.hpp"
 #include "src/plan/cost_file.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
@@ -45,13 +44,7 @@ int threads_per_rank(const RunConfig& config, int num_ranks)
 
 CostModel costs_for(const RunConfig& config, const PlanOptions& options)
 {
-    RunConfig settled = config;
-    settle_precision(settled);
-    const CostConditions conditions{
-        .model = config.model,
-        .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
-        .precision = std::string(name_of(settled.precision)),
-        .device = config.run.device == "cuda" ? "cuda" : "cpu"};
+    const CostConditions conditions = conditions_of(config);
     if (options.costs.empty() && !options.save_costs.empty())
         throw usage_error("--save-costs has nothing to save", "command line",
                           "add --costs measure");

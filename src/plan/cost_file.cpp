@@ -3,6 +3,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "src/config/nearest_name.hpp"
+#include "src/config/run_key.hpp"
 
 #include <cmath>
 #include <fmt/format.h>
@@ -136,9 +137,12 @@ double scale_of(Entries conditions, const CostConditions& wanted, const std::str
         const OrderedJson found = value.is_string() ? OrderedJson(conditions.text(name))
                                                     : OrderedJson(conditions.count(name));
         if (name != "micro_batch_size" && found != value)
-            throw data_error(fmt::format("these costs are for {} = {}, the run has {}", name,
-                                         found.dump(), value.dump()),
-                             file, "measure again: --costs measure --save-costs FILE");
+            throw data_error(
+                fmt::format("these costs are for {} = {}, the run has {}", name, found.dump(),
+                            value.dump()),
+                file,
+                "measure again, --costs measure --save-costs FILE, or plan for what they "
+                "are (run.device = \"auto\" counts as cpu)");
     }
     const std::int64_t sequences = conditions.count("micro_batch_size");
     conditions.end();
@@ -160,6 +164,16 @@ OrderedJson passes_json(const PassSeconds& seconds)
 }
 
 } // namespace
+
+CostConditions conditions_of(const RunConfig& config)
+{
+    RunConfig settled = config;
+    settle_precision(settled);
+    return {.model = config.model,
+            .micro_batch = {config.batch.micro_batch_size, config.batch.seq_len},
+            .precision = std::string(name_of(settled.precision)),
+            .device = config.run.device == "cuda" ? "cuda" : "cpu"};
+}
 
 CostModel read_cost_file(const std::filesystem::path& path, const CostConditions& wanted)
 {

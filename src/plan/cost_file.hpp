@@ -2,6 +2,7 @@
 // (docs/planner.md describes every entry).
 #pragma once
 
+#include "src/config/run_config.hpp"
 #include "src/plan/cost_model.hpp"
 
 #include <filesystem>
@@ -16,6 +17,9 @@ struct CostConditions {
     std::string precision; ///< precision.compute
     std::string device;    ///< run.device
 };
+
+/// Of the run; "auto" counts as a CPU.
+CostConditions conditions_of(const RunConfig& config);
 
 /// Throws UserError (data) naming the file and the entry that is missing, unknown or out of range
 /// (seconds: 0 to 10^6; bytes per second: 1 to 10^18; conditions: whole numbers), and what differs

@@ -20,10 +20,31 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <future>
+#include <memory>
 #include <thread>
 #include <unistd.h>
 
 namespace sluice {
+
+namespace {
+
+/// What `work` gives, or nothing after a second and a half: a file system that hangs, or a terminal
+/// that takes no more text, may be why the process ends, and must not keep it from its end. Other
+/// ranks give the one that speaks five seconds.
+template <class Result>
+Result in_a_moment(std::function<Result()> work)
+{
+    const auto done = std::make_shared<std::promise<Result>>();
+    auto result = done->get_future();
+    std::thread([done, work = std::move(work)] { done->set_value(work()); }).detach();
+    return result.wait_for(std::chrono::milliseconds(1500)) == std::future_status::ready
+               ? result.get()
+               : Result{};
+}
+
+} // namespace
 
 RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir)
     : transport_(std::move(transport)), folder_(std::move(run_dir))
@@ -76,6 +97,11 @@ int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resum
         if (transport_->rank() == 0)
             std::fprintf(stderr, "sluice: %s\n", error.what());
         return static_cast<int>(error.code());
+    } catch (const WeightsRefused& error) {
+        record_failure(error.what(), ExitCode::invariant);
+        if (transport_->rank() == 0)
+            log_error(error.what());
+        return static_cast<int>(ExitCode::invariant);
     } catch (const UpdateRefused& error) {
         record_failure(error.what(), ExitCode::invariant);
         if (transport_->rank() == 0)
@@ -300,7 +326,8 @@ void RankRun::end_by(const Alarm& alarm)
         _exit(static_cast<int>(ExitCode::peer));
     }
     // A rank that gave up has said why in status.json; then there is nothing to add to its end.
-    const std::string last_words = folder_.status_text();
+    const std::string last_words =
+        in_a_moment<std::string>([this] { return folder_.status_text(); });
     const bool explained = alarm.kind == Alarm::Kind::died && is_failure_of_this_job(last_words);
     // All that was to be done is done and said: only processes are left over.
     const bool over = started_ && (last_words.find("\"finished\"") != std::string::npos ||
@@ -311,12 +338,17 @@ void RankRun::end_by(const Alarm& alarm)
             text += (text.empty() ? "\nsluice: " : "  ") + line + "\n";
             reason += (reason.empty() ? "" : "; ") + line;
         }
-        // First what a terminal that takes no more text (Ctrl-S) cannot hold up.
-        if (!over && folder_.is_held_by(rank_zero_))
-            write_failed_status(reason, ExitCode::peer);
-        std::fprintf(stderr, "%s  what to do: %s\n", text.c_str(),
-                     over ? "nothing is lost; status.json says how the run had ended before"
-                          : "run the same command again; it continues from the newest checkpoint");
+        text += std::string("  what to do: ") +
+                (over ? "nothing is lost; status.json says how the run had ended before"
+                      : "run the same command again; it continues from the newest checkpoint") +
+                "\n";
+        in_a_moment<bool>([text] { return std::fputs(text.c_str(), stderr) >= 0; });
+        if (!over)
+            in_a_moment<bool>([this, reason] {
+                if (folder_.is_held_by(rank_zero_))
+                    write_failed_status(reason, ExitCode::peer);
+                return true;
+            });
     }
     // The main thread may be stuck in a message to that rank: nothing orderly is left to do.
     _exit(static_cast<int>(ExitCode::peer));

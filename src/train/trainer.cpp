@@ -180,8 +180,8 @@ std::optional<UpdateSummary> Trainer::run_update_or_finish_save(const FaultInjec
 void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)
 {
     stage_.zero_gradients();
-    if (journal_ && !fault_met_ && fault.meets(batch))
-        journal_->injects(completed_updates_ + 1, fault.text);
+    if (!fault_met_ && fault.meets(batch))
+        tell([&](RunJournal& journal) { journal.injects(completed_updates_ + 1, fault.text); });
     fault_met_ = fault_met_ || fault.meets(batch);
     inject(fault, batch, replicas_.index(), stage_, executor_, exchange_);
     FaultyTokens tokens(tokens_->training(batch, first_microbatch()), fault, batch,
@@ -262,18 +262,17 @@ void Trainer::record_update(const UpdateSummary& summary, double lr, double seco
     std::string digest;
     if (config_.metrics.digest_every_update)
         digest = parameters_digest(stage_, replicas_);
-    if (journal_) {
-        const AtFiles writing(replicas_.world().activity());
-        journal_->updated({.number = completed_updates_,
-                           .batch = anomalies_.batch_of(completed_updates_),
-                           .summary = summary,
-                           .lr = lr,
-                           .seconds = seconds,
-                           .alphas = all_alphas_,
-                           .parameters_digest = digest});
+    tell([&](RunJournal& journal) {
+        journal.updated({.number = completed_updates_,
+                         .batch = anomalies_.batch_of(completed_updates_),
+                         .summary = summary,
+                         .lr = lr,
+                         .seconds = seconds,
+                         .alphas = all_alphas_,
+                         .parameters_digest = digest});
         for (const SlowRank& rank : slow_ranks_.observe(summary.compute_seconds, all_alphas_))
-            journal_->changed_pace(completed_updates_, rank);
-    }
+            journal.changed_pace(completed_updates_, rank);
+    });
     if (due(config_.metrics.activation_norm_every, completed_updates_))
         record_activation_norms();
 }

@@ -71,6 +71,15 @@ private:
     void end_trace(bool last);
     void enter(Activity activity); ///< for the trace and the watch: outside the executor
     bool asked_to_stop();
+    /// say(RunJournal&) on the rank that has one, for as long as its files take.
+    template <class Say>
+    void tell(const Say& say)
+    {
+        if (!journal_)
+            return;
+        const AtFiles writing(replicas_.world().activity());
+        say(*journal_);
+    }
     void enter(RankPhase phase); ///< for the watch
     void record_update(const UpdateSummary& summary, double lr, double seconds);
     void record_activation_norms();
@@ -86,8 +95,10 @@ private:
     bool evaluate();
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
     void save_if_due(bool goes_on);
-    /// Waits for a save that is under way, and saves.
+    /// Collective, while no save is under way. Throws WeightsRefused on every rank where one has
+    /// weights that are not finite.
     void refuse_unusable_weights();
+    /// Waits for a save that is under way, and saves.
     void save();
     void begin_save();  ///< training goes on while it is written
     void follow_save(); ///< no rank writes: goes on with the save under way

@@ -38,8 +38,9 @@ void Trainer::record_activation_norms()
             static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.num_layers())));
     }
     replicas_.world().sum(norms_);
-    if (journal_)
-        journal_->measured_activation_norms(completed_updates_, norms_);
+    tell([&](RunJournal& journal) {
+        journal.measured_activation_norms(completed_updates_, norms_);
+    });
 }
 
 bool Trainer::evaluation_is_due() const
@@ -69,7 +70,11 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
     std::vector<double> losses(static_cast<std::size_t>(num_microbatches), 0.0);
     std::optional<ForwardPasses> passes;
     for (std::int32_t done = 0; done < largest_share; done += at_once) {
-        if (on_any_rank(replicas_.world(), stop_.has_come()))
+        const auto asked = [&] {
+            const AtFiles looking(replicas_.world().activity());
+            return stop_.has_come();
+        };
+        if (on_any_rank(replicas_.world(), asked()))
             return std::nullopt;
         const std::int32_t begin = std::min(first + done, last);
         const std::int32_t end = std::min(begin + at_once, last);
@@ -96,9 +101,11 @@ bool Trainer::evaluate()
     evaluating_ = false;
     const std::int64_t tokens =
         std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
-    if (journal_ && loss_sum)
-        journal_->evaluated(completed_updates_, *loss_sum / static_cast<double>(tokens), tokens,
-                            watch.seconds());
+    if (loss_sum)
+        tell([&](RunJournal& journal) {
+            journal.evaluated(completed_updates_, *loss_sum / static_cast<double>(tokens), tokens,
+                              watch.seconds());
+        });
     return loss_sum.has_value();
 }
 

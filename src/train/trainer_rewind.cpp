@@ -14,8 +14,9 @@ void Trainer::refuse_spike(double loss)
         return;
     if (config_.anomaly.on_spike != AnomalyResponse::warn)
         throw AnomalousUpdate(*spike);
-    if (journal_)
-        journal_->met(anomalies_.answer(*spike, completed_updates_ + 1));
+    tell([&](RunJournal& journal) {
+        journal.met(anomalies_.answer(*spike, completed_updates_ + 1));
+    });
 }
 
 std::optional<UpdateSummary> Trainer::run_update_or_go_back(const FaultInjection& fault)
@@ -25,8 +26,7 @@ std::optional<UpdateSummary> Trainer::run_update_or_go_back(const FaultInjection
     } catch (const AnomalousUpdate& refused) {
         const AnomalyVerdict verdict = anomalies_.answer(refused.anomaly(), completed_updates_ + 1);
         if (verdict.response == AnomalyResponse::stop) {
-            if (journal_)
-                journal_->met(verdict);
+            tell([&](RunJournal& journal) { journal.met(verdict); });
             throw UpdateRefused(verdict.text);
         }
         go_back(verdict);
@@ -49,8 +49,7 @@ void Trainer::go_back(const AnomalyVerdict& verdict)
         on_rank_zero(replicas_.world(),
                      [&] { delete_checkpoints_after(folder_.checkpoints(), completed_updates_); });
     }
-    if (journal_)
-        journal_->went_back(verdict, completed_updates_);
+    tell([&](RunJournal& journal) { journal.went_back(verdict, completed_updates_); });
 }
 
 } // namespace sluice

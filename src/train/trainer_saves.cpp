@@ -57,10 +57,10 @@ void Trainer::refuse_unusable_weights()
     for (const std::string& name : replicas_.world().gather_text(broken))
         if (broken.empty())
             broken = name;
-    throw UpdateRefused("weights are not finite after update " +
-                        std::to_string(completed_updates_) + ": " + broken +
-                        "; they were not saved, and older checkpoints are as they "
-                        "were. A lower optimizer.lr, or an optimizer.eps not as small?");
+    throw WeightsRefused("weights are not finite after update " +
+                         std::to_string(completed_updates_) + ": " + broken +
+                         "; they were not saved, and older checkpoints are as they "
+                         "were. A lower optimizer.lr, or an optimizer.eps not as small?");
 }
 
 void Trainer::save()
@@ -91,8 +91,10 @@ void Trainer::save_if_due(bool goes_on)
 
 void Trainer::begin_save()
 {
-    if (saver_->under_way() && journal_)
-        journal_->waiting_for_save(completed_updates_, saver_->update());
+    if (saver_->under_way())
+        tell([&](RunJournal& journal) {
+            journal.waiting_for_save(completed_updates_, saver_->update());
+        });
     finish_save();
     enter(RankPhase::saving);
     enter(Activity::checkpoint);

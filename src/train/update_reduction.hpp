@@ -34,6 +34,12 @@ public:
     using InvariantError::InvariantError;
 };
 
+/// What the last update has left is not to be saved.
+class WeightsRefused : public InvariantError {
+public:
+    using InvariantError::InvariantError;
+};
+
 enum class AnomalyKind : std::uint8_t { not_finite, loss_spike };
 
 /// What the numbers of an update's batch came to, where that is out of bounds.

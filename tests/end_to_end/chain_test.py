@@ -1,5 +1,6 @@
 """slurm/chain.sh without a Slurm: what it makes of an srun that ends ranks at once and keeps no exit code."""
 
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -63,6 +64,20 @@ class Chain(RunTest):
         self.assertEqual(result.returncode, 2, result.stdout)
         self.assertIn("not requeued", result.stdout)
         self.assertEqual((self.status("good")["state"], self.status("good")["update"]), ("failed", 4))
+
+    def test_a_folder_that_another_start_still_has_is_tried_again(self):
+        (self.folder / "held").mkdir()
+        with open(self.folder / "held" / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            result = self.chain(self.run_file, "held")
+        self.assertIn("another start has not left the run folder yet", result.stdout)
+        self.assertIn("back into the queue", result.stdout)
+
+    def test_a_run_folder_that_cannot_be(self):
+        (self.folder / "a-file").write_text("")
+        result = self.chain(self.run_file, "a-file")
+        self.assertEqual(result.returncode, 3, result.stdout)
+        self.assertNotIn("scontrol requeue", result.stdout)
 
     def test_a_death_is_requeued(self):
         with unittest.mock.patch.dict(self.variables, SLUICE="false"):

@@ -127,6 +127,19 @@ class Hangs(stopping_test.Processes):
         self.check_end(process, "mpirun", "rank 1 hangs")
 
 
+    @unittest.skipUnless(SLOW_DISK, "SLOW_DISK names no library to preload")
+    def test_a_file_system_that_hangs_keeps_nobody_from_the_last_words(self):
+        """Not even the run's status can be written."""
+        name, slow = "hung-status", {"SLOW_DISK_FILE": "status.json.partial", "SLOW_DISK_SECONDS": "8"}
+        with unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": SLOW_DISK, **slow}):
+            process = self.begin(name, overrides=("eval.every_updates=0",))
+        self.wait_for_update(name, 5)
+        pid = self.stop_rank(name, 1)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 71, errors)
+        self.assertRegex(errors, rf"sluice: rank 1 hangs: .* process {pid} on ")
+
+
 class NoFalseAlarms(stopping_test.Processes):
     updates = 100000
     own_launcher = True
@@ -150,7 +163,7 @@ class NoFalseAlarms(stopping_test.Processes):
         """Longer than an update may take, at every look for a STOP file."""
         slow = {"LD_PRELOAD": SLOW_DISK, "SLOW_DISK_FILE": "/STOP", "SLOW_DISK_SECONDS": "2.5"}
         with unittest.mock.patch.dict(os.environ, slow):
-            process = self.start(2, "slow", overrides=("run.hang_seconds=1", "run.updates=4", "eval.every_updates=0"))
+            process = self.start(2, "slow", overrides=("run.hang_seconds=1", "run.updates=4", "eval.every_updates=4"))
         _, errors = process.communicate(timeout=120)
         self.assertEqual(process.returncode, 0, errors)
         self.assertGreater(max(row["seconds"] for row in self.metrics("slow")[2:]), 2.5)

@@ -17,6 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     wanted.model.num_heads = 2;
     wanted.micro_batch.num_sequences = 1;
     wanted.micro_batch.seq_len = 32;
+    wanted.precision = "fp32";
+    wanted.device = "cpu";
     fuzz::accepted([&] {
         const CostModel costs = read_cost_file(file.path(), wanted);
         fuzz::require(std::isfinite(costs.decoder_layer.total()) &&
