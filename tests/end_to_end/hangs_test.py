@@ -7,7 +7,6 @@ import unittest
 import unittest.mock
 
 import stopping_test
-from harness import SLUICE, call, words
 
 HANG_SECONDS = 4
 SLOW_DISK = os.environ.get("SLOW_DISK", "")
@@ -84,20 +83,6 @@ class Hangs(stopping_test.Processes):
     def test_rank_1_stopped_at_the_start(self):
         self.check_stopped_at_the_start(1)
 
-    def test_a_rank_stopped_in_a_checkpoint(self):
-        name = "saving"
-        process = self.begin(name, overrides=("checkpoint.every_updates=1", "eval.every_updates=0"))
-        self.wait_for_update(name, 3)
-        temporary = self.folder / name / "checkpoints"
-        deadline = time.monotonic() + 30
-        pids = self.ranks_of(self.folder / name)
-        while time.monotonic() < deadline:
-            # A checkpoint without its manifest is one that is being written.
-            if any(not (entry / "manifest.json").exists() for entry in temporary.iterdir()):
-                break
-        os.kill(pids[2], signal.SIGSTOP)
-        self.check_end(process, name, "rank 2 hangs", "heartbeat stopped")
-
     def test_a_main_thread_that_goes_on_no_further(self):
         process = self.begin("loop", "--inject", "hang@6:2")
         errors = self.check_end(process, "loop", "rank 1 hangs", "waiting for nobody", "update 6",
@@ -130,7 +115,7 @@ class Hangs(stopping_test.Processes):
     @unittest.skipUnless(SLOW_DISK, "SLOW_DISK names no library to preload")
     def test_a_file_system_that_hangs_keeps_nobody_from_the_last_words(self):
         """Not even the run's status can be written."""
-        name, slow = "hung-status", {"SLOW_DISK_FILE": "status.json.partial", "SLOW_DISK_SECONDS": "8"}
+        name, slow = "hung-status", {"SLOW_DISK_FILE": "status.json.partial", "SLOW_DISK_SECONDS": "4"}
         with unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": SLOW_DISK, **slow}):
             process = self.begin(name, overrides=("eval.every_updates=0",))
         self.wait_for_update(name, 5)
@@ -138,51 +123,6 @@ class Hangs(stopping_test.Processes):
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 71, errors)
         self.assertRegex(errors, rf"sluice: rank 1 hangs: .* process {pid} on ")
-
-
-class NoFalseAlarms(stopping_test.Processes):
-    updates = 100000
-    own_launcher = True
-
-    def test_a_long_evaluation(self):
-        """Longer than an update may take: it moves on all the while."""
-        text = self.folder / "long.txt"
-        text.write_text(words(200000, 1))
-        result = call(SLUICE, "data", "prepare", "--input", text, "--tokenizer", "bytes", "--out",
-                      "long.h5", cwd=self.folder)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        process = self.start(2, "evaluation", overrides=(
-            "run.hang_seconds=1", "run.updates=4", "eval.every_updates=4",
-            "data.validation=long.h5", "eval.tokens=300000"))
-        _, errors = process.communicate(timeout=300)
-        self.assertEqual(process.returncode, 0, errors)
-        self.assertGreater(self.metrics("evaluation", "eval")[0]["seconds"], 1.0)
-
-    @unittest.skipUnless(SLOW_DISK, "SLOW_DISK names no library to preload")
-    def test_a_file_system_that_keeps_an_update_waiting(self):
-        """Longer than an update may take, at every look for a STOP file."""
-        slow = {"LD_PRELOAD": SLOW_DISK, "SLOW_DISK_FILE": "/STOP", "SLOW_DISK_SECONDS": "2.5"}
-        with unittest.mock.patch.dict(os.environ, slow):
-            process = self.start(2, "slow", overrides=("run.hang_seconds=1", "run.updates=4", "eval.every_updates=4"))
-        _, errors = process.communicate(timeout=120)
-        self.assertEqual(process.returncode, 0, errors)
-        self.assertGreater(max(row["seconds"] for row in self.metrics("slow")[2:]), 2.5)
-
-    def test_a_job_that_was_stopped_as_a_whole(self):
-        """As with `scontrol suspend`: longer than the bound, then it goes on."""
-        process = self.start(3, "suspended", overrides=("run.hang_seconds=1.5",))
-        self.wait_for_update("suspended", 5)
-        pids = self.ranks_of(self.folder / "suspended").values()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(3)
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-        done = len(self.metrics("suspended"))
-        self.wait_for_update("suspended", done + 20)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 75, errors)
 
 
 if __name__ == "__main__":

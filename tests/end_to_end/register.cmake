@@ -17,7 +17,7 @@ foreach(test ${tests})
         ENVIRONMENT "SLUICE=$<TARGET_FILE:sluice>;MPIRUN=${MPIEXEC_EXECUTABLE};SLOW_DISK=$<TARGET_FILE:sluice_slow_disk>;SANITIZED=${SLUICE_SANITIZE}")
 endforeach()
 # The longest first, also where CTest has not seen them yet: seconds, roughly.
-foreach(cost slurm:120 signals:90 asynchronous_saves:75 same_bits:75 hangs:70 replicas:70 anomalies:45 bad_input:30
+foreach(cost slurm:120 signals:90 asynchronous_saves:75 same_bits:75 hangs:70 replicas:70 anomalies:45 bad_input:30 false_alarms:40
              stopping:30 stragglers:25)
     string(REPLACE ":" ";" cost ${cost})
     list(GET cost 0 name)

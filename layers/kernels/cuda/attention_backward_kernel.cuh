@@ -1,7 +1,7 @@
 // The backward pass on tensor cores, in two kernels without atomics: one owns keys and walks over
 // the queries that see them (gradients of keys and values), one owns queries and walks over the
-// keys they see. Each recomputes probabilities from logsumexp; the price is two products of seven
-// twice.
+// keys they see. The latter comes first: it adds up row_dot of its rows for both. Each recomputes
+// probabilities from logsumexp; the price is two products of seven twice.
 //   p_ij = exp(s_ij - logsumexp_i),  ds_ij = p_ij (dout_i v_j - row_dot_i)
 //   dv_j = sum_i p_ij dout_i,  dk_j = scale sum_i ds_ij q_i,  dq_i = scale sum_j ds_ij k_j
 // Legend: D channels of a head, M times 16 rows of a warp, R rows of a tile that is walked over.
