@@ -96,8 +96,8 @@ bool undisturbed(const Ceilings& before, const Ceilings& after)
 }
 
 /// All rows so far go to `keep` after each.
-nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, const Effort& effort,
-                               const std::function<void(const nlohmann::json&)>& keep)
+void measure_kernels(const Stream& stream, const Ceilings& ceilings, const Effort& effort,
+                     const std::function<void(const nlohmann::json&)>& keep)
 {
     const KernelShapes shapes = effort.tiny ? KernelShapes{.sequences = 2,
                                                            .positions = 16,
@@ -131,7 +131,6 @@ nlohmann::json measure_kernels(const Stream& stream, const Ceilings& ceilings, c
                         {"share_of_ceiling", share}});
         keep(rows);
     }
-    return rows;
 }
 
 struct Wanted {

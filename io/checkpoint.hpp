@@ -63,6 +63,8 @@ struct StageContents {
     std::vector<WarmupState> warmup; ///< one per chunk of the stage
     CheckpointProgress progress;
     std::string config_toml; ///< the resolved run file
+    /// Called before each array is written, for whoever watches that it goes on; or empty.
+    std::function<void()> on_array{};
 };
 
 /// One file as the manifest lists it.

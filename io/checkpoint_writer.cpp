@@ -176,6 +176,8 @@ ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int nu
     for (const NamedArray& array : contents.arrays) {
         SLUICE_CHECK(array.view.device.kind == DeviceKind::cpu && array.view.num_elements() > 0,
                      array.path << " " << array.view.shape.text());
+        if (contents.on_array)
+            contents.on_array();
         if (array.fetch)
             array.fetch();
         const HashedDataset written = write_tensor(file, array.path, array.view);

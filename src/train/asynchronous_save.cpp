@@ -23,19 +23,6 @@ private:
     Stopwatch watch_;
 };
 
-/// Arrays whose writing is heard of by whoever watches; nullptr: nobody does.
-StageContents told_of(StageContents contents, RankActivity* activity)
-{
-    if (activity != nullptr)
-        for (NamedArray& array : contents.arrays)
-            array.fetch = [activity, fetch = std::move(array.fetch)] {
-                activity->moved_a_file_on();
-                if (fetch)
-                    fetch();
-            };
-    return contents;
-}
-
 } // namespace
 
 AsynchronousSave::AsynchronousSave(std::filesystem::path checkpoints, Stage& stage,
@@ -68,8 +55,7 @@ void AsynchronousSave::write_stages()
     const int stage = pipeline.rank(), num_stages = pipeline.num_ranks();
     task_.start([this, stage, num_stages] {
         snapshot_.wait();
-        mine_.entry = write_stage_file(folders_->partial, stage, num_stages,
-                                       told_of(snapshot_.contents(), replicas_.world().activity()));
+        mine_.entry = write_stage_file(folders_->partial, stage, num_stages, snapshot_.contents());
     });
 }
 

@@ -13,6 +13,14 @@ namespace sluice {
 
 namespace fs = std::filesystem;
 
+std::function<void()> moved_on(const Replicas& replicas)
+{
+    RankActivity* const activity = replicas.world().activity();
+    if (activity == nullptr)
+        return {};
+    return [activity] { activity->moved_a_file_on(); };
+}
+
 WarmupState warmup_state_of(const StageChunk& chunk)
 {
     const auto counters = chunk.warmup.counters();

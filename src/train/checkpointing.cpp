@@ -21,9 +21,7 @@ namespace fs = std::filesystem;
 /// buffer, from a GPU or widened.
 class ArraysForWriting {
 public:
-    /// `activity`: who watches hears of every array.
-    ArraysForWriting(Stage& stage, RankActivity* activity)
-        : stream_(stage.stream()), activity_(activity)
+    explicit ArraysForWriting(Stage& stage) : stream_(stage.stream())
     {
         std::size_t largest = 0;
         for (StageChunk& chunk : stage.chunks())
@@ -34,18 +32,14 @@ public:
                                               size_of(stored_dtype(parameter.first_moment.dtype)));
         buffer_.resize(largest);
     }
-    /// `take` runs before the array is read.
-    NamedArray named(std::string path, const TensorView& array, std::function<void()> take)
+    /// `prepare` runs before the array is read.
+    NamedArray named(std::string path, const TensorView& array, std::function<void()> prepare)
     {
-        auto prepare = [activity = activity_, take = std::move(take)] {
-            if (activity != nullptr)
-                activity->moved_a_file_on();
-            take();
-        };
         if (!is_buffered(array))
-            return {std::move(path), array, prepare};
+            return {std::move(path), array, std::move(prepare)};
         const TensorView view{buffer_.data(), stored_dtype(array.dtype), array.shape, {}};
-        return {std::move(path), view, [stream = stream_, array, view, prepare] {
+        return {std::move(path), view,
+                [stream = stream_, array, view, prepare = std::move(prepare)] {
                     prepare();
                     copy_as_stored(stream, array, view);
                     synchronize(stream);
@@ -59,7 +53,6 @@ private:
     }
 
     Stream stream_;
-    RankActivity* activity_;
     std::vector<std::byte> buffer_;
 };
 
@@ -91,8 +84,9 @@ ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas&
         states.give_all();
         return {};
     }
-    ArraysForWriting arrays(stage, replicas.world().activity());
-    const StageContents contents = contents_of(stage, arrays, states, progress, config);
+    ArraysForWriting arrays(stage);
+    StageContents contents = contents_of(stage, arrays, states, progress, config);
+    contents.on_array = moved_on(replicas);
     const Transport& pipeline = replicas.pipeline();
     try {
         return write_stage_file(partial, pipeline.rank(), pipeline.num_ranks(), contents);

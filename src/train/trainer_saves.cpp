@@ -52,15 +52,12 @@ void Trainer::refuse_unusable_weights()
             if (broken.empty() &&
                 !std::isfinite(chunk.model->sum_of_squares(parameter.owned_weight())))
                 broken = parameter.spec.name;
-    if (!on_any_rank(replicas_.world(), !broken.empty()))
-        return;
     for (const std::string& name : replicas_.world().gather_text(broken))
-        if (broken.empty())
-            broken = name;
-    throw WeightsRefused("weights are not finite after update " +
-                         std::to_string(completed_updates_) + ": " + broken +
-                         "; they were not saved, and older checkpoints are as they "
-                         "were. A lower optimizer.lr, or an optimizer.eps not as small?");
+        if (!name.empty())
+            throw WeightsRefused("weights are not finite after update " +
+                                 std::to_string(completed_updates_) + ": " + name +
+                                 "; they were not saved, and older checkpoints are as they "
+                                 "were. A lower optimizer.lr, or an optimizer.eps not as small?");
 }
 
 void Trainer::save()

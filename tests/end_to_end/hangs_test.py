@@ -114,8 +114,8 @@ class Hangs(stopping_test.Processes):
 
     @unittest.skipUnless(SLOW_DISK, "SLOW_DISK names no library to preload")
     def test_a_file_system_that_hangs_keeps_nobody_from_the_last_words(self):
-        """Not even the run's status can be written."""
-        name, slow = "hung-status", {"SLOW_DISK_FILE": "status.json.partial", "SLOW_DISK_SECONDS": "4"}
+        """Not even the run's status can be written, for longer than others give the rank that speaks."""
+        name, slow = "hung-status", {"SLOW_DISK_FILE": "status.json.partial", "SLOW_DISK_SECONDS": "8"}
         with unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": SLOW_DISK, **slow}):
             process = self.begin(name, overrides=("eval.every_updates=0",))
         self.wait_for_update(name, 5)

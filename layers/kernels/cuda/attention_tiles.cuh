@@ -263,7 +263,8 @@ SLUICE_DEVICE void store_rows(const HeadRows<BFloat16>& to, int first, int end,
 }
 
 /// The same, rounded, then turned back by the table and rounded again: bits as by a kernel of
-/// rotary_kernel.cuh behind this one. A lane holds both channels of a pair.
+/// rotary_kernel.cuh behind this one. A lane holds both channels of a pair. (The loop over rows
+/// stands twice: given to both as a function, it makes the query kernel spill.)
 template <int M, int D>
 SLUICE_DEVICE void store_rows_turned_back(const HeadRows<BFloat16>& to, int first, int end,
                                           const WarpSums<M, D>& sums, float factor,
