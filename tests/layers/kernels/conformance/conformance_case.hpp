@@ -159,10 +159,12 @@ private:
     std::vector<std::byte> all_bits_;
 };
 
-/// Where every access is watched for races: cases that take long run in one type alone.
+/// Where a GPU is emulated: cases that take long run in one type alone.
 inline bool one_type_will_do(const Case& c)
 {
-    return backend_under_test() == BackendUnderTest::races && c.compute() == DType::f32;
+    return (backend_under_test() == BackendUnderTest::races ||
+            backend_under_test() == BackendUnderTest::emulated) &&
+           c.compute() == DType::f32;
 }
 
 using CaseBody = std::function<void(Case&)>;

@@ -84,7 +84,7 @@ void check_shape(std::int64_t rows, std::int64_t channels, std::uint64_t seed,
     check_conformance([=](Case& c) {
         const std::string what = std::to_string(rows) + " rows of " + std::to_string(channels);
         const bool with_addend = seed % 2 == 0;
-        if (rows * channels > 20000 && one_type_will_do(c))
+        if (rows * channels > 8000 && one_type_will_do(c))
             return;
         Tensors t(c, rows, channels, seed, scale);
         c.launch(t.forward(with_addend));

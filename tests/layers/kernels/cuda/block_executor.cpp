@@ -339,7 +339,8 @@ void BlockExecutor::run(const Block& block, const std::function<void()>& body)
         fiber.moment = Moment{};
         fiber.moment.block = block_number;
         fiber.moment.thread = static_cast<std::uint16_t>(thread);
-        fiber.copies.assign(1, {});
+        fiber.copies.resize(1);
+        fiber.copies.front().clear();
     }
 
     BlockExecutor* before = running_;
