@@ -56,7 +56,7 @@ class GpuCheck(unittest.TestCase):
                               check=False)
 
     def test_all_of_it(self):
-        result = self.check(gpus=4)
+        result = self.check(gpus=4, after=("--preset", "llama-71m"))
         self.assertEqual(result.returncode, 0, result.stdout)
         self.assertEqual((self.folder / "failures.txt").read_text(), "")
         names = [line.split(":")[0] for line in (self.folder / "training.txt").read_text().splitlines()]

@@ -75,7 +75,7 @@ class Evaluations(RunTest):
     """They come after the saves, and give way to requests to stop."""
     updates = 8
     slow = ("model.hidden_size=256", "model.intermediate_size=688", "model.num_layers=6",
-            "eval.tokens=5000", "checkpoint.every_updates=4", "checkpoint.asynchronous=false",
+            "eval.tokens=3000", "checkpoint.every_updates=4", "checkpoint.asynchronous=false",
             "run.threads_per_rank=1")
 
     def events(self, run_dir):

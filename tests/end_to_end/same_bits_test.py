@@ -55,8 +55,7 @@ class SameBits(RunTest):
                 (1, "zb-v"), (2, "zb-v"), (3, "zb-v"), (2, "zb-v", "partition=1,2,3,0"),
                 (1, "v-half"), (2, "v-half"), (3, "v-half"),
                 (1, "1f1b", "recompute=lean"), (2, "1f1b", "recompute=full"),
-                (2, "zb-v", "recompute=lean"), (3, "zb-h1", "recompute=full"),
-                (2, "1f1b"), (3, "1f1b")):
+                (2, "zb-v", "recompute=lean"), (3, "zb-h1", "recompute=full")):
             with self.subTest(ranks=ranks, schedule=schedule, others=others):
                 name = "-".join((str(ranks), schedule, *others)).replace(",", "_")
                 overrides = [f"pipeline.schedule={schedule}", "run.threads_per_rank=1"]
