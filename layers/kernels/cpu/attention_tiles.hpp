@@ -8,6 +8,7 @@
 // blocks; channels from D to P are zero.
 #pragma once
 
+#include "layers/kernels/cpu/attention_strips.hpp"
 #include "layers/kernels/cpu/lanes.hpp"
 
 #include <algorithm>
@@ -15,8 +16,6 @@
 
 namespace sluice::kernels {
 
-inline constexpr std::int64_t panel_width = 2 * num_lanes; ///< columns a product makes at a time
-inline constexpr std::int64_t strip_height = 6;            ///< rows a product makes at a time
 /// Queries, and keys, of a block: a multiple of both, five blocks of D = 64 fit in 512 KiB of L2
 /// together with two of scores.
 inline constexpr std::int64_t block_rows = 96;
@@ -82,48 +81,6 @@ inline void transpose_block(const float* from, std::int64_t num_rows, std::int64
     }
 }
 
-/// A strip's factors: element (row, k) is data[row * row_stride + k * depth_stride].
-struct StripFactors {
-    const float* data;
-    std::int64_t row_stride, depth_stride;
-};
-
-enum class Start : bool { zero, sum };
-
-/// c[row][column] (+)= sum over k of a(row, k) b[k][column] for one strip of rows and one panel of
-/// columns, k ascending.
-/// Out of line, so that its twelve sums and its addresses get all the registers.
-template <Start start>
-[[gnu::noinline]] void multiply_strip(const StripFactors& a, const float* b, std::int64_t b_stride,
-                                      std::int64_t depth, float* c, std::int64_t c_stride)
-{
-    Lanes sums[strip_height][2];
-#pragma GCC unroll 6
-    for (int row = 0; row < strip_height; ++row) {
-        const float* c_row = c + row * c_stride;
-        sums[row][0] = start == Start::sum ? load(c_row) : Lanes{};
-        sums[row][1] = start == Start::sum ? load(c_row + num_lanes) : Lanes{};
-    }
-    const float* factor = a.data;
-    for (std::int64_t k = 0; k < depth; ++k) {
-        const Lanes left = load(b), right = load(b + num_lanes);
-#pragma GCC unroll 6
-        for (int row = 0; row < strip_height; ++row) {
-            const Lanes x = broadcast(factor[row * a.row_stride]);
-            sums[row][0] = fma(x, left, sums[row][0]);
-            sums[row][1] = fma(x, right, sums[row][1]);
-        }
-        factor += a.depth_stride;
-        b += b_stride;
-    }
-#pragma GCC unroll 6
-    for (int row = 0; row < strip_height; ++row) {
-        float* c_row = c + row * c_stride;
-        store(c_row, sums[row][0]);
-        store(c_row + num_lanes, sums[row][1]);
-    }
-}
-
 /// One block of queries against one block of keys.
 struct BlockPair {
     std::int64_t num_queries, num_keys;
@@ -145,13 +102,15 @@ inline void score_product(const BlockPair& pair, const float* rows, const float*
                           std::int64_t head_dim, float* scores)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
-    for (std::int64_t panel = 0; panel < pair.num_panels(); ++panel) {
+    for (std::int64_t panel = 0; panel < pair.num_panels(); panel += panels_at_once()) {
+        const std::int64_t num_panels = std::min(panels_at_once(), pair.num_panels() - panel);
         const std::int64_t query = panel * panel_width;
-        const std::int64_t visible = pair.visible_keys(query + panel_width);
+        const std::int64_t visible = pair.visible_keys(query + num_panels * panel_width);
         for (std::int64_t key = 0; key < visible; key += strip_height)
-            multiply_strip<Start::zero>({rows + key * stride, stride, 1},
-                                        queries + query * head_dim, panel_width, head_dim,
-                                        scores + key * block_rows + query, block_rows);
+            multiply_strip<Start::zero>(
+                {rows + key * stride, stride, 1},
+                {queries + query * head_dim, panel_width, panel_width * head_dim}, num_panels,
+                head_dim, scores + key * block_rows + query, block_rows);
     }
 }
 
@@ -161,10 +120,9 @@ inline void add_over_keys(const BlockPair& pair, const float* weights, const flo
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
     for (std::int64_t query = 0; query < pair.query_rows(); query += strip_height)
-        for (std::int64_t c = 0; c < stride; c += panel_width)
-            multiply_strip<Start::sum>({weights + query, 1, block_rows}, rows + c, stride,
-                                       pair.visible_keys(query + strip_height),
-                                       sums + query * stride + c, stride);
+        multiply_strip<Start::sum>({weights + query, 1, block_rows}, {rows, stride, panel_width},
+                                   stride / panel_width, pair.visible_keys(query + strip_height),
+                                   sums + query * stride, stride);
 }
 
 /// sums[key][P] (+)= sum over queries of weights[key][query] * rows[query][P].
@@ -175,10 +133,9 @@ inline void sum_over_queries(const BlockPair& pair, const float* weights, const 
     const std::int64_t stride = round_up(head_dim, panel_width);
     for (std::int64_t key = 0; key < pair.key_rows(); key += strip_height) {
         const std::int64_t first = pair.diagonal ? key : 0; // earlier queries do not see these keys
-        for (std::int64_t c = 0; c < stride; c += panel_width)
-            multiply_strip<start>({weights + key * block_rows + first, block_rows, 1},
-                                  rows + first * stride + c, stride, pair.num_queries - first,
-                                  sums + key * stride + c, stride);
+        multiply_strip<start>({weights + key * block_rows + first, block_rows, 1},
+                              {rows + first * stride, stride, panel_width}, stride / panel_width,
+                              pair.num_queries - first, sums + key * stride, stride);
     }
 }
 
