@@ -1,4 +1,5 @@
-// Every float32 kernel at the shapes of llama-71m and 1024 tokens, on random numbers.
+// Every kernel in float32, products and attention also in bfloat16, at the shapes of llama-71m and
+// 1024 tokens, on random numbers.
 //
 // usage: OMP_NUM_THREADS=2 sluice_kernels_benchmark [--benchmark_filter=REGEX] ...
 //
@@ -6,6 +7,7 @@
 // implementation touches once for the others. best_sgemm is oneDNN left alone with a big product:
 // the rate that the products are held against.
 #include "core/arena.hpp"
+#include "core/bfloat16.hpp"
 #include "core/checksum.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
@@ -23,6 +25,7 @@
 
 #include <benchmark/benchmark.h>
 #include <dnnl.h>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,17 +38,23 @@ constexpr std::int64_t num_tokens = 1024, hidden = 512, intermediate = 1368, voc
                        num_heads = 8, head_dim = 64;
 constexpr Stream stream{.backend = Backend::cpu};
 
-/// Owned float32 memory with random contents, aligned as a stage's is.
+/// Owned memory with random contents, aligned as a stage's is.
 class Array {
 public:
-    explicit Array(const Shape& shape)
-        : arena_(aligned_bytes(static_cast<std::size_t>(shape.num_elements()) * sizeof(float)),
+    explicit Array(const Shape& shape, DType dtype = DType::f32)
+        : arena_(aligned_bytes(static_cast<std::size_t>(shape.num_elements()) * size_of(dtype)),
                  Device{}),
-          view_(arena_.allocate(DType::f32, shape))
+          view_(arena_.allocate(dtype, shape))
     {
         const RandomStream random(1, "benchmark");
-        for (std::int64_t i = 0; i < shape.num_elements(); ++i)
-            data()[i] = static_cast<float>(random.uniform(static_cast<std::uint64_t>(i)) - 0.5);
+        for (std::int64_t i = 0; i < shape.num_elements(); ++i) {
+            const auto value =
+                static_cast<float>(random.uniform(static_cast<std::uint64_t>(i)) - 0.5);
+            if (dtype == DType::bf16)
+                view_.as<BFloat16>()[i] = bfloat16_of(value);
+            else
+                data()[i] = value;
+        }
     }
     const TensorView& view() const { return view_; }
     float* data() const { return view_.as<float>(); }
@@ -86,9 +95,9 @@ void best_sgemm(benchmark::State& state)
 }
 
 /// y = x W^T for a weight [out,in], its input gradient and its weight gradient.
-void linear_forward(benchmark::State& state, std::int64_t out, std::int64_t in)
+void linear_forward(benchmark::State& state, DType dtype, std::int64_t out, std::int64_t in)
 {
-    Array x({num_tokens, in}), weight({out, in}), y({num_tokens, out});
+    Array x({num_tokens, in}, dtype), weight({out, in}, dtype), y({num_tokens, out}, dtype);
     for (auto _ : state)
         launch(stream, Matmul{.a = x.view(),
                               .b = weight.view(),
@@ -97,17 +106,17 @@ void linear_forward(benchmark::State& state, std::int64_t out, std::int64_t in)
     report_flops(state, 2.0 * static_cast<double>(num_tokens * out * in));
 }
 
-void linear_backward_input(benchmark::State& state, std::int64_t out, std::int64_t in)
+void linear_backward_input(benchmark::State& state, DType dtype, std::int64_t out, std::int64_t in)
 {
-    Array dx({num_tokens, in}), weight({out, in}), dy({num_tokens, out});
+    Array dx({num_tokens, in}, dtype), weight({out, in}, dtype), dy({num_tokens, out}, dtype);
     for (auto _ : state)
         launch(stream, Matmul{.a = dy.view(), .b = weight.view(), .out = dx.view()});
     report_flops(state, 2.0 * static_cast<double>(num_tokens * out * in));
 }
 
-void linear_backward_weight(benchmark::State& state, std::int64_t out, std::int64_t in)
+void linear_backward_weight(benchmark::State& state, DType dtype, std::int64_t out, std::int64_t in)
 {
-    Array x({num_tokens, in}), gradient({out, in}), dy({num_tokens, out});
+    Array x({num_tokens, in}, dtype), gradient({out, in}), dy({num_tokens, out}, dtype);
     for (auto _ : state)
         launch(stream, Matmul{.a = dy.view(),
                               .b = x.view(),
@@ -123,10 +132,13 @@ double attention_flops()
 }
 
 struct AttentionArrays {
-    Array qkv{{1, num_tokens, 3, num_heads, head_dim}}, out{{1, num_tokens, num_heads, head_dim}},
-        dout{{1, num_tokens, num_heads, head_dim}}, logsumexp{{1, num_heads, num_tokens}},
-        row_dot{{1, num_heads, num_tokens}}, gradient{{1, num_tokens, 3, num_heads, head_dim}},
-        cos{{num_tokens, head_dim / 2}}, sin{{num_tokens, head_dim / 2}};
+    DType dtype;
+    Array qkv{{1, num_tokens, 3, num_heads, head_dim}, dtype},
+        out{{1, num_tokens, num_heads, head_dim}, dtype},
+        dout{{1, num_tokens, num_heads, head_dim}, dtype}, logsumexp{{1, num_heads, num_tokens}},
+        row_dot{{1, num_heads, num_tokens}},
+        gradient{{1, num_tokens, 3, num_heads, head_dim}, dtype}, cos{{num_tokens, head_dim / 2}},
+        sin{{num_tokens, head_dim / 2}};
 
     void forward()
     {
@@ -146,17 +158,17 @@ struct AttentionArrays {
     }
 };
 
-void attention_forward(benchmark::State& state)
+void attention_forward(benchmark::State& state, DType dtype)
 {
-    AttentionArrays arrays;
+    AttentionArrays arrays{dtype};
     for (auto _ : state)
         arrays.forward();
     report_flops(state, attention_flops());
 }
 
-void attention_backward(benchmark::State& state)
+void attention_backward(benchmark::State& state, DType dtype)
 {
-    AttentionArrays arrays;
+    AttentionArrays arrays{dtype};
     arrays.forward();
     for (auto _ : state)
         arrays.backward();
@@ -323,23 +335,25 @@ void scale(benchmark::State& state)
     report_floats(state, 2 * num_tokens * hidden);
 }
 
-void add(const std::string& name, void (*function)(benchmark::State&))
+std::string in_type(DType dtype) { return dtype == DType::f32 ? "" : "[bf16]"; }
+
+void add(const std::string& name, const std::function<void(benchmark::State&)>& function)
 {
     benchmark::RegisterBenchmark(name.c_str(), function)
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
 }
 
-void add_linear(const std::string& name, std::int64_t out, std::int64_t in)
+void add_linear(const std::string& name, DType dtype, std::int64_t out, std::int64_t in)
 {
-    using Pass = void (*)(benchmark::State&, std::int64_t, std::int64_t);
+    using Pass = void (*)(benchmark::State&, DType, std::int64_t, std::int64_t);
     const std::pair<const char*, Pass> passes[] = {{"forward", linear_forward},
                                                    {"backward_input", linear_backward_input},
                                                    {"backward_weight", linear_backward_weight}};
     for (const auto& [pass_name, pass] : passes)
         benchmark::RegisterBenchmark(
-            ("matmul/" + name + "/" + pass_name).c_str(),
-            [pass = pass, out, in](benchmark::State& state) { pass(state, out, in); })
+            ("matmul" + in_type(dtype) + "/" + name + "/" + pass_name).c_str(),
+            [pass = pass, dtype, out, in](benchmark::State& state) { pass(state, dtype, out, in); })
             ->UseRealTime()
             ->Unit(benchmark::kMillisecond);
 }
@@ -349,13 +363,18 @@ void add_linear(const std::string& name, std::int64_t out, std::int64_t in)
 int main(int argc, char** argv)
 {
     add("best_sgemm", best_sgemm);
-    add_linear("qkv", 3 * hidden, hidden);
-    add_linear("attention_out", hidden, hidden);
-    add_linear("gate_up", 2 * intermediate, hidden);
-    add_linear("down", hidden, intermediate);
-    add_linear("head", vocabulary, hidden);
-    add("attention/forward", attention_forward);
-    add("attention/backward", attention_backward);
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+        add_linear("qkv", dtype, 3 * hidden, hidden);
+        add_linear("attention_out", dtype, hidden, hidden);
+        add_linear("gate_up", dtype, 2 * intermediate, hidden);
+        add_linear("down", dtype, hidden, intermediate);
+        add_linear("head", dtype, vocabulary, hidden);
+        const auto of_type = [dtype](void (*pass)(benchmark::State&, DType)) {
+            return [=](benchmark::State& state) { pass(state, dtype); };
+        };
+        add("attention" + in_type(dtype) + "/forward", of_type(attention_forward));
+        add("attention" + in_type(dtype) + "/backward", of_type(attention_backward));
+    }
     add("rms_norm/forward", rms_norm_forward);
     add("rms_norm/backward", rms_norm_backward);
     add("rotary/forward", rotary_forward);

@@ -87,7 +87,20 @@ void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim,
         });
 }
 
-/// Loads one block of queries and what belongs to it, and writes its row_dot. dq becomes zero.
+/// row_dot of one block of queries: dout · out, row by row.
+template <class T>
+void add_up_row_dots(const HeadGradient<T>& head, std::int64_t first)
+{
+    for (std::int64_t query = first; query < first + head.rows_from(first); ++query) {
+        Lanes products{};
+        for_each_chunk(head.head_dim, [&](std::int64_t c, auto count) {
+            products += load(head.dout[query] + c, count) * load(head.out[query] + c, count);
+        });
+        head.row_dot[query] = sum(products);
+    }
+}
+
+/// Loads one block of queries and what belongs to it. dq becomes zero.
 template <class T>
 void load_queries(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
 {
@@ -98,15 +111,8 @@ void load_queries(const HeadGradient<T>& head, std::int64_t first, BackwardBlock
     transpose_block(blocks.dout, num_queries, head_dim, blocks.dout_by_channel);
     std::fill_n(blocks.logsumexp, block_rows, 0.0F);
     std::fill_n(blocks.row_dot, block_rows, 0.0F);
-    for (std::int64_t query = 0; query < num_queries; ++query) {
-        Lanes products{};
-        for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
-            products += load(head.dout[first + query] + c, count) *
-                        load(head.out[first + query] + c, count);
-        });
-        head.row_dot[first + query] = blocks.row_dot[query] = sum(products);
-        blocks.logsumexp[query] = head.logsumexp[first + query];
-    }
+    std::copy_n(head.logsumexp + first, num_queries, blocks.logsumexp);
+    std::copy_n(head.row_dot + first, num_queries, blocks.row_dot);
     std::fill_n(blocks.dq, round_up(num_queries, strip_height) * round_up(head_dim, panel_width),
                 0.0F);
 }
@@ -135,6 +141,7 @@ void differentiate(const HeadGradient<float>& head, BackwardBlocks& blocks)
 {
     for (std::int64_t first_query = 0; first_query < head.positions; first_query += block_rows) {
         const std::int64_t num_queries = head.rows_from(first_query);
+        add_up_row_dots(head, first_query);
         load_queries(head, first_query, blocks);
         for (std::int64_t first_key = 0; first_key <= first_query; first_key += block_rows) {
             const bool diagonal = first_key == first_query;
@@ -192,7 +199,16 @@ void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
              first_query += block_rows) {
             const bool diagonal = first_key == first_query;
             const BlockPair pair{head.rows_from(first_query), num_keys, diagonal};
+            if (first_key == 0)
+                add_up_row_dots(head, first_query);
             load_queries(head, first_query, blocks);
+            const std::int64_t next = first_query + block_rows;
+            if (next < head.positions) {
+                prefetch_rows(head.q.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.dout.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.dq.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.dk.from(next), head.rows_from(next), head.head_dim);
+            }
             // The gradients of these queries' own keys are not there before their diagonal pair,
             // the last one that adds to dq.
             const WaitingSums dq{head.dq.from(first_query), head.dk.from(first_query)};
