@@ -117,7 +117,10 @@ LayerScratch allocate_layer_scratch(const ModelChunkOptions& options, Arena& are
                                                    {micro_batch.num_sequences,
                                                     options.model.num_heads, micro_batch.seq_len}),
                          .qkv = arena.allocate(extents.dtype, {extents.n, 3 * extents.c})};
-    scratch.mlp_h = arena.allocate(extents.dtype, {extents.n, extents.f});
+    const TensorView mlp =
+        arena.allocate(extents.dtype, {extents.n * std::max(extents.f, extents.c)});
+    scratch.mlp_h = mlp.slice(0, {extents.n, extents.f});
+    scratch.unused_output = mlp.slice(0, extents.stream());
     return scratch;
 }
 

@@ -49,6 +49,7 @@ struct LayerScratch {
     TensorView stream_gradient;          ///< [N,C] at a place of the stream, or inside a branch
     AttentionGradients attention;        ///< its heads are stream_gradient
     TensorView mlp_h;                    ///< [N,F]
+    TensorView unused_output;            ///< [N,C], on mlp_h: of a layer that is computed again
 };
 
 /// What the backward pass of one layer works on.

@@ -183,14 +183,14 @@ void DecoderLayer::attention_backward_input(const Stream& stream,
 void DecoderLayer::attention_backward_weight(const Stream& stream,
                                              const DecoderLayerActivations& activations,
                                              const DecoderLayerGradients& gradients,
-                                             const TensorView& dqkv, const Factor& alpha) const
+                                             const Factor& alpha) const
 {
     if (closed(alpha))
         return;
     attention_residual_.backward_weight(stream, activations.attention_residual,
                                         gradients.attention_residual, activations.attention.heads,
                                         alpha);
-    attention_.backward_weight(stream, activations.attention_residual.u, dqkv);
+    attention_.backward_weight(stream, activations.attention_residual.u, gradients.attention.qkv);
 }
 
 void DecoderLayer::backward_input(const Stream& stream, const DecoderLayerActivations& activations,
@@ -198,9 +198,6 @@ void DecoderLayer::backward_input(const Stream& stream, const DecoderLayerActiva
 {
     mlp_backward_input(stream, activations, gradients, alpha);
     attention_backward_input(stream, activations, gradients, alpha);
-    if (!closed(alpha))
-        kernels::launch(stream, kernels::Copy{.from = gradients.attention.qkv,
-                                              .to = activations.attention.qkv});
 }
 
 void DecoderLayer::backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
@@ -208,7 +205,7 @@ void DecoderLayer::backward_weight(const Stream& stream, const DecoderLayerActiv
                                    const Factor& alpha) const
 {
     mlp_backward_weight(stream, activations, gradients, alpha);
-    attention_backward_weight(stream, activations, gradients, activations.attention.qkv, alpha);
+    attention_backward_weight(stream, activations, gradients, alpha);
 }
 
 void DecoderLayer::backward(const Stream& stream, const DecoderLayerActivations& activations,
@@ -217,7 +214,7 @@ void DecoderLayer::backward(const Stream& stream, const DecoderLayerActivations&
     mlp_backward_input(stream, activations, gradients, alpha);
     mlp_backward_weight(stream, activations, gradients, alpha);
     attention_backward_input(stream, activations, gradients, alpha);
-    attention_backward_weight(stream, activations, gradients, gradients.attention.qkv, alpha);
+    attention_backward_weight(stream, activations, gradients, alpha);
 }
 
 } // namespace sluice

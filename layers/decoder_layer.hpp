@@ -33,11 +33,11 @@ public:
                    const Factor& alpha, Recompute recompute, const TensorView& unused) const;
 
     /// Gradient of the layer's input from that of its output. ACCUMULATES the norms' gradients.
-    /// Leaves in `activations` what backward_weight() needs.
+    /// Leaves in `activations` and in the gradient of qkv what backward_weight() needs.
     void backward_input(const Stream& stream, const DecoderLayerActivations& activations,
                         const DecoderLayerGradients& gradients, const Factor& alpha) const;
-    /// ACCUMULATES the matrices' gradients. Of `gradients` needs the residual stream's (y) in pre
-    /// and lns.
+    /// ACCUMULATES the matrices' gradients. Of `gradients` needs that of qkv, and in pre and lns
+    /// the residual stream's (y).
     void backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
                          const DecoderLayerGradients& gradients, const Factor& alpha) const;
     /// Both, the same numbers to the bit, branch by branch.
@@ -55,9 +55,8 @@ private:
     void attention_backward_input(const Stream& stream, const DecoderLayerActivations& activations,
                                   const DecoderLayerGradients& gradients,
                                   const Factor& alpha) const;
-    /// `dqkv` [N,3C]: where the gradient of qkv lies.
     void attention_backward_weight(const Stream& stream, const DecoderLayerActivations& activations,
-                                   const DecoderLayerGradients& gradients, const TensorView& dqkv,
+                                   const DecoderLayerGradients& gradients,
                                    const Factor& alpha) const;
 
     Residual attention_residual_, mlp_residual_;
