@@ -147,7 +147,7 @@ void add_merge(CLI::App& parent, ChosenCommand& chosen)
         "Write a checkpoint as one HDF5 file: for h5py and others, and as good as its folder here");
     command
         ->add_option("CHECKPOINT", flags->checkpoint,
-                     "Checkpoint folder, or a run folder (its newest)")
+                     "Checkpoint folder, a merged file, or a run folder (its newest)")
         ->required();
     command->add_option("--out", flags->out, "The file to write; it must not be there yet")
         ->required();

@@ -24,6 +24,8 @@ FAULTS = [
     ("gate missing on the MLP branch", "layers/decoder_layer.cpp",
      "mlp_residual_.forward_out(stream, activations.mlp_residual, activations.mlp.h, alpha);",
      "mlp_residual_.forward_out(stream, activations.mlp_residual, activations.mlp.h, 1.0);"),
+    ("the gradient of q, k, v on what attention still reads", "layers/chunk_parts.hpp",
+     "(layer + 1) % layers.size()", "layer"),
     ("an activation not recomputed", "layers/decoder_layer.cpp",
      "mlp_.forward_product(stream, mlp);",
      ""),
