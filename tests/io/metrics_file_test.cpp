@@ -170,7 +170,7 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
     write_update(file, 2);
     file.sync();
     BOOST_TEST(read_file(path) == update_line(1) + update_line(2));
-    BOOST_TEST(contains(message_of([] { MetricsFile("/nonexistent/m.jsonl", 0); }),
+    BOOST_TEST(contains(message_of([&] { MetricsFile(scratch.path() / "absent/m.jsonl", 0); }),
                         "No such file or directory (open)"));
 }
 
