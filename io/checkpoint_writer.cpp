@@ -145,6 +145,17 @@ std::string partial_folder_name(std::int64_t update)
     return "." + checkpoint_folder_name(update) + ".partial";
 }
 
+void require_writable(const fs::path& checkpoints, int num_stages)
+{
+    const fs::path partial = checkpoints / partial_folder_name(0);
+    std::error_code error;
+    fs::create_directory(partial, error);
+    if (error)
+        throw file_error("mkdir", partial, error.value());
+    write_file_durably(partial / summary_name(stage_file_name(num_stages - 1, num_stages)), "");
+    remove_folder(partial, error);
+}
+
 ManifestEntry write_stage_file(const fs::path& partial_folder, int stage, int num_stages,
                                const StageContents& contents)
 {

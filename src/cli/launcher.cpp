@@ -3,11 +3,11 @@
 #include "core/error.hpp"
 #include "src/cli/ended_run.hpp"
 #include "src/cli/output_relay.hpp"
+#include "src/process/started_ranks.hpp"
 #include "src/train/stop_patience.hpp"
 
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sys/prctl.h>
@@ -18,7 +18,7 @@ namespace sluice {
 
 namespace {
 
-constexpr const char* mark = "SLUICE_STARTED_RANKS"; ///< in the environment of ranks
+constexpr timespec time_to_say_it_again{.tv_sec = 0, .tv_nsec = 200'000'000};
 
 std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::string>& arguments)
 {
@@ -40,7 +40,7 @@ std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::st
     prctl(PR_SET_PDEATHSIG, SIGUSR2);
     if (getppid() != launcher)
         _exit(static_cast<int>(ExitCode::peer));
-    setenv(mark, "1", 1);
+    mark_started_ranks();
     pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
     std::vector<char*> words;
     for (std::string& word : command)
@@ -78,8 +78,10 @@ public:
         int status = 0;
         for (pid_t ended = 0; (ended = waitpid(mpirun_, &status, WNOHANG)) != mpirun_;) {
             SLUICE_CHECK(ended == 0, "waitpid: " << std::strerror(errno));
-            int signal = 0;
-            if (sigwait(&awaited, &signal) != 0 || signal == SIGCHLD)
+            const int signal = sigtimedwait(&awaited, nullptr, &time_to_say_it_again);
+            if (signal < 0 && asked_)
+                leave_word();
+            if (signal < 0 || signal == SIGCHLD)
                 continue;
             if (signal == SIGTSTP)
                 suspend();
@@ -90,7 +92,7 @@ public:
     }
 
     bool gave_up() const { return gave_up_; }
-    bool asked_to_stop() const { return asked_; }
+    bool asked_to_stop() const { return asked_ != 0; }
 
 private:
     /// Ctrl-Z reaches this process group only.
@@ -105,24 +107,30 @@ private:
     {
         const auto answer = patience_.hear(signal, StopPatience::Clock::now());
         if (answer == StopPatience::Answer::stop) {
-            asked_ = true;
-            // Where there is no folder yet, the ranks call it SIGUSR1.
-            std::ofstream(folder_.signal_file()) << signal_name(signal) << "\n";
+            asked_ = signal;
+            leave_word();
         }
         say_answer(answer, signal);
         gave_up_ = gave_up_ || answer == StopPatience::Answer::give_up;
         kill(mpirun_, gave_up_ ? SIGTERM : SIGUSR1);
     }
 
+    /// What mpirun is sent while it starts the ranks is lost, and the folder may not be there yet.
+    void leave_word() const
+    {
+        std::error_code error;
+        if (!std::filesystem::exists(folder_.signal_file(), error))
+            std::ofstream(folder_.signal_file()) << signal_name(asked_) << "\n";
+    }
+
     pid_t mpirun_;
     const RunFolder& folder_;
     StopPatience patience_;
-    bool asked_ = false, gave_up_ = false;
+    int asked_ = 0; ///< the signal that asked to stop
+    bool gave_up_ = false;
 };
 
 } // namespace
-
-bool started_by_launch_ranks() { return std::getenv(mark) != nullptr; }
 
 int launch_ranks(int num_ranks, const std::vector<std::string>& arguments,
                  const std::filesystem::path& run_dir)

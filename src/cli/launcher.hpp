@@ -19,7 +19,4 @@ namespace sluice {
 int launch_ranks(int num_ranks, const std::vector<std::string>& arguments,
                  const std::filesystem::path& run_dir);
 
-/// In a rank on the launcher's machine: the launcher speaks for all.
-bool started_by_launch_ranks();
-
 } // namespace sluice

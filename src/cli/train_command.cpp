@@ -12,6 +12,7 @@
 #include "src/cli/repeated_option.hpp"
 #include "src/config/layout.hpp"
 #include "src/config/nearest_name.hpp"
+#include "src/process/started_ranks.hpp"
 #include "src/process/threads.hpp"
 #include "src/train/rank_run.hpp"
 #include "src/train/run_folder.hpp"

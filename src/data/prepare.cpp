@@ -4,14 +4,18 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/random.hpp"
+#include "io/input_files.hpp"
 #include "io/token_file_writer.hpp"
 #include "src/data/parallel_tokenizer.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/process/threads.hpp"
 
 #include <algorithm>
+#include <array>
+#include <fstream>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 namespace sluice {
 
@@ -26,6 +30,26 @@ bool same_file(const fs::path& a, const fs::path& b)
 {
     std::error_code error;
     return fs::weakly_canonical(a, error) == fs::weakly_canonical(b, error);
+}
+
+/// What an earlier run has written between the texts may be written anew.
+bool is_hdf5(const fs::path& file)
+{
+    std::array<char, 4> begin{};
+    std::ifstream(file, std::ios::binary).read(begin.data(), begin.size());
+    return std::string_view(begin.data(), begin.size()) == "\x89HDF";
+}
+
+void refuse_input(const fs::path& out, const PrepareOptions& options)
+{
+    if (out.empty() || !fs::exists(out) || is_hdf5(out))
+        return;
+    for (const InputFile& input : find_input_files(options.inputs, options.source.selection)) {
+        std::error_code error;
+        if (fs::equivalent(out, input.path, error))
+            throw usage_error("this is an input as well", "--out " + out.string(),
+                              "give the output another name");
+    }
 }
 
 void check_options(const PrepareOptions& options)
@@ -47,6 +71,7 @@ void check_options(const PrepareOptions& options)
             throw usage_error("this is a folder", "--out " + out.string(),
                               "name a file, for example " + (out / "tokens.h5").string());
         replaceable_file(out); // refused before the text is read
+        refuse_input(out, options);
         for (const std::string& input : options.inputs)
             if (!out.empty() && same_file(out, input))
                 throw usage_error("this is an input as well", "--out " + out.string(),

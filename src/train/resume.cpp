@@ -9,6 +9,7 @@
 #include "src/text/first_lines.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -24,8 +25,40 @@ std::string newest_whole(const fs::path& checkpoints)
     const fs::path newest = newest_whole_checkpoint(checkpoints);
     if (newest.empty() && !list_checkpoints(checkpoints).empty())
         throw data_error("every checkpoint of this run is damaged", checkpoints.string(),
-                         "see the list above; move the folder away to start from the beginning");
+                         "see the list above; move the folder away and add --resume never to "
+                         "start from the beginning");
     return newest.string();
+}
+
+/// The newest save that the metrics of the run folder tell of; 0 where they tell of none.
+std::int64_t newest_save_told_of(const fs::path& checkpoints)
+{
+    std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
+    std::int64_t newest = 0;
+    for (std::string line; std::getline(metrics, line);) {
+        if (line.find("\"checkpoint\"") == std::string::npos)
+            continue;
+        const auto row = nlohmann::json::parse(line, nullptr, false);
+        if (row.is_object() && row.value("event", "") == "checkpoint" && row.contains("update") &&
+            row["update"].is_number_integer())
+            newest = std::max(newest, row["update"].get<std::int64_t>());
+    }
+    return newest;
+}
+
+/// The newest whole one, or empty for a run that has saved nothing yet. Throws UserError (data)
+/// where it has: a beginning would drop what the metrics tell.
+std::string newest_or_none(const fs::path& checkpoints)
+{
+    std::string newest = newest_whole(checkpoints);
+    const std::int64_t told_of = newest.empty() ? newest_save_told_of(checkpoints) : 0;
+    if (told_of > 0)
+        throw data_error("metrics.jsonl tells of a save of update " + std::to_string(told_of) +
+                             ", and there is no checkpoint",
+                         checkpoints.string(),
+                         "put the checkpoints back (is a file system not mounted?), or add "
+                         "--resume never to start from the beginning");
+    return newest;
 }
 
 /// precision.compute = "auto" became another one, for GPUs came or went.
@@ -135,7 +168,7 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
     if (request.mode == ResumeMode::path)
         return chosen_by_path(checkpoints, request.path);
     if (request.mode == ResumeMode::automatic)
-        return newest_whole(checkpoints);
+        return newest_or_none(checkpoints);
     if (!list_checkpoints(checkpoints).empty())
         throw usage_error("--resume never, but this run folder already has checkpoints",
                           checkpoints.string(),

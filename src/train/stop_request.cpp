@@ -26,8 +26,10 @@ bool StopRequest::has_come()
     // access() and not std::filesystem, which allocates.
     if (!stop_file_.empty() && ::access(stop_file_.c_str(), F_OK) == 0)
         file_found_ = true;
+    if (!signal_file_.empty() && ::access(signal_file_.c_str(), F_OK) == 0)
+        word_found_ = true;
     time_is_up_ = time_is_up_ || budget_.is_spent(watch_.seconds());
-    return file_found_ || time_is_up_ || received_stop_signal() != 0;
+    return file_found_ || word_found_ || time_is_up_ || received_stop_signal() != 0;
 }
 
 std::string StopRequest::reason() const
@@ -41,8 +43,8 @@ std::string StopRequest::reason() const
     if (signal == SIGUSR2)
         return "SIGUSR2: its launcher has died";
     std::string passed_on;
-    if (signal == SIGUSR1 && std::getline(std::ifstream(signal_file_), passed_on) &&
-        !passed_on.empty())
+    if ((signal == SIGUSR1 || word_found_) &&
+        std::getline(std::ifstream(signal_file_), passed_on) && !passed_on.empty())
         return passed_on;
     return signal != 0 ? signal_name(signal) : "";
 }

@@ -18,7 +18,8 @@ public:
     StopRequest() = default;
     /// Rank 0. A STOP file that is there already counts: somebody put it there for this run. The
     /// clock of `budget` starts at 0 now.
-    /// `signal_file`: where a launcher says which signal it has passed on as SIGUSR1.
+    /// `signal_file`: where a launcher says which signal it has passed on as SIGUSR1; it may not
+    /// have arrived. Empty where there is no such launcher.
     StopRequest(std::filesystem::path stop_file, TimeBudget budget,
                 std::filesystem::path signal_file = {});
 
@@ -40,7 +41,7 @@ private:
     std::filesystem::path stop_file_, signal_file_;
     TimeBudget budget_;
     Stopwatch watch_; ///< of budget_
-    bool file_found_ = false, time_is_up_ = false;
+    bool file_found_ = false, word_found_ = false, time_is_up_ = false;
 };
 
 } // namespace sluice

@@ -5,6 +5,7 @@
 #include "core/logging.hpp"
 #include "core/wait_attendant.hpp"
 #include "pipeline/agreement.hpp"
+#include "src/process/started_ranks.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
@@ -109,9 +110,12 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
         delete_old_checkpoints(folder_.checkpoints(), {});
+        require_writable(folder_.checkpoints(), static_cast<int>(plan_.partition.size()));
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
-        stop_ = StopRequest(folder_.stop_file(), time_budget(), folder_.signal_file());
+        stop_ = StopRequest(folder_.stop_file(), time_budget(),
+                            started_by_launch_ranks() ? folder_.signal_file()
+                                                      : std::filesystem::path());
         journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
                           changed_rounding_);
     });

@@ -122,6 +122,22 @@ class Evaluations(RunTest):
         self.train(1, "none", overrides=("run.updates=1", "data.validation=", "lr_schedule.warmup_steps=0"))
 
 
+class StopsAtTheStart(RunTest):
+    updates = 300
+
+    def test_a_request_while_ranks_start_is_not_lost(self):
+        """mpirun loses what it is sent meanwhile; at whatever moment, the run stops and goes on later."""
+        for i in range(8):
+            name = f"early-{i}"
+            process = subprocess.Popen([SLUICE, "train", str(self.run_file), "--run-dir", name, "--ranks", "2"],
+                                       cwd=self.folder, env=environment(), text=True, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            time.sleep(0.03 + 0.015 * i)
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=120)[1]
+            self.assertEqual(process.returncode, 75, f"{i}: {errors}")
+
+
 class Resumes(RunTest):
     def test_the_same_command_when_the_ancestor_is_gone(self):
         """The source prunes its checkpoints; whoever began with one has its own by then."""

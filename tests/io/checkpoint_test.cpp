@@ -118,6 +118,15 @@ BOOST_AUTO_TEST_CASE(the_folder_holds_what_the_format_says_and_nothing_else)
     BOOST_TEST((stage.dataset(path).extents == std::vector<std::uint64_t>{16, 4}));
 }
 
+BOOST_AUTO_TEST_CASE(a_save_is_tried_before_there_is_anything_to_lose)
+{
+    TemporaryFolder scratch;
+    require_writable(scratch.path(), 4);
+    BOOST_TEST(scratch.num_entries() == 0);
+    write_file_durably(scratch / partial_folder_name(0), "in the way");
+    BOOST_CHECK_THROW(require_writable(scratch.path(), 4), UserError);
+}
+
 BOOST_AUTO_TEST_CASE(saving_the_same_update_again_replaces_it)
 {
     TemporaryFolder scratch;

@@ -65,6 +65,23 @@ BOOST_AUTO_TEST_CASE(a_run_begins_afresh_where_nothing_is)
     BOOST_TEST(!checkpoints.choose(ResumeMode::never));
 }
 
+BOOST_AUTO_TEST_CASE(a_run_whose_saves_are_gone_does_not_begin_afresh_by_itself)
+{
+    Checkpoints checkpoints;
+    std::ofstream metrics(checkpoints.run / "metrics.jsonl");
+    metrics << R"({"event":"start","update":0})"
+            << "\n"
+            << R"({"event":"update","update":5})" << std::endl;
+    BOOST_TEST(!checkpoints.choose()); // it died before its first save
+    metrics << R"({"event":"checkpoint","update":8})" << std::endl;
+    BOOST_CHECK_EXCEPTION(checkpoints.choose(), UserError, [](const UserError& error) {
+        return is(error, ExitCode::data, "a save of update 8, and there is no checkpoint");
+    });
+    BOOST_TEST(!checkpoints.choose(ResumeMode::never));
+    const fs::path put_back = checkpoints.add(8);
+    BOOST_TEST((checkpoints.choose() == put_back));
+}
+
 BOOST_AUTO_TEST_CASE(the_newest_whole_checkpoint_is_chosen)
 {
     Checkpoints checkpoints;

@@ -46,6 +46,20 @@ BOOST_AUTO_TEST_CASE(a_file_that_was_not_the_reason_stays)
     BOOST_TEST(std::filesystem::exists(file.path));
 }
 
+BOOST_AUTO_TEST_CASE(a_launchers_word_counts_where_its_signal_was_lost)
+{
+    const StopFile file;
+    const std::filesystem::path word = file.run / ".stop-signal";
+    StopRequest request(file.path, {}, word);
+    BOOST_TEST(!request.is_there());
+    std::ofstream(word) << "SIGTERM\n";
+    BOOST_TEST(!StopRequest(file.path, {}).is_there()); // one that has no launcher
+    BOOST_TEST(request.is_there());
+    BOOST_TEST(request.reason() == "SIGTERM");
+    request.obeyed();
+    BOOST_TEST(!std::filesystem::exists(word));
+}
+
 BOOST_AUTO_TEST_CASE(the_end_of_the_time)
 {
     StopRequest enough({}, TimeBudget(1000.0, 1.0));
