@@ -152,7 +152,8 @@ void require_writable(const fs::path& checkpoints, int num_stages)
     fs::create_directory(partial, error);
     if (error)
         throw file_error("mkdir", partial, error.value());
-    write_file_durably(partial / summary_name(stage_file_name(num_stages - 1, num_stages)), "");
+    const std::string longest = summary_name(stage_file_name(num_stages - 1, num_stages));
+    write_file_durably(partial / std::string(longest.size(), 'x'), "");
     remove_folder(partial, error);
 }
 

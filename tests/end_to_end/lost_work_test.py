@@ -127,15 +127,21 @@ class StopsAtTheStart(RunTest):
 
     def test_a_request_while_ranks_start_is_not_lost(self):
         """mpirun loses what it is sent meanwhile; at whatever moment, the run stops and goes on later."""
-        for i in range(8):
+        heard = 0
+        for i in range(10):
             name = f"early-{i}"
             process = subprocess.Popen([SLUICE, "train", str(self.run_file), "--run-dir", name, "--ranks", "2"],
                                        cwd=self.folder, env=environment(), text=True, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            time.sleep(0.03 + 0.015 * i)
+            time.sleep(0.03 + 0.02 * i)
             process.send_signal(signal.SIGTERM)
             errors = process.communicate(timeout=120)[1]
+            if process.returncode == -signal.SIGTERM: # before it could hear of it, or promise anything
+                self.assertEqual(errors, "")
+                continue
             self.assertEqual(process.returncode, 75, f"{i}: {errors}")
+            heard += 1
+        self.assertGreater(heard, 0)
 
 
 class Resumes(RunTest):
