@@ -152,6 +152,7 @@ std::size_t gpu_bytes_per_rank(const SubmitOptions& options, const GpuRequest& g
 /// Throws UserError (usage) when it does not fit.
 std::string plan_text(const SubmitOptions& options, const Settings& sbatch)
 {
+    refuse_pipe(options.run_file);
     RunConfig asked = load_run_config(options.run_file, options.overrides);
     check_layout(asked, options.num_ranks(),
                  {.name = "--nodes", .ranks_each = options.tasks_per_node});

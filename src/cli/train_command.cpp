@@ -134,6 +134,7 @@ int train(const TrainOptions& options)
         if (launched_as().by_launcher)
             throw usage_error("--ranks starts mpirun, and this process was started by one",
                               "command line", "leave out either of the two");
+        refuse_pipe(options.run_file);
         // What one process can find wrong is said once, before there are many.
         const RunConfig asked = load_run_config(options.run_file, options.overrides);
         check_layout(asked, options.num_ranks, {.name = "--ranks"});

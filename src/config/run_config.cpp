@@ -117,6 +117,16 @@ RunConfig parse_run_config(std::string_view text, const std::string& source,
     return config;
 }
 
+void refuse_pipe(const std::filesystem::path& path)
+{
+    std::error_code error;
+    const auto status = std::filesystem::status(path, error);
+    if (std::filesystem::is_fifo(status) || std::filesystem::is_socket(status) ||
+        std::filesystem::is_character_file(status))
+        throw usage_error("a pipe gives the run file once, and every rank reads it", path.string(),
+                          "save it as a file, and name that");
+}
+
 RunConfig load_run_config(const std::filesystem::path& path,
                           const std::vector<std::string>& overrides)
 {

@@ -182,6 +182,10 @@ struct RunConfig {
     RunSection run;
 };
 
+/// Throws UserError (usage) where `path` is a pipe: it gives its text once, and ranks that are
+/// started read the run file again.
+void refuse_pipe(const std::filesystem::path& path);
+
 /// Reads a TOML run file, applies `overrides` ("section.key=value", TOML values; bare words are
 /// taken as strings), expands presets and checks everything that can be checked without opening
 /// data. Relative paths inside the file are relative to the file's folder; those in overrides to

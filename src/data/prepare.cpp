@@ -29,7 +29,9 @@ constexpr std::size_t batch_bytes = std::size_t{1} << 18;
 bool same_file(const fs::path& a, const fs::path& b)
 {
     std::error_code error;
-    return fs::weakly_canonical(a, error) == fs::weakly_canonical(b, error);
+    // Of a file that is not there yet, only an absolute path has one form.
+    return fs::weakly_canonical(fs::absolute(a), error) ==
+           fs::weakly_canonical(fs::absolute(b), error);
 }
 
 /// What an earlier run has written between the texts may be written anew.

@@ -79,6 +79,14 @@ class RunFiles(RunTest):
         path.write_text("[model\nlayers = ")
         self.refuse("broken.toml:1", run_file=path)
 
+    def test_a_pipe_as_run_file(self):
+        for command in (("train", "/dev/stdin", "--ranks", "2", "--run-dir", "piped"),
+                        ("submit", "/dev/stdin", "--nodes", "1", "--dry-run")):
+            result = subprocess.run([SLUICE, *command], cwd=self.folder, env=environment(), text=True,
+                                    input=self.run_file.read_text(), capture_output=True, timeout=60, check=False)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, "/dev/stdin: a pipe gives the run file once")
+
     def test_misspelt_flag_and_command(self):
         result = call(SLUICE, "train", "--run-dri", "x", self.run_file)
         self.assertEqual(result.returncode, 2)
@@ -268,6 +276,26 @@ class Texts(RunTest):
             result = call(SLUICE, "data", "prepare", *options, "--out", self.folder / "refused.h5")
             self.assertEqual(result.returncode, 3, result.stderr)
             self.assert_one_clear_message(result, "nowhere")
+
+
+class InputsAndOutputs(RunTest):
+    """A text is never written over, wherever it was found."""
+
+    def test_an_output_between_the_inputs(self):
+        texts = self.folder / "texts"
+        before = {path.name: path.read_text() for path in texts.iterdir()}
+        prepare = ("data", "prepare", "--input", texts, "--tokenizer", "bytes")
+        for options in (("--out", texts / "03.txt"),
+                        ("--out", "a.h5", "--validation-fraction", "0.2", "--validation-out", "texts/../texts/03.txt")):
+            result = call(SLUICE, *prepare, *options, cwd=self.folder)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, "03.txt: this is an input as well")
+        self.assertEqual({path.name: path.read_text() for path in texts.iterdir()}, before)
+        for _ in range(2): # what was made there before is no text, and may be made anew
+            self.assertEqual(call(SLUICE, *prepare, "--out", texts / "tokens.h5").returncode, 0)
+        result = call(SLUICE, *prepare, "--out", "b.h5", "--validation-fraction", "0.2", "--validation-out",
+                      "./b.h5", cwd=self.folder)
+        self.assert_one_clear_message(result, "cannot be the same file")
 
 
 class Outputs(RunTest):
