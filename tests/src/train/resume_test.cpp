@@ -7,6 +7,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <fstream>
+#include <unistd.h>
 
 using namespace sluice;
 namespace fs = std::filesystem;
@@ -93,6 +94,25 @@ BOOST_AUTO_TEST_CASE(the_newest_whole_checkpoint_is_chosen)
     BOOST_CHECK_EXCEPTION(checkpoints.choose(), UserError, [](const UserError& error) {
         return is(error, ExitCode::data, "every checkpoint of this run is damaged");
     });
+}
+
+BOOST_AUTO_TEST_CASE(what_may_not_be_read_is_not_taken_for_damaged)
+{
+    Checkpoints checkpoints;
+    checkpoints.add(3);
+    const fs::path newest = checkpoints.add(12);
+    fs::permissions(checkpoints.run.path(),
+                    fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
+    fs::permissions(newest / "manifest.json", fs::perms::none);
+    const uid_t before = geteuid();
+    BOOST_REQUIRE(before != 0 || seteuid(65534) == 0); // root may read everything
+    const auto refused = [](const UserError& error) {
+        return is(error, ExitCode::data, "may not be read: Permission denied");
+    };
+    BOOST_CHECK_EXCEPTION(checkpoints.choose(), UserError, refused);
+    BOOST_REQUIRE(seteuid(before) == 0);
+    fs::permissions(newest / "manifest.json", fs::perms::owner_read);
+    BOOST_TEST((checkpoints.choose() == newest));
 }
 
 BOOST_AUTO_TEST_CASE(never_refuses_a_folder_with_checkpoints)
