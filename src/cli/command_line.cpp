@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/cli/commands.hpp"
+#include "src/cli/option_checks.hpp"
 #include "src/cli/standard_output.hpp"
 #include "src/cli/wrapped_help.hpp"
 #include "src/config/nearest_name.hpp"
@@ -66,6 +67,17 @@ UserError explain(const CLI::App& app, const CLI::ParseError& error)
     return usage_error(error.what(), "command line", help);
 }
 
+/// No option means anything by an empty text. (What `sluice submit` hands on to sbatch may.)
+void refuse_empty_words(CLI::App& command)
+{
+    for (CLI::Option* option : command.get_options())
+        if (option->get_items_expected_max() > 0)
+            option->check(not_empty());
+    for (CLI::App* subcommand : command.get_subcommands([](const CLI::App*) { return true; }))
+        if (subcommand->get_name() != "submit")
+            refuse_empty_words(*subcommand);
+}
+
 int parse_and_run(int argc, char** argv)
 {
     CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes) "
@@ -84,6 +96,7 @@ int parse_and_run(int argc, char** argv)
     add_checkpoint_command(app, chosen);
     add_doctor_command(app, chosen);
     add_later_commands(app, chosen);
+    refuse_empty_words(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {

@@ -35,11 +35,11 @@ inline CLI::Validator not_negative()
             ""};
 }
 
-/// The path of something: not the empty text that a shell makes of a variable that is not set.
+/// Something: not the empty text that a shell makes of a variable that is not set.
 inline CLI::Validator not_empty()
 {
     return {[](std::string& text) -> std::string {
-                return text.empty() ? "the path is empty (a variable that is not set?)" : "";
+                return text.empty() ? "it is empty (a variable that is not set?)" : "";
             },
             ""};
 }

@@ -177,10 +177,8 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
             "Start this many ranks with mpirun, those of all replicas together; Ctrl-C then "
             "saves and stops")
         ->check(CLI::Range(std::int64_t{1}, most_ranks));
-    command
-        ->add_option("--run-dir", options->run_dir,
-                     "Folder of the run [runs/<name of the run file>]")
-        ->check(not_empty());
+    command->add_option("--run-dir", options->run_dir,
+                        "Folder of the run [runs/<name of the run file>]");
     command
         ->add_option(
             "--resume", options->resume,

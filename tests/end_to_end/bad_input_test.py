@@ -141,6 +141,14 @@ class RunFiles(RunTest):
             self.assertEqual(result.returncode, 2, result.stderr)
             self.assert_one_clear_message(result, "--run-dir", "empty")
 
+    def test_empty_words_are_named(self):
+        for *words, last in (("data", "prepare", "--input", "texts", "--tokenizer", "bytes", "--out"),
+                             ("checkpoint", "merge", "run", "--out"), ("eval", "run", "--data"),
+                             ("train", self.run_file, "--resume"), ("plan", self.run_file, "--svg")):
+            result = call(SLUICE, *words, last, "", cwd=self.folder)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assert_one_clear_message(result, f"{last}: it is empty")
+
     def test_memory_that_sbatch_would_not_take(self):
         for memory in ("lots", "M", "-1G", "2.5G", "12GB"):
             result = call(SLUICE, "submit", self.run_file, "--dry-run", f"--mem={memory}")
