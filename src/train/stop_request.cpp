@@ -46,7 +46,9 @@ std::string StopRequest::reason() const
     if ((signal == SIGUSR1 || word_found_) &&
         std::getline(std::ifstream(signal_file_), passed_on) && !passed_on.empty())
         return passed_on;
-    return signal != 0 ? signal_name(signal) : "";
+    if (signal != 0)
+        return signal_name(signal);
+    return word_found_ ? "a signal to its launcher" : ""; // whose word is not written out yet
 }
 
 void StopRequest::obeyed() const
