@@ -62,8 +62,8 @@ BOOST_AUTO_TEST_CASE(an_update_allocates_nothing)
                 for (const Recompute recompute :
                      {Recompute::none, Recompute::lean, Recompute::full}) {
                     // Wide ones, whose weights take long to draw, where a layer's kinds meet.
-                    const bool wide = precision != fp64_precision &&
-                                      variant.arrangement == Arrangement::sandwich;
+                    const bool wide =
+                        precision != fp64_precision && variant.arrangement == Arrangement::sandwich;
                     const ModelSpec spec =
                         wide ? testing::wide_model(variant) : testing::small_model(variant);
                     ModelChunkOptions options = testing::whole_model(spec, precision);
