@@ -87,9 +87,9 @@ std::string finish_checkpoint(const std::filesystem::path& partial_folder,
                               const std::filesystem::path& final_folder,
                               const std::vector<ManifestEntry>& stages);
 
-/// Begins a save of `num_stages` stages and takes it back: throws UserError (data) where one could
+/// Begins a save and takes it back: throws UserError (data) where one could
 /// not be written, for its folder's permissions or the length of its names.
-void require_writable(const std::filesystem::path& checkpoints, int num_stages);
+void require_writable(const std::filesystem::path& checkpoints);
 
 std::string checkpoint_folder_name(std::int64_t update); ///< "update-00001000"
 std::string partial_folder_name(std::int64_t update);    ///< ".update-00001000.partial"

@@ -145,14 +145,14 @@ std::string partial_folder_name(std::int64_t update)
     return "." + checkpoint_folder_name(update) + ".partial";
 }
 
-void require_writable(const fs::path& checkpoints, int num_stages)
+void require_writable(const fs::path& checkpoints)
 {
     const fs::path partial = checkpoints / partial_folder_name(0);
     std::error_code error;
     fs::create_directory(partial, error);
     if (error)
         throw file_error("mkdir", partial, error.value());
-    const std::string longest = summary_name(stage_file_name(num_stages - 1, num_stages));
+    const std::string longest = summary_name(stage_file_name(0, 1));
     write_file_durably(partial / std::string(longest.size(), 'x'), "");
     remove_folder(partial, error);
 }

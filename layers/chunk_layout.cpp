@@ -145,6 +145,14 @@ TensorView ChunkLayout::output_gradient(const ActivationSlot& slot,
     return norms_input(model.arrangement) ? slot.output : scratch.stream_gradient;
 }
 
+TensorView ChunkLayout::kept_qkv_gradient(std::size_t layer, const ActivationSlot& slot,
+                                          const GradientSlot& gradients) const
+{
+    const std::size_t behind = (layer + 1) % slot.layers.size();
+    const TensorView& again = gradients.layers[behind].attention.qkv;
+    return again.empty() ? slot.layers[behind].attention.qkv : again;
+}
+
 LayerBackward ChunkLayout::backward_of(std::size_t layer, const ActivationSlot& slot,
                                        const GradientSlot& gradients) const
 {

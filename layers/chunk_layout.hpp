@@ -74,7 +74,11 @@ struct ChunkLayout {
     /// [N,C] gradients at the chunk's two ends.
     TensorView input_gradient(const ActivationSlot& slot, const GradientSlot& gradients) const;
     TensorView output_gradient(const ActivationSlot& slot, const GradientSlot& gradients) const;
-    /// `layer` counts from 0 in this chunk.
+    /// `layer` counts from 0 in this chunk, here and below.
+    /// [N,3C] where a delayed weight gradient finds it: on the dead qkv of the layer behind, since
+    /// attention reads its own to the end; the last layer's on that of the first.
+    TensorView kept_qkv_gradient(std::size_t layer, const ActivationSlot& slot,
+                                 const GradientSlot& gradients) const;
     LayerBackward backward_of(std::size_t layer, const ActivationSlot& slot,
                               const GradientSlot& gradients) const;
 };

@@ -153,22 +153,13 @@ struct ModelChunk::Parts {
         for (std::size_t i = num_layers; i-- > 0;) {
             LayerBackward layer = recomputed(i, activations, gradients);
             if (i + 1 < num_layers) // the last layer's is in scratch until the first one is done
-                layer.gradients.attention.qkv = kept_qkv_gradient(i, activations, gradients);
+                layer.gradients.attention.qkv = layout.kept_qkv_gradient(i, activations, gradients);
             layers[i].backward_input(stream, layer.activations, layer.gradients, gates.of(i));
         }
         if (num_layers > 0 && gates.of(num_layers - 1).value != 0.0)
             kernels::launch(stream, kernels::Copy{.from = layout.scratch.attention.qkv,
-                                                  .to = kept_qkv_gradient(num_layers - 1,
-                                                                          activations, gradients)});
-    }
-
-    /// [N,3C] where a delayed weight gradient finds it: on the dead qkv of the layer behind, since
-    /// attention reads its own to the end; the last layer's on that of the first.
-    TensorView kept_qkv_gradient(std::size_t layer, const ActivationSlot& activations,
-                                 const GradientSlot& gradients) const
-    {
-        const std::size_t behind = (layer + 1) % layers.size();
-        return layout.backward_of(behind, activations, gradients).activations.attention.qkv;
+                                                  .to = layout.kept_qkv_gradient(
+                                                      num_layers - 1, activations, gradients)});
     }
 
     void backward_weight(std::int64_t index, std::int64_t gradient_index,
@@ -179,7 +170,7 @@ struct ModelChunk::Parts {
         tell(observer, head_parameters());
         for (std::size_t i = layers.size(); i-- > 0;) {
             LayerBackward layer = layout.backward_of(i, activations, gradients);
-            layer.gradients.attention.qkv = kept_qkv_gradient(i, activations, gradients);
+            layer.gradients.attention.qkv = layout.kept_qkv_gradient(i, activations, gradients);
             layers[i].backward_weight(stream, layer.activations, layer.gradients, gates.of(i));
             tell(observer, layer_parameters(i));
         }

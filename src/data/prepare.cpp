@@ -16,6 +16,7 @@
 #include <optional>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 namespace sluice {
 
@@ -42,14 +43,14 @@ bool is_hdf5(const fs::path& file)
     return std::string_view(begin.data(), begin.size()) == "\x89HDF";
 }
 
-void refuse_input(const fs::path& out, const PrepareOptions& options)
+void refuse_input(const std::string& flag, const fs::path& out, const PrepareOptions& options)
 {
-    if (out.empty() || !fs::exists(out) || is_hdf5(out))
+    if (!fs::exists(out))
         return;
     for (const InputFile& input : find_input_files(options.inputs, options.source.selection)) {
         std::error_code error;
-        if (fs::equivalent(out, input.path, error))
-            throw usage_error("this is an input as well", "--out " + out.string(),
+        if (fs::equivalent(out, input.path, error) && (input.named || !is_hdf5(out)))
+            throw usage_error("this is an input as well", flag + " " + out.string(),
                               "give the output another name");
     }
 }
@@ -68,16 +69,13 @@ void check_options(const PrepareOptions& options)
     if (!splits && !options.validation_out.empty())
         throw usage_error("no document would be in it", "--validation-out",
                           "add --validation-fraction, for example 0.01");
-    for (const fs::path& out : {options.out, options.validation_out}) {
+    for (const auto& [flag, out] : {std::pair<std::string, fs::path>{"--out", options.out},
+                                    {"--validation-out", options.validation_out}}) {
         if (fs::is_directory(out))
-            throw usage_error("this is a folder", "--out " + out.string(),
+            throw usage_error("this is a folder", flag + " " + out.string(),
                               "name a file, for example " + (out / "tokens.h5").string());
         replaceable_file(out); // refused before the text is read
-        refuse_input(out, options);
-        for (const std::string& input : options.inputs)
-            if (!out.empty() && same_file(out, input))
-                throw usage_error("this is an input as well", "--out " + out.string(),
-                                  "give the output another name");
+        refuse_input(flag, out, options);
     }
     if (splits &&
         same_file(replaceable_file(options.out), replaceable_file(options.validation_out)))

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace sluice {
 
@@ -19,46 +20,51 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Empty where there is none at all. Throws UserError (data) when every one is damaged.
-std::string newest_whole(const fs::path& checkpoints)
+/// visit(row) for every line of this event in the metrics of the run folder.
+template <class Visit>
+void for_each_row(const fs::path& checkpoints, std::string_view event, const Visit& visit)
 {
-    const fs::path newest = newest_whole_checkpoint(checkpoints);
-    if (newest.empty() && !list_checkpoints(checkpoints).empty())
-        throw data_error("every checkpoint of this run is damaged", checkpoints.string(),
-                         "see the list above; move the folder away and add --resume never to "
-                         "start from the beginning");
-    return newest.string();
+    std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
+    const std::string word = '"' + std::string(event) + '"';
+    for (std::string line; std::getline(metrics, line);) {
+        if (line.find(word) == std::string::npos)
+            continue;
+        const auto row = nlohmann::json::parse(line, nullptr, false);
+        if (row.is_object() && row.value("event", nlohmann::json()) == event)
+            visit(row);
+    }
 }
 
 /// The newest save that the metrics of the run folder tell of; 0 where they tell of none.
 std::int64_t newest_save_told_of(const fs::path& checkpoints)
 {
-    std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
     std::int64_t newest = 0;
-    for (std::string line; std::getline(metrics, line);) {
-        if (line.find("\"checkpoint\"") == std::string::npos)
-            continue;
-        const auto row = nlohmann::json::parse(line, nullptr, false);
-        if (row.is_object() && row.value("event", "") == "checkpoint" && row.contains("update") &&
-            row["update"].is_number_integer())
-            newest = std::max(newest, row["update"].get<std::int64_t>());
-    }
+    for_each_row(checkpoints, "checkpoint", [&](const nlohmann::json& row) {
+        if (const auto update = row.find("update");
+            update != row.end() && update->is_number_integer())
+            newest = std::max(newest, update->get<std::int64_t>());
+    });
     return newest;
 }
 
-/// The newest whole one, or empty for a run that has saved nothing yet. Throws UserError (data)
-/// where it has: a beginning would drop what the metrics tell.
-std::string newest_or_none(const fs::path& checkpoints)
+/// Empty for a run that has saved nothing yet. Throws UserError (data) when every one is damaged,
+/// or there was one: a beginning would drop what the metrics tell.
+std::string newest_whole(const fs::path& checkpoints)
 {
-    std::string newest = newest_whole(checkpoints);
-    const std::int64_t told_of = newest.empty() ? newest_save_told_of(checkpoints) : 0;
-    if (told_of > 0)
+    const fs::path newest = newest_whole_checkpoint(checkpoints);
+    if (!newest.empty())
+        return newest.string();
+    if (!list_checkpoints(checkpoints).empty())
+        throw data_error("every checkpoint of this run is damaged", checkpoints.string(),
+                         "see the list above; move the folder away and add --resume never to "
+                         "start from the beginning");
+    if (const std::int64_t told_of = newest_save_told_of(checkpoints); told_of > 0)
         throw data_error("metrics.jsonl tells of a save of update " + std::to_string(told_of) +
                              ", and there is no checkpoint",
                          checkpoints.string(),
                          "put the checkpoints back (is a file system not mounted?), or add "
                          "--resume never to start from the beginning");
-    return newest;
+    return {};
 }
 
 /// precision.compute = "auto" became another one, for GPUs came or went.
@@ -95,20 +101,14 @@ bool descends_from(const fs::path& asked, const fs::path& checkpoints)
     std::error_code error;
     const fs::path ancestor = fs::weakly_canonical(asked, error);
     const fs::path own = fs::weakly_canonical(checkpoints, error);
-    std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
     bool descends = false;
-    for (std::string line; std::getline(metrics, line);) {
-        if (line.find("\"start\"") == std::string::npos)
-            continue;
-        const auto row = nlohmann::json::parse(line, nullptr, false);
-        if (!row.is_object() || row.value("event", "") != "start")
-            continue;
+    for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
         const fs::path from = fs::weakly_canonical(row.value("resumed_from", ""), error);
         if (from == ancestor || from.parent_path() == ancestor / "checkpoints")
             descends = true;
         else if (from.parent_path() != own)
             descends = false; // another history began
-    }
+    });
     return descends;
 }
 
@@ -168,7 +168,7 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
     if (request.mode == ResumeMode::path)
         return chosen_by_path(checkpoints, request.path);
     if (request.mode == ResumeMode::automatic)
-        return newest_or_none(checkpoints);
+        return newest_whole(checkpoints);
     if (!list_checkpoints(checkpoints).empty())
         throw usage_error("--resume never, but this run folder already has checkpoints",
                           checkpoints.string(),

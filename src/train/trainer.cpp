@@ -110,7 +110,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
         delete_old_checkpoints(folder_.checkpoints(), {});
-        require_writable(folder_.checkpoints(), static_cast<int>(plan_.partition.size()));
+        require_writable(folder_.checkpoints());
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget(),

@@ -121,10 +121,10 @@ BOOST_AUTO_TEST_CASE(the_folder_holds_what_the_format_says_and_nothing_else)
 BOOST_AUTO_TEST_CASE(a_save_is_tried_before_there_is_anything_to_lose)
 {
     TemporaryFolder scratch;
-    require_writable(scratch.path(), 4);
+    require_writable(scratch.path());
     BOOST_TEST(scratch.num_entries() == 0);
     write_file_durably(scratch / partial_folder_name(0), "in the way");
-    BOOST_CHECK_THROW(require_writable(scratch.path(), 4), UserError);
+    BOOST_CHECK_THROW(require_writable(scratch.path()), UserError);
 }
 
 BOOST_AUTO_TEST_CASE(saving_the_same_update_again_replaces_it)

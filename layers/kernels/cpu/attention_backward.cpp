@@ -87,11 +87,11 @@ void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim,
         });
 }
 
-/// row_dot of one block of queries: dout · out, row by row.
+/// row_dot: dout · out, row by row.
 template <class T>
-void add_up_row_dots(const HeadGradient<T>& head, std::int64_t first)
+void add_up_row_dots(const HeadGradient<T>& head)
 {
-    for (std::int64_t query = first; query < first + head.rows_from(first); ++query) {
+    for (std::int64_t query = 0; query < head.positions; ++query) {
         Lanes products{};
         for_each_chunk(head.head_dim, [&](std::int64_t c, auto count) {
             products += load(head.dout[query] + c, count) * load(head.out[query] + c, count);
@@ -139,9 +139,9 @@ void differentiate_pair(const BlockPair& pair, std::int64_t head_dim, BackwardBl
 
 void differentiate(const HeadGradient<float>& head, BackwardBlocks& blocks)
 {
+    add_up_row_dots(head);
     for (std::int64_t first_query = 0; first_query < head.positions; first_query += block_rows) {
         const std::int64_t num_queries = head.rows_from(first_query);
-        add_up_row_dots(head, first_query);
         load_queries(head, first_query, blocks);
         for (std::int64_t first_key = 0; first_key <= first_query; first_key += block_rows) {
             const bool diagonal = first_key == first_query;
@@ -189,6 +189,7 @@ struct WaitingSums {
 
 void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
 {
+    add_up_row_dots(head);
     const std::int64_t block_size = round_up(head.head_dim, panel_width) * block_rows;
     for (std::int64_t first_key = 0; first_key < head.positions; first_key += block_rows) {
         const std::int64_t num_keys = head.rows_from(first_key);
@@ -199,8 +200,6 @@ void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
              first_query += block_rows) {
             const bool diagonal = first_key == first_query;
             const BlockPair pair{head.rows_from(first_query), num_keys, diagonal};
-            if (first_key == 0)
-                add_up_row_dots(head, first_query);
             load_queries(head, first_query, blocks);
             const std::int64_t next = first_query + block_rows;
             if (next < head.positions) {

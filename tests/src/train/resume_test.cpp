@@ -78,6 +78,7 @@ BOOST_AUTO_TEST_CASE(a_run_whose_saves_are_gone_does_not_begin_afresh_by_itself)
     BOOST_CHECK_EXCEPTION(checkpoints.choose(), UserError, [](const UserError& error) {
         return is(error, ExitCode::data, "a save of update 8, and there is no checkpoint");
     });
+    BOOST_CHECK_THROW(checkpoints.choose(ResumeMode::path, checkpoints.run.path()), UserError);
     BOOST_TEST(!checkpoints.choose(ResumeMode::never));
     const fs::path put_back = checkpoints.add(8);
     BOOST_TEST((checkpoints.choose() == put_back));
