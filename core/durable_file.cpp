@@ -209,18 +209,23 @@ std::string read_file(const fs::path& path, std::uint64_t max_bytes)
     }
 }
 
-void require_free_space(const fs::path& folder, std::uint64_t bytes)
+std::optional<std::uint64_t> free_space(const fs::path& folder)
 {
     struct statvfs status {};
     if (::statvfs(folder.c_str(), &status) != 0 || status.f_frsize == 0)
-        return;
+        return std::nullopt;
     const std::uint64_t unit = status.f_frsize;
-    const std::uint64_t free_bytes = status.f_bavail > ~std::uint64_t{0} / unit
-                                         ? ~std::uint64_t{0}
-                                         : static_cast<std::uint64_t>(status.f_bavail) * unit;
-    if (free_bytes < bytes)
+    return status.f_bavail > ~std::uint64_t{0} / unit
+               ? ~std::uint64_t{0}
+               : static_cast<std::uint64_t>(status.f_bavail) * unit;
+}
+
+void require_free_space(const fs::path& folder, std::uint64_t bytes)
+{
+    const auto free_bytes = free_space(folder);
+    if (free_bytes && *free_bytes < bytes)
         throw data_error("not enough free space: " + std::to_string((bytes >> 20) + 1) +
-                             " MiB needed, " + std::to_string(free_bytes >> 20) + " MiB free",
+                             " MiB needed, " + std::to_string(*free_bytes >> 20) + " MiB free",
                          folder.string(), "free some space or choose a folder on another disk");
 }
 

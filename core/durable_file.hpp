@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -65,6 +66,10 @@ auto with_file_errors_in_words(const Work& work)
         throw file_error(error);
     }
 }
+
+/// Bytes that we may still write to the file system that holds `folder`; nothing where it cannot
+/// say.
+std::optional<std::uint64_t> free_space(const std::filesystem::path& folder);
 
 /// Fails now, in words, when the file system that holds `folder` has less than `bytes` to give, so
 /// that a save does not end halfway. A file system that cannot say is let pass.

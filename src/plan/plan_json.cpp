@@ -1,6 +1,7 @@
 #include "src/plan/plan_report.hpp"
 
 #include "src/config/run_key.hpp"
+#include "src/plan/checkpoint_space.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -97,6 +98,8 @@ std::string plan_json(const PricedPlan& priced, const std::vector<Candidate>& ca
     json.erase("asked");
     json["replicas"] = priced.candidate.layout.replicas;
     json["num_ranks"] = priced.plan.program.num_ranks();
+    const CheckpointSpace space = plan_checkpoint_space(priced.config, priced.plan);
+    json["checkpoints"] = {{"bytes_each", space.bytes_each}, {"most_kept", space.most_kept}};
     json["num_microbatches"] = priced.plan.program.num_microbatches;
     json["costs"] = {{"source", priced.costs.source},
                      {"embedding", json_of(priced.costs.embedding)},

@@ -2,6 +2,7 @@
 
 #include "pipeline/timeline/compute_actions.hpp"
 #include "src/config/run_key.hpp"
+#include "src/plan/checkpoint_space.hpp"
 #include "src/process/process_memory.hpp"
 #include "src/text/number_text.hpp"
 
@@ -146,6 +147,10 @@ std::string ranks_text(const PricedPlan& priced)
                             ? " and, for saves,\na copy of weights and moments"
                             : "",
                         candidate.fullest_rank, bytes_text(candidate.peak_bytes));
+    const CheckpointSpace space = plan_checkpoint_space(priced.config, priced.plan);
+    text +=
+        fmt::format("a checkpoint takes {} on disk; up to {} at once, {}\n",
+                    bytes_text(space.bytes_each), space.most_kept, bytes_text(space.most_bytes()));
     return text;
 }
 

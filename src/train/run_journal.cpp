@@ -7,6 +7,7 @@
 #include "pipeline/timeline/compute_actions.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/candidate.hpp"
+#include "src/plan/checkpoint_space.hpp"
 #include "src/process/process_memory.hpp"
 #include "src/text/number_text.hpp"
 
@@ -65,8 +66,9 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
     if (replicas.count() > 1)
         log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
                              replicas.count(), plan.program.num_microbatches));
-    log_info(fmt::format("memory per rank: up to {}, {} of it tensors", bytes_text(peak_bytes),
-                         bytes_text(peak_bytes - program_bytes)));
+    log_info(fmt::format("memory per rank: up to {}, {} of it tensors; checkpoints of {}",
+                         bytes_text(peak_bytes), bytes_text(peak_bytes - program_bytes),
+                         bytes_text(plan_checkpoint_space(config_, plan).bytes_each)));
     if (resumed_from)
         log_info(
             fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));

@@ -110,7 +110,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
         delete_old_checkpoints(folder_.checkpoints(), {});
-        require_writable(folder_.checkpoints());
+        const std::string short_of_space = refuse_unsavable();
         write_file_durably(folder_.config(), resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget(),
@@ -118,6 +118,8 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
                                                       : std::filesystem::path());
         journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
                           changed_rounding_);
+        if (!short_of_space.empty())
+            log_warning(short_of_space);
     });
     const bool goes_on_here = checkpoint && is_own(*checkpoint);
     if (!goes_on_here)

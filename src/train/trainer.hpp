@@ -98,6 +98,7 @@ private:
     /// Collective, while no save is under way. Throws WeightsRefused on every rank where one has
     /// weights that are not finite.
     void refuse_unusable_weights();
+    std::string refuse_unsavable() const;
     /// Waits for a save that is under way, and saves.
     void save();
     void begin_save();  ///< training goes on while it is written

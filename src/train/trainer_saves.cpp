@@ -1,6 +1,7 @@
 // What a trainer saves, and starts from.
 #include "pipeline/agreement.hpp"
 #include "src/config/run_key.hpp"
+#include "src/plan/checkpoint_space.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
@@ -29,6 +30,16 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
         saved_update_ = completed_updates_;
     });
     return progress;
+}
+
+/// On rank 0: what would come out at the first save, which may be far. Returns a warning, or
+/// nothing.
+std::string Trainer::refuse_unsavable() const
+{
+    require_writable(folder_.checkpoints());
+    if (completed_updates_ >= config_.run.updates)
+        return {}; // nothing more is trained
+    return refuse_without_space(plan_checkpoint_space(config_, plan_), folder_.checkpoints());
 }
 
 CheckpointProgress Trainer::progress() const

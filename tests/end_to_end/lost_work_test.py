@@ -8,8 +8,11 @@ import signal
 import subprocess
 import time
 import unittest
+import unittest.mock
 
 from harness import SLUICE, RunTest, call, environment
+
+SLOW_DISK = os.environ.get("SLOW_DISK", "")
 
 
 def flip_a_bit(checkpoint):
@@ -162,6 +165,34 @@ class StopsAtTheStart(RunTest):
         result = self.train(1, folder, expect=3)
         self.assert_one_clear_message(result, "File name too long")
         self.assertFalse((folder / "metrics.jsonl").exists())
+
+
+@unittest.skipUnless(SLOW_DISK, "SLOW_DISK names no library to preload")
+class Room(RunTest):
+    """The first save may be hours away: whether there is room for it is said before the first update."""
+
+    overrides = ("checkpoint.every_updates=2", "checkpoint.keep_last=2")
+
+    def train_with_free(self, num_bytes, run_dir, expect=0):
+        with unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": SLOW_DISK, "SLOW_DISK_FREE": str(num_bytes)}):
+            return self.train(2, run_dir, expect=expect, overrides=self.overrides)
+
+    def test_room_for_checkpoints_is_looked_at_before_the_first_update(self):
+        sets = [word for item in self.overrides for word in ("--set", item)]
+        planned = call(SLUICE, "plan", self.run_file, "-n", "2", "--json", *sets, cwd=self.folder)
+        planned = json.loads(planned.stdout)["checkpoints"]
+        result = self.train_with_free(planned["bytes_each"] - 4096, "none", expect=3)
+        self.assert_one_clear_message(result, "not enough free space")
+        self.assertFalse((self.folder / "none/metrics.jsonl").exists())
+
+        # HDF5's own bytes weigh in so small a checkpoint.
+        result = self.train_with_free(planned["bytes_each"] + 400_000, "few")
+        self.assertEqual(planned["most_kept"], 3)
+        self.assertIn("the run will keep up to 3 checkpoints of", result.stderr)
+        saved = sum(path.stat().st_size for path in self.last_checkpoint("few").glob("stage*.h5"))
+        self.assertTrue(planned["bytes_each"] < saved < planned["bytes_each"] + 400_000, (planned, saved))
+        self.assertNotIn("will keep up to", self.train_with_free(10 * saved, "many").stderr)
+        self.train_with_free(0, "few") # nothing is left to be saved
 
 
 class Resumes(RunTest):

@@ -1,11 +1,12 @@
 /* Preloaded into a run: fsync and access of files whose path contains $SLOW_DISK_FILE take
    $SLOW_DISK_SECONDS longer, so that tests find a save in the middle of its writing, or an update
-   that waits for a file system. */
+   that waits for a file system. $SLOW_DISK_FREE: bytes that statvfs says are free. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void wait_at(const char* path)
@@ -39,4 +40,17 @@ int fsync(int descriptor)
         wait_at(path);
     }
     return next(descriptor);
+}
+
+int statvfs(const char* path, struct statvfs* status)
+{
+    static int (*next)(const char*, struct statvfs*);
+    const char* const bytes = getenv("SLOW_DISK_FREE");
+    int result;
+    if (next == NULL)
+        *(void**)&next = dlsym(RTLD_NEXT, "statvfs");
+    result = next(path, status);
+    if (result == 0 && bytes != NULL)
+        status->f_bavail = (fsblkcnt_t)(strtoull(bytes, NULL, 10) / status->f_frsize);
+    return result;
 }
