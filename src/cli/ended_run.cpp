@@ -83,9 +83,17 @@ int EndedRun::exit_code(int wait_status, bool asked_to_stop, bool gave_up)
     }
     if (known && !of_this_run)
         return WEXITSTATUS(wait_status); // a rank has said why before the run had begun
-    if (asked_to_stop && !of_this_run) {
-        std::fprintf(stderr, "sluice: stopped before the run had begun; nothing has changed\n");
-        return static_cast<int>(ExitCode::stopped);
+    if (!of_this_run) {
+        if (asked_to_stop) {
+            std::fprintf(stderr, "sluice: stopped before the run had begun; nothing has changed\n");
+            return static_cast<int>(ExitCode::stopped);
+        }
+        std::fprintf(stderr,
+                     "sluice: %s before the run had begun; nothing has changed\n  what to do: see "
+                     "what mpirun says above, and `sluice doctor`; it needs memory, processes, and "
+                     "room in /tmp (TMPDIR) and /dev/shm\n",
+                     end_in_words(wait_status).c_str());
+        return static_cast<int>(ExitCode::peer);
     }
     const std::string reason = end_in_words(wait_status) + ", and the run with it, unsaved";
     folder_.tell_ended_without_a_word(reason);

@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/cli/ended_run.hpp"
+#include "src/cli/launch_limits.hpp"
 #include "src/cli/output_relay.hpp"
 #include "src/process/started_ranks.hpp"
 #include "src/train/stop_patience.hpp"
@@ -135,6 +136,7 @@ private:
 int launch_ranks(int num_ranks, const std::vector<std::string>& arguments,
                  const std::filesystem::path& run_dir)
 {
+    refuse_unlaunchable(num_ranks);
     std::vector<std::string> command = mpirun_command(num_ranks, arguments);
     EndedRun ended(run_dir);
     const RunFolder folder(run_dir);
