@@ -136,6 +136,12 @@ public:
             extend();
         }
     }
+    const std::string& whole_text()
+    {
+        while (begin_ > 0)
+            extend();
+        return bytes_;
+    }
     std::string_view text_from(std::uint64_t begin) const
     {
         return std::string_view(bytes_).substr(static_cast<std::size_t>(begin - begin_));
@@ -268,6 +274,34 @@ void MetricsFile::write(std::string_view event, std::span<const MetricField> fie
     file_->append(line_of(event, fields));
 }
 
+bool MetricsFile::put_back()
+{
+    struct stat ours {
+    }, there{};
+    const bool is_there = ::stat(file_->path.c_str(), &there) == 0;
+    if (!is_there && errno != ENOENT)
+        throw file_error("stat", file_->path, errno);
+    if (::fstat(file_->descriptor, &ours) != 0)
+        throw file_error("fstat", file_->path, errno);
+    if (is_there && ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+        return false;
+    if (is_there)
+        rename_durably(file_->path, file_->path.string() + ".other");
+    Tail all(file_->descriptor, file_->path, file_->size_bytes);
+    write_file_durably(file_->path, all.whole_text());
+    const int anew =
+        retried([&] { return ::open(file_->path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC); });
+    if (anew < 0)
+        throw file_error("open", file_->path, errno);
+    // The number stays: another thread may be about to sync it.
+    const int moved = retried([&] { return ::dup3(anew, file_->descriptor, O_CLOEXEC); });
+    const int code = errno;
+    ::close(anew);
+    if (moved < 0)
+        throw file_error("dup", file_->path, code);
+    return true;
+}
+
 void MetricsFile::sync()
 {
     if (retried([&] { return ::fsync(file_->descriptor); }) != 0)
@@ -288,7 +322,7 @@ void write_status(const fs::path& path, std::string_view state, std::int64_t upd
 std::optional<RunStatus> read_status(const fs::path& path)
 {
     try {
-        const auto status = nlohmann::json::parse(read_file(path));
+        const auto status = nlohmann::json::parse(read_file(path, most_status_bytes));
         return RunStatus{.state = status.at("state"),
                          .update = status.at("update"),
                          .reason = status.at("reason"),

@@ -40,6 +40,10 @@ public:
     /// Whether there is a line of this event with this update. The lines of later updates must have
     /// been dropped.
     bool has(std::string_view event, std::int64_t update) const;
+    /// Where the file was deleted, moved or replaced while it is written, which writing does not
+    /// notice: puts it back under its name, whole, and what is there aside, as NAME.other. Whether
+    /// that was so. Beside sync() on another thread, as write().
+    bool put_back();
     /// fsync, before a checkpoint is declared complete. May be called on another thread than
     /// write(), and beside it.
     void sync();
@@ -53,6 +57,9 @@ private:
 /// "exit_code":C,"time":"2026-01-31T23:59:59Z"}.
 void write_status(const std::filesystem::path& path, std::string_view state, std::int64_t update,
                   std::string_view reason, int exit_code);
+
+/// Of a status.json that is one: its reason is the longest part, what a few ranks have to say.
+inline constexpr std::size_t most_status_bytes = 1 << 20;
 
 struct RunStatus {
     std::string state; ///< "running", "finished", "stopped", "failed"

@@ -57,7 +57,7 @@ bool RunFolder::lock(std::chrono::milliseconds patience)
 std::string RunFolder::status_text() const
 {
     try {
-        return read_file(status());
+        return read_file(status(), most_status_bytes);
     } catch (const UserError&) {
         return "";
     }
@@ -76,7 +76,8 @@ void RunFolder::tell_ended_without_a_word(std::string_view reason) const
 void RunFolder::tell(std::string_view state, std::int64_t update, std::string_view reason,
                      int exit_code)
 {
-    if (status_text() != last_status_)
+    const std::string there = status_text();
+    if (!there.empty() && there != last_status_)
         return;
     write_status(status(), state, update, reason, exit_code);
     remember_status();

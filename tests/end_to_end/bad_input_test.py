@@ -529,6 +529,25 @@ class Folders(RunTest):
                 self.assertIn(str(run_dir), said)
                 shutil.rmtree(elsewhere)
 
+    def test_metrics_and_status_that_go_during_the_run_are_put_back(self):
+        run = subprocess.Popen(self.command(1, "cleaned", overrides=("run.updates=1000000", "eval.every_updates=0")),
+                               cwd=self.folder, env=environment(), stderr=subprocess.PIPE, text=True)
+        self.addCleanup(run.kill)
+        metrics, status = self.folder / "cleaned/metrics.jsonl", self.folder / "cleaned/status.json"
+        deadline = time.monotonic() + 60 * SLOWER
+        while not (metrics.exists() and '"update":5,' in metrics.read_text()):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        metrics.unlink()
+        status.unlink()
+        run.terminate()
+        said = run.communicate(timeout=60 * SLOWER)[1]
+        self.assertEqual(run.returncode, 75, said)
+        self.assertIn("was deleted, moved or replaced", said)
+        self.assertEqual([row["update"] for row in self.metrics("cleaned")][:5], [1, 2, 3, 4, 5])
+        self.assertEqual(len(self.metrics("cleaned", "stop")), 1)
+        self.assertEqual(self.status("cleaned")["state"], "stopped")
+
     def test_paths_that_cannot_be_followed(self):
         circle = self.folder / "circle"
         circle.symlink_to(circle.name)

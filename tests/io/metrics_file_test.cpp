@@ -174,6 +174,37 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
                         "No such file or directory (open)"));
 }
 
+BOOST_AUTO_TEST_CASE(a_file_that_goes_while_it_is_written_is_put_back)
+{
+    TemporaryFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    std::string expected;
+    for (std::int64_t update = 1; update <= 20'000; ++update) {
+        write_update(file, update);
+        expected += update_line(update);
+    }
+    BOOST_TEST(!file.put_back());
+    fs::remove(path);
+    BOOST_TEST(file.put_back());
+    BOOST_TEST((read_file(path) == expected));
+    write_update(file, 20'001);
+    file.sync();
+    expected += update_line(20'001);
+    BOOST_TEST((read_file(path) == expected));
+    BOOST_TEST(!file.put_back());
+
+    fs::rename(path, scratch.path() / "moved");
+    append(path, "of somebody else\n");
+    BOOST_TEST(file.put_back());
+    BOOST_TEST((read_file(path) == expected));
+    BOOST_TEST(read_file(path.string() + ".other") == "of somebody else\n");
+    BOOST_TEST((read_file(scratch.path() / "moved") == expected));
+    file.drop_after(7);
+    write_update(file, 8);
+    BOOST_TEST(read_file(path).ends_with(update_line(7) + update_line(8)));
+}
+
 BOOST_AUTO_TEST_CASE(status_is_replaced_whole)
 {
     TemporaryFolder scratch;
@@ -203,6 +234,9 @@ BOOST_AUTO_TEST_CASE(a_status_that_is_none_is_not_read)
         write_file_durably(path, text);
         BOOST_TEST(!read_status(path).has_value());
     }
+    fs::remove(path);
+    fs::create_symlink("/dev/zero", path); // has no end
+    BOOST_TEST(!read_status(path).has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -35,6 +35,16 @@ BOOST_AUTO_TEST_CASE(an_earlier_jobs_status_is_replaced)
     BOOST_TEST(says(folder, "finished"));
 }
 
+BOOST_AUTO_TEST_CASE(a_status_that_was_deleted_is_written_again)
+{
+    const TemporaryFolder scratch;
+    RunFolder folder(scratch.path());
+    folder.tell("running", 3, "", 0);
+    std::filesystem::remove(folder.status());
+    folder.tell("finished", 9, "all updates done", 0);
+    BOOST_TEST(says(folder, "finished"));
+}
+
 // As after SIGCONT, which mpirun sends before it ends a rank that had been stopped.
 BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
 {
