@@ -6,6 +6,7 @@
 #include "layers/kernels/gpu_products.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
+#include "src/process/memory_budget.hpp"
 #include "src/process/threads.hpp"
 #include "src/text/number_text.hpp"
 #include "src/train/rank_device.hpp"
@@ -55,7 +56,8 @@ int examine()
     fmt::print("sluice {}\n", SLUICE_VERSION);
     fmt::print("  cores          {} on this machine, {} thread(s) for this rank\n",
                std::thread::hardware_concurrency(), threads_for_this_rank(0));
-    fmt::print("  memory         {}\n", bytes_text(memory_bytes));
+    fmt::print("  memory         {} on this machine, {} for this rank\n", bytes_text(memory_bytes),
+               bytes_text(memory_per_rank()));
     fmt::print("  launched as    {}\n",
                launched.by_launcher
                    ? fmt::format("rank {} of {}", launched.rank, launched.num_ranks)

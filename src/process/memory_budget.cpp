@@ -1,11 +1,13 @@
 #include "src/process/memory_budget.hpp"
 
 #include "pipeline/transport/transport.hpp"
+#include "src/process/process_memory.hpp"
 
 #include <algorithm>
 #include <fstream>
 #include <limits>
 #include <string>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace sluice {
@@ -42,7 +44,25 @@ std::size_t own_control_group_limit()
     return limit;
 }
 
+std::size_t own_address_space()
+{
+    rlimit limit{};
+    std::size_t pages = 0;
+    std::ifstream statm("/proc/self/statm");
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || !(statm >> pages))
+        return no_limit;
+    return address_space_for_a_rank(limit.rlim_cur,
+                                    pages * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE)));
+}
+
 } // namespace
+
+std::size_t address_space_for_a_rank(std::size_t limit, std::size_t taken)
+{
+    constexpr std::size_t reserved_by_threads = std::size_t{192} << 20; // heaps of 64 MiB
+    const std::size_t unusable = taken + reserved_by_threads;
+    return limit > unusable ? limit - unusable + program_bytes : 0;
+}
 
 std::size_t control_group_limit(const std::filesystem::path& root,
                                 const std::filesystem::path& group)
@@ -60,8 +80,9 @@ std::size_t memory_per_rank()
 {
     const auto machine = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
                          static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
-    return std::min(machine, own_control_group_limit()) /
-           static_cast<std::size_t>(ranks_on_this_machine());
+    return std::min(std::min(machine, own_control_group_limit()) /
+                        static_cast<std::size_t>(ranks_on_this_machine()),
+                    own_address_space());
 }
 
 } // namespace sluice

@@ -615,6 +615,14 @@ class Limits(RunTest):
         result = call("bash", "-c", f"ulimit -Sn 24 && exec {soft}", cwd=self.folder, timeout=60)
         self.assertEqual(result.returncode, 0, result.stderr)
 
+    @unittest.skipIf(SLOWER > 1, "sanitizers take all addresses there are")
+    def test_a_limit_on_addresses_is_one_on_memory(self):
+        """HDF5 crashes where it finds none."""
+        command = shlex.join(map(str, self.command(1, "narrow")))
+        result = call("bash", "-c", f"ulimit -v 250000 && exec {command}", cwd=self.folder, timeout=60)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assert_one_clear_message(result, "the run does not fit", "and may have")
+
     def test_no_folder_for_temporary_files(self):
         file = self.folder / "file"
         file.touch()

@@ -32,6 +32,13 @@ constexpr std::size_t no_limit = std::numeric_limits<std::size_t>::max();
 
 BOOST_AUTO_TEST_SUITE(memory_budget)
 
+BOOST_AUTO_TEST_CASE(addresses_that_are_taken_or_threads_will_reserve_do_not_count)
+{
+    constexpr std::size_t mib = std::size_t{1} << 20;
+    BOOST_TEST(address_space_for_a_rank(1000 * mib, 200 * mib) == (1000 - 200 - 192 + 64) * mib);
+    BOOST_TEST(address_space_for_a_rank(300 * mib, 200 * mib) == 0u);
+}
+
 BOOST_FIXTURE_TEST_CASE(the_smallest_limit_on_the_way_up_counts, Hierarchy)
 {
     BOOST_TEST(control_group_limit(root, "/slurm/job_1/step_0") == no_limit);
