@@ -184,24 +184,34 @@ inline void leave_actions(ActionRecorder* recorder, RankActivity* published, Act
         published->leave_actions(activity);
 }
 
-/// Publishes a collective for as long as it lasts; nothing where there is nobody to publish to.
-class InCollective {
+/// Publishes whom this rank waits for, for as long as it lasts; nothing where there is nobody to
+/// publish to.
+class WaitingFor {
 public:
-    InCollective(RankActivity* activity, const CollectiveCall& call) : activity_(activity)
+    WaitingFor(RankActivity* activity, const RankWait& whom) : activity_(activity)
     {
         if (activity_ != nullptr)
-            activity_->wait_in(call);
+            activity_->wait_for(whom);
     }
-    ~InCollective()
+    ~WaitingFor()
     {
         if (activity_ != nullptr)
             activity_->go_on();
     }
-    InCollective(const InCollective&) = delete;
-    InCollective& operator=(const InCollective&) = delete;
+    WaitingFor(const WaitingFor&) = delete;
+    WaitingFor& operator=(const WaitingFor&) = delete;
 
 private:
     RankActivity* activity_;
+};
+
+/// Likewise a collective.
+class InCollective : public WaitingFor {
+public:
+    InCollective(RankActivity* activity, const CollectiveCall& call)
+        : WaitingFor(activity, {.kind = WaitKind::collective, .collective = call})
+    {
+    }
 };
 
 /// For as long as a file system, or a terminal, may keep the thread waiting; nothing where nobody

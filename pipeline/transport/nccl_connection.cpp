@@ -1,8 +1,8 @@
 #include "pipeline/transport/nccl_connection.hpp"
 
+#include "core/compute_stream.hpp"
 #include "core/error.hpp"
 
-#include <exception>
 #include <utility>
 
 namespace sluice {
@@ -82,13 +82,7 @@ NcclConnection::NcclConnection(Device device, const ncclUniqueId& id, int num_ra
                "connecting for " + name_);
 }
 
-NcclConnection::~NcclConnection()
-{
-    if (std::uncaught_exceptions() == 0)
-        nccl().comm_destroy(communicator_);
-    else
-        nccl().comm_abort(communicator_);
-}
+NcclConnection::~NcclConnection() { nccl().comm_destroy(communicator_); }
 
 void NcclConnection::send(const void* data, std::size_t num_bytes, int to)
 {
@@ -142,6 +136,13 @@ bool TransportOverNccl::is_done(MessageId id)
 {
     return messages_.has(id) ? messages_[messages_.index_of(id)].done->reached()
                              : host().is_done(id);
+}
+
+void TransportOverNccl::await_greetings(std::span<const MessageId> ids)
+{
+    for (const MessageId id : ids)
+        wait(id);
+    sluice::synchronize(compute_);
 }
 
 void TransportOverNccl::follow_compute(const NcclConnection& connection)

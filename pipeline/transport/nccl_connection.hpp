@@ -3,19 +3,35 @@
 #pragma once
 
 #include "core/cuda/gpu_stream.hpp"
+#include "core/cuda/memory.hpp"
 #include "pipeline/transport/message_table.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "pipeline/transport/nccl_requirements.hpp"
 #include "pipeline/transport/stream_waits.hpp"
 #include "pipeline/transport/transport_over.hpp"
 
+#include <exception>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace sluice {
 
 /// Throws PeerError, with `what` was being done and all that NCCL has to say.
 void check_nccl(ncclResult_t result, const std::string& what);
+
+/// Deletes, but leaves everything as it is while an exception is on its way: the process must end
+/// soon then. Messages under way may never come, and what would wait for them: giving memory back,
+/// and an end of their communicator, even by ncclCommAbort, which ends with that of all its ranks
+/// and may wait for the kernels of other communicators.
+struct UnlessFailing {
+    template <class Owned>
+    void operator()(Owned* owned) const
+    {
+        if (std::uncaught_exceptions() == 0)
+            delete owned;
+    }
+};
 
 /// A communicator and a stream of high priority for its messages.
 class NcclConnection {
@@ -24,15 +40,15 @@ public:
     /// `name` is for error messages.
     NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place, int max_ctas,
                    std::string name);
-    /// After an error the communicator is given up: peers may never come.
+    /// While an exception is on its way the communicator is left as it is, and the process must end
+    /// soon: peers may never come, and NCCL aborts one communicator only once all its ranks do,
+    /// with frees that wait for the kernels of every other.
     ~NcclConnection();
     NcclConnection(const NcclConnection&) = delete;
     NcclConnection& operator=(const NcclConnection&) = delete;
 
     const std::string& name() const { return name_; }
     Stream stream() const { return stream_.stream(); }
-    /// Blocks until what is queued is done.
-    void synchronize() const { stream_.synchronize(); }
 
     void send(const void* data, std::size_t num_bytes, int to);
     void receive(void* data, std::size_t num_bytes, int from);
@@ -66,6 +82,10 @@ public:
 protected:
     /// Throws PeerError when something went wrong beside the calls.
     virtual void check_connections() const = 0;
+    /// The last step of connecting, while which peers may never come or their network fail: blocks
+    /// until the messages are done, as any wait for the computing stream does, which finds errors
+    /// of NCCL and publishes whom it waits for.
+    void await_greetings(std::span<const MessageId> ids);
     /// Makes messages on `connection` wait for what the computing stream has queued so far.
     void follow_compute(const NcclConnection& connection);
 

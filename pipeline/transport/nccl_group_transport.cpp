@@ -5,7 +5,6 @@
 // no message in it can hold up another, so the ranks need not agree on an order within it, and as
 // all queue the same groups in the same order, no two groups wait for one another either.
 
-#include "core/cuda/memory.hpp"
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_connection.hpp"
 
@@ -29,10 +28,13 @@ public:
         if (rank() == 0)
             check_nccl(NcclLibrary::loaded().get_unique_id(&id), "connecting GPUs");
         broadcast(std::as_writable_bytes(std::span(id.internal)), 0);
-        connection_ = std::make_unique<NcclConnection>(
-            compute_.device, id, num_ranks(), rank(), most_ctas_of_an_exchange,
-            "between the " + std::to_string(num_ranks()) + " replicas' ranks like rank " +
-                std::to_string(world_rank()));
+        {
+            const InCollective connecting(activity(), group_);
+            connection_.reset(new NcclConnection(
+                compute_.device, id, num_ranks(), rank(), most_ctas_of_an_exchange,
+                "between the " + std::to_string(num_ranks()) + " replicas' ranks like rank " +
+                    std::to_string(world_rank())));
+        }
         greet();
     }
 
@@ -122,23 +124,26 @@ private:
     /// other one comes: better here, where all come at once.
     void greet()
     {
-        const auto ranks = static_cast<std::size_t>(num_ranks());
-        greetings_ = DeviceMemory(ranks);
-        const NcclLibrary& nccl = NcclLibrary::loaded();
-        check_nccl(nccl.group_start(), connection_->name());
-        for (std::size_t other = 0; other < ranks; ++other) {
-            if (static_cast<int>(other) == rank())
+        greetings_.reset(new DeviceMemory(static_cast<std::size_t>(num_ranks()) * sizeof(float)));
+        const auto from_rank = [&](int of) {
+            return TensorView{static_cast<std::byte*>(greetings_->data()) +
+                                  static_cast<std::size_t>(of) * sizeof(float),
+                              DType::f32, Shape{1}, compute_.device};
+        };
+        std::vector<MessageId> said;
+        begin_group();
+        for (int other = 0; other < num_ranks(); ++other) {
+            if (other == rank())
                 continue;
-            auto* const all = static_cast<std::byte*>(greetings_.data());
-            connection_->send(all + rank(), 1, static_cast<int>(other));
-            connection_->receive(all + other, 1, static_cast<int>(other));
+            said.push_back(send(from_rank(rank()), other, {}));
+            said.push_back(receive(from_rank(other), other, {}));
         }
-        check_nccl(nccl.group_end(), connection_->name());
-        connection_->synchronize();
+        end_group();
+        await_greetings(said);
     }
 
-    DeviceMemory greetings_; ///< outlives the communicator, as in NcclTransport
-    std::unique_ptr<NcclConnection> connection_;
+    std::unique_ptr<DeviceMemory, UnlessFailing> greetings_;
+    std::unique_ptr<NcclConnection, UnlessFailing> connection_;
     CollectiveCall group_; ///< the last
     bool in_group_ = false;
     std::vector<Asked> asked_; ///< in the group that has begun

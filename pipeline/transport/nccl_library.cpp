@@ -22,7 +22,6 @@ NcclLibrary load()
     library.find(calls.get_unique_id, "ncclGetUniqueId");
     library.find(calls.comm_init_rank_config, "ncclCommInitRankConfig");
     library.find(calls.comm_destroy, "ncclCommDestroy");
-    library.find(calls.comm_abort, "ncclCommAbort");
     library.find(calls.comm_get_async_error, "ncclCommGetAsyncError");
     library.find(calls.get_error_string, "ncclGetErrorString");
     library.find(calls.get_last_error, "ncclGetLastError");

@@ -17,7 +17,6 @@ struct NcclLibrary {
     decltype(&ncclGetUniqueId) get_unique_id;
     decltype(&ncclCommInitRankConfig) comm_init_rank_config;
     decltype(&ncclCommDestroy) comm_destroy;
-    decltype(&ncclCommAbort) comm_abort;
     decltype(&ncclCommGetAsyncError) comm_get_async_error;
     decltype(&ncclGetErrorString) get_error_string;
     decltype(&ncclGetLastError) get_last_error;

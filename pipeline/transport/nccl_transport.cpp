@@ -6,13 +6,13 @@
 // k-th receive gets the k-th send: the schedule's checker and edge_channels() have proved that the
 // program keeps to that. The host only queues: wait() makes the computing stream wait.
 
-#include "core/cuda/memory.hpp"
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_connection.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -36,13 +36,26 @@ std::string name_of(const EdgeChannel& channel)
                        channel.from_rank, channel.to_rank);
 }
 
+/// Every second edge of the pipeline, then the others, then those around from the last rank to the
+/// first: edges that share no rank connect side by side, and the start of a long pipeline takes no
+/// longer than that of a short one.
+std::vector<EdgeChannel> in_order_of_connecting(std::vector<EdgeChannel> channels)
+{
+    const auto turn = [](const EdgeChannel& channel) {
+        const auto [lower, upper] = std::minmax(channel.from_rank, channel.to_rank);
+        return upper - lower == 1 ? lower % 2 : 2;
+    };
+    std::ranges::stable_sort(channels, {}, turn);
+    return channels;
+}
+
 class NcclTransport final : public TransportOverNccl {
 public:
     NcclTransport(Transport& host, std::shared_ptr<StreamWaits> waits,
                   const std::vector<EdgeChannel>& channels)
         : TransportOverNccl(host, std::move(waits))
     {
-        connect(channels);
+        connect(in_order_of_connecting(channels));
     }
 
     MessageId send(const TensorView& tensor, int to_rank, MessageLabel label) override
@@ -69,8 +82,8 @@ private:
     using Key = std::pair<std::int32_t, bool>; ///< receiving chunk; whether a gradient
 
     /// Collective. All ranks go through the channels in the same order, so that no two wait for one
-    /// another. NCCL connects two ranks in their first message, and its call then blocks the host
-    /// until the other one comes: so each channel carries a byte now, in that same order.
+    /// another for ever. NCCL connects two ranks in their first message, and its call then blocks
+    /// the host until the other one comes: so each channel carries a byte now, in that same order.
     void connect(const std::vector<EdgeChannel>& channels)
     {
         std::string mine;
@@ -81,7 +94,9 @@ private:
             mine.append(id.internal, sizeof id.internal);
         }
         const std::vector<std::string> of_rank = gather_text(mine); // any bytes will do
-        greetings_ = DeviceMemory(channels.size()); // one each: their streams are in no order
+        // One each: their streams are in no order.
+        greetings_.reset(new DeviceMemory(channels.size()));
+        std::vector<MessageId> said;
         for (std::size_t i = 0; i < channels.size(); ++i) {
             const EdgeChannel& channel = channels[i];
             if (channel.from_rank != rank() && channel.to_rank != rank())
@@ -90,19 +105,23 @@ private:
             of_rank[static_cast<std::size_t>(channel.from_rank)].copy(
                 id.internal, sizeof id.internal, i * sizeof id.internal);
             const int place = channel.from_rank == rank() ? 0 : 1;
-            const std::unique_ptr<ChannelEnd>& end = ends_.emplace_back(new ChannelEnd{
+            const RankWait whom{
+                .kind = place == 0 ? WaitKind::sending : WaitKind::receiving,
+                .partner = world_rank_of(place == 0 ? channel.to_rank : channel.from_rank)};
+            const WaitingFor connecting(activity(), whom);
+            const auto& end = ends_.emplace_back(new ChannelEnd{
                 {compute_.device, id, 2, place, most_ctas_of_an_edge, name_of(channel)},
                 1 - place});
             for (const std::int32_t chunk : channel.to_chunks)
                 end_for_[{chunk, channel.gradient}] = end.get();
-            void* const byte = static_cast<std::byte*>(greetings_.data()) + i;
+            void* const byte = static_cast<std::byte*>(greetings_->data()) + i;
             if (place == 0)
                 end->connection.send(byte, 1, end->peer);
             else
                 end->connection.receive(byte, 1, end->peer);
+            said.push_back(queued(*end, whom));
         }
-        for (const auto& end : ends_)
-            end->connection.synchronize();
+        await_greetings(said);
     }
 
     /// Null for what does not go by NCCL.
@@ -129,10 +148,8 @@ private:
         return messages_.id_of(index);
     }
 
-    /// Outlives the communicators: after an error, giving memory back would wait for messages that
-    /// only the end of a communicator takes out of their streams.
-    DeviceMemory greetings_;
-    std::vector<std::unique_ptr<ChannelEnd>> ends_;
+    std::unique_ptr<DeviceMemory, UnlessFailing> greetings_;
+    std::vector<std::unique_ptr<ChannelEnd, UnlessFailing>> ends_;
     std::map<Key, ChannelEnd*> end_for_;
 };
 

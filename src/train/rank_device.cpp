@@ -16,13 +16,25 @@ namespace sluice {
 
 namespace {
 
+/// Their UUIDs, in the order of their indices.
+std::string visible_gpus()
+{
+    std::string all;
+    for (int index = 0; index < num_gpus(); ++index)
+        all += " " + gpu_info(index).uuid;
+    return all;
+}
+
 std::vector<RankGpu> gpus_of_all_ranks(Transport& world)
 {
     const std::string node = binding_of_this_rank().node;
-    const std::vector<std::string> nodes = world.gather_text(node);
-    const auto rank_on_node = std::count(nodes.begin(), nodes.begin() + world.rank(), node);
+    // Ranks of a node need not see the same GPUs (srun --gpu-bind=closest).
+    std::string seen;
+    agree(world, [&] { seen = node + visible_gpus(); });
+    const std::vector<std::string> seen_by = world.gather_text(seen);
+    const auto rank_among_them = std::count(seen_by.begin(), seen_by.begin() + world.rank(), seen);
     RankGpu mine;
-    agree(world, [&] { mine = gpu_of_this_process(node, static_cast<int>(rank_on_node)); });
+    agree(world, [&] { mine = gpu_of_this_process(node, static_cast<int>(rank_among_them)); });
     std::vector<RankGpu> of_rank;
     for (const std::string& text : world.gather_text(to_text(mine)))
         of_rank.push_back(gpu_from(text));
@@ -81,9 +93,9 @@ RankGpu gpu_from(const std::string& text)
             json[5], json[6], json[7], json[8], json[9]};
 }
 
-int gpu_index_of(int rank_on_node, int num_visible) { return rank_on_node % num_visible; }
+int gpu_index_of(int rank_among_them, int num_visible) { return rank_among_them % num_visible; }
 
-RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
+RankGpu gpu_of_this_process(const std::string& node, int rank_among_them)
 {
     RankGpu gpu{.node = node,
                 .num_visible = num_gpus(),
@@ -91,7 +103,7 @@ RankGpu gpu_of_this_process(const std::string& node, int rank_on_node)
                 .driver_loaded = gpu_driver_is_loaded()};
     if (gpu.num_visible == 0)
         return gpu;
-    gpu.index = gpu_index_of(rank_on_node, gpu.num_visible);
+    gpu.index = gpu_index_of(rank_among_them, gpu.num_visible);
     const GpuInfo info = gpu_info(gpu.index);
     gpu.name = info.name;
     gpu.uuid = info.uuid;

@@ -30,11 +30,12 @@ struct RankGpu {
 std::string to_text(const RankGpu& gpu);
 RankGpu gpu_from(const std::string& text);
 
-/// Ranks of one node take its GPUs in turns, by their order on the node.
-int gpu_index_of(int rank_on_node, int num_visible);
+/// Ranks of one node that see the same GPUs take them in turns, by their order.
+int gpu_index_of(int rank_among_them, int num_visible);
 
-/// The GPU that this process would take as number `rank_on_node` of the ranks on `node`.
-RankGpu gpu_of_this_process(const std::string& node, int rank_on_node);
+/// The GPU that this process would take as number `rank_among_them` of the ranks on `node` that see
+/// the same GPUs.
+RankGpu gpu_of_this_process(const std::string& node, int rank_among_them);
 
 /// "no GPU: no NVIDIA driver is loaded", "a GPU of an older kind: ..."; empty where the kernels run
 /// on it.

@@ -4,7 +4,7 @@ import json
 import unittest
 
 from harness import SLUICE, call
-from on_emulated_gpus import NCCL, OnEmulatedGpus, emulated
+from on_emulated_gpus import NCCL, SMALL, OnEmulatedGpus, emulated
 
 MIB = 1 << 20
 
@@ -146,6 +146,18 @@ class Choice(OnEmulatedGpus):
             with self.subTest(visible), emulated(3, CUDA_VISIBLE_DEVICES=visible):
                 result = self.start_on(f"none-{visible}", device="cuda", expect=2)
                 self.assert_one_clear_message(result, "no GPU is visible")
+
+    def test_tasks_that_see_other_gpus_of_one_node(self):
+        """As srun --gpu-bind=closest on two sockets, to which ranks go in turns: none takes another's GPU."""
+        see = 'export CUDA_VISIBLE_DEVICES=$([ $((OMPI_COMM_WORLD_RANK % 2)) = 0 ] && echo 0,1 || echo 2,3); exec "$@"'
+        with emulated(4, SLUICE_EMULATED_GPU_KINDS="GPU A,GPU A,GPU A,GPU A"):
+            command = self.command(4, "closest", "--stop-after", "1", overrides=(*SMALL, "run.device=cuda"))
+            at = command.index(SLUICE)
+            result = call(*command[:at], "sh", "-c", see, "sh", *command[at:], cwd=self.folder)
+        self.assertEqual(result.returncode, 75, result.stderr)
+        for rank in range(4):
+            self.assertIn(f"rank {rank} on GPU {rank // 2} of", result.stderr)
+        self.assertNotIn("share", result.stderr.replace("share cores", ""))
 
     def test_gpus_of_unequal_kinds(self):
         machine = {"SLUICE_EMULATED_GPU_KINDS": "old GPU:7.0,fast GPU:9.0,slow GPU:8.6,slow GPU:8.6"}

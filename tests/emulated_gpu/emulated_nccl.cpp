@@ -6,12 +6,13 @@
 // a message that does not come holds up its stream and not the host. Messages of a group go on
 // together, and its stream goes on when all are through; alone, each holds up what is behind it.
 // The first message between two ranks blocks the host until both have asked for it, as NCCL then
-// connects them. A rank that aborts is an asynchronous error to the others, as is
-// a message that does not come for SLUICE_EMULATED_NCCL_PATIENCE seconds (without it: for ever).
+// connects them. An asynchronous error is a message that does not come for
+// SLUICE_EMULATED_NCCL_PATIENCE seconds (without it: for ever). Nothing aborts a communicator.
 //
-// SLUICE_EMULATED_NCCL=none: no such library here; =21605: that version, too old; =offline: it
-// finds no network; with ":1" behind it on rank 1 alone. SLUICE_EMULATED_NCCL_BYTES: what each
-// communicator takes of its GPU (0).
+// SLUICE_EMULATED_NCCL_LOST: so many messages of a process come through, and no more, as on a
+// network that connects and does not carry. SLUICE_EMULATED_NCCL=none: no such library here;
+// =21605: that version, too old; =offline: it finds no network; with ":1" behind it on rank 1
+// alone. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -56,7 +57,6 @@ struct Channel {
     std::set<std::pair<int, int>> connected;             ///< from, to
     int num_ctas = 0;                                    ///< at most, of each kernel
     void* memory = nullptr;                              ///< of the GPU
-    std::atomic<bool> aborted{false};
     std::atomic<std::int64_t> waits_since_ms{0}; ///< for the message at the front; 0: for none
 
     fs::path message(int from, int to, std::uint64_t number) const
@@ -65,8 +65,6 @@ struct Channel {
                (std::to_string(from) + "-to-" + std::to_string(to) + "-" + std::to_string(number));
     }
     fs::path presence(int of) const { return folder / ("here-" + std::to_string(of)); }
-    /// There once a rank has aborted.
-    fs::path given_up() const { return folder / "given-up"; }
     /// Of one end of the way between two ranks.
     fs::path greeting(int from, int to, int of) const
     {
@@ -121,12 +119,15 @@ struct Asked {
     int peer = -1;
     bool receiving = false;
     fs::path file{};
+    bool lost = false;
 
     int from() const { return receiving ? peer : channel->place; }
     int to() const { return receiving ? channel->place : peer; }
 
     void write() const
     {
+        if (lost)
+            return;
         const fs::path part = file.string() + ".part";
         std::ofstream(part, std::ios::binary)
             .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(num_bytes));
@@ -134,8 +135,6 @@ struct Asked {
     }
     void read() const
     {
-        if (channel->aborted)
-            return;
         if (fs::file_size(file) != num_bytes)
             throw EmulationError("a message of " + std::to_string(fs::file_size(file)) +
                                  " bytes, where " + std::to_string(num_bytes) + " are expected");
@@ -146,12 +145,12 @@ struct Asked {
     bool has_come() const
     {
         std::error_code error;
-        return channel->answer(channel->aborted || fs::exists(file, error));
+        return channel->answer(fs::exists(file, error));
     }
     bool was_taken() const
     {
         std::error_code error;
-        return channel->answer(channel->aborted || !fs::exists(file, error));
+        return channel->answer(!lost && !fs::exists(file, error));
     }
 };
 
@@ -185,6 +184,13 @@ constexpr int most_ctas = 54;
 constexpr int default_ctas = 32;
 int ctas_of_process = 0;
 
+std::uint64_t num_sent_by_process = 0;
+bool is_lost(std::uint64_t number)
+{
+    const std::string text = setting("SLUICE_EMULATED_NCCL_LOST");
+    return !text.empty() && number >= std::stoull(text);
+}
+
 thread_local int group_depth = 0;
 thread_local std::vector<Asked> group;
 
@@ -214,6 +220,7 @@ ncclResult_t queue(std::vector<Asked> messages)
         const auto number =
             one.receiving ? channel.num_received[one.peer]++ : channel.num_sent[one.peer]++;
         one.file = channel.message(one.from(), one.to(), number);
+        one.lost = !one.receiving && is_lost(num_sent_by_process++);
     }
     const auto add = [&](bool receiving, const char* name, auto body, auto ready) {
         for (const Asked& one : messages)
@@ -335,28 +342,16 @@ ncclResult_t comm_destroy(ncclComm_t communicator)
     return ncclSuccess;
 }
 
-ncclResult_t comm_abort(ncclComm_t communicator)
-{
-    const auto channel = communicator->channel;
-    channel->aborted = true;
-    std::ofstream(channel->given_up()) << '\n';
-    leave(communicator);
-    return ncclSuccess;
-}
-
 ncclResult_t comm_get_async_error(ncclComm_t communicator, ncclResult_t* state)
 {
     // As a network's, which gives up on a peer after a while: SLUICE_EMULATED_NCCL_PATIENCE
     // seconds.
-    static const char* const patience = std::getenv("SLUICE_EMULATED_NCCL_PATIENCE");
+    const char* const patience = std::getenv("SLUICE_EMULATED_NCCL_PATIENCE");
     const Channel& channel = *communicator->channel;
     const std::int64_t since = channel.waits_since_ms;
     const bool lost = patience != nullptr && since > 0 &&
                       static_cast<double>(now_ms() - since) > 1e3 * std::atof(patience);
-    std::error_code error;
-    *state = ncclSuccess;
-    if (lost || fs::exists(channel.given_up(), error))
-        *state = fails(ncclRemoteError, "a connection was closed");
+    *state = lost ? fails(ncclRemoteError, "a connection was closed") : ncclSuccess;
     return ncclSuccess;
 }
 
@@ -410,7 +405,6 @@ const sluice::NcclLibrary& sluice::NcclLibrary::loaded()
         .get_unique_id = ::get_unique_id,
         .comm_init_rank_config = ::comm_init_rank_config,
         .comm_destroy = ::comm_destroy,
-        .comm_abort = ::comm_abort,
         .comm_get_async_error = ::comm_get_async_error,
         .get_error_string = ::get_error_string,
         .get_last_error = ::get_last_error,

@@ -1,5 +1,6 @@
 """The whole program where NCCL is missing, short of something, or takes what was meant for the run."""
 
+import time
 import unittest
 
 from harness import SLUICE, call
@@ -52,6 +53,22 @@ class Nccl(OnEmulatedGpus):
                 self.assertIn("rank 0: connecting GPUs: invalid usage (run with NCCL_DEBUG=WARN for "
                               "details); the last that NCCL complained of: Bootstrap : no socket "
                               "interface found\n", result.stderr)
+
+    def test_a_network_that_connects_and_does_not_carry(self):
+        """NCCL tells of it beside its calls: somebody must ask before the first update, too, and nothing may
+        wait for what will not come."""
+        for ranks, overrides, part in ((*self.PIPELINE, r"activations for chunk 1, rank 0 to rank 1"),
+                                       (*self.REPLICAS, r"between the 2 replicas' ranks like rank [01]")):
+            with self.subTest(part), emulated(ranks, SLUICE_EMULATED_NCCL_LOST=0, SLUICE_EMULATED_NCCL_PATIENCE=2):
+                begun = time.monotonic()
+                result = self.run_on("cuda", ranks, f"lost-{len(overrides)}", expect=71, overrides=overrides)
+                self.assertRegex(result.stderr, f"sluice: rank [01]: {part}: a peer has given up; ")
+                self.assertLess(time.monotonic() - begun, 60) # the bound of a start is 15 minutes
+
+    def test_a_long_pipeline_connects_edge_by_edge(self):
+        """In an order that all ranks keep: every second edge, then the others."""
+        with emulated(4):
+            self.run_on("cuda", 4, "long", "--stop-after", "1", expect=75)
 
     def test_more_streams_than_queues(self):
         """Eight queues are enough for the exchange of replicas alone; and MPI, which could take GPUs'
