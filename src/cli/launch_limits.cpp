@@ -23,8 +23,12 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t session_bytes = 10'000'000;
 constexpr rlim_t largest_session_file = 4 << 20;
 
-/// Measured with Open MPI 4.1 and rounded up: mpirun itself, and pipes and sockets to each rank.
-constexpr rlim_t files_of_mpirun(int num_ranks) { return 40 + 8 * static_cast<rlim_t>(num_ranks); }
+/// Measured with Open MPI 4.1 and rounded up: mpirun itself, and pipes and sockets to each rank. Of
+/// more ranks than 1024 files are for, most are on other machines.
+constexpr rlim_t files_of_mpirun(int num_ranks)
+{
+    return std::min<rlim_t>(1024, 40 + 8 * static_cast<rlim_t>(num_ranks));
+}
 
 void raise_open_files(int num_ranks)
 {
