@@ -276,8 +276,8 @@ void MetricsFile::write(std::string_view event, std::span<const MetricField> fie
 
 bool MetricsFile::put_back()
 {
-    struct stat ours {
-    }, there{};
+    struct stat ours {};
+    struct stat there {};
     const bool is_there = ::stat(file_->path.c_str(), &there) == 0;
     if (!is_there && errno != ENOENT)
         throw file_error("stat", file_->path, errno);

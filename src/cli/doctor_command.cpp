@@ -1,6 +1,7 @@
 // sluice doctor: what this machine and this build can do.
 
 #include "core/cuda/gpu.hpp"
+#include "core/durable_file.hpp"
 #include "core/parallel.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "layers/kernels/gpu_products.hpp"
@@ -12,7 +13,6 @@
 #include "src/train/rank_device.hpp"
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <fmt/format.h>
 #include <string>
 #include <thread>
@@ -73,10 +73,8 @@ int examine()
     fmt::print("  NCCL           {}\n", no_nccl.empty() ? nccl_version() : no_nccl);
     fmt::print("  transports     in-process, MPI{}\n", no_nccl.empty() ? ", NCCL" : "");
     fmt::print("  MPI            {}\n", mpi);
-    std::error_code error;
-    const auto space = std::filesystem::space(".", error);
-    if (!error)
-        fmt::print("  free space     {} in this folder\n", bytes_text(space.available));
+    if (const auto free = free_space("."))
+        fmt::print("  free space     {} in this folder\n", bytes_text(*free));
     return 0;
 }
 

@@ -1,22 +1,18 @@
 """Each mistake: one clear message, the right exit code, nothing lost."""
 
 import fcntl
-import gzip
 import json
 import os
 import pathlib
-import shlex
 import shutil
 import subprocess
 import tempfile
 import time
 import unittest
-import unittest.mock
 
 import h5py
-from harness import MPIRUN, SLOWER, SLUICE, RunTest, call, environment
+from harness import SLOWER, SLUICE, RunTest, call, environment
 
-SLOW_DISK = os.environ.get("SLOW_DISK", "")
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "recipes" / "demo.sh"
 
 
@@ -249,131 +245,6 @@ class Demo(unittest.TestCase):
                 self.refuse(folder, "is writing")
 
 
-class Texts(RunTest):
-    def refuse(self, content, *parts, name="input.txt", options=()):
-        path = self.folder / name
-        path.write_bytes(content)
-        result = call(SLUICE, "data", "prepare", "--input", path, "--tokenizer", "bytes", "--out",
-                      self.folder / "refused.h5", *options)
-        self.assertEqual(result.returncode, 3, result.stderr)
-        self.assert_one_clear_message(result, name, *parts)
-        self.assertFalse((self.folder / "refused.h5").exists())
-        self.assertEqual([p.name for p in self.folder.glob("*refused*")], [])
-
-    def test_empty(self):
-        self.refuse(b"")
-
-    def test_binary(self):
-        self.refuse(bytes(range(256)) * 8)
-
-    def test_damaged_gzip(self):
-        packed = bytearray(gzip.compress(b'{"text": "water flows"}\n' * 3000))
-        packed[-5] ^= 0xFF  # of the checksum, behind text that can be read
-        self.refuse(bytes(packed), "data check", name="damaged.json.gz")
-
-    def test_truncated_gzip(self):
-        packed = gzip.compress(os.urandom(3000).hex().encode())
-        self.refuse(packed[:len(packed) // 2], "ends in the middle", name="truncated.json.gz")
-
-    def test_json_without_text(self):
-        self.refuse(b'{"text": "a"}\n{"body": "b"}\n', "2", "text", name="lines.jsonl")
-
-    def test_json_that_is_none(self):
-        self.refuse(b'{"text": "a"}\n{"text": \n', "2", name="broken.jsonl")
-
-    def test_missing_input_and_tokenizer(self):
-        for options in (("--input", "nowhere.txt", "--tokenizer", "bytes"),
-                        ("--input", self.run_file, "--tokenizer", "nowhere.model")):
-            result = call(SLUICE, "data", "prepare", *options, "--out", self.folder / "refused.h5")
-            self.assertEqual(result.returncode, 3, result.stderr)
-            self.assert_one_clear_message(result, "nowhere")
-
-
-class InputsAndOutputs(RunTest):
-    """A text is never written over, wherever it was found."""
-
-    def test_an_output_between_the_inputs(self):
-        texts = self.folder / "texts"
-        before = {path.name: path.read_text() for path in texts.iterdir()}
-        prepare = ("data", "prepare", "--input", texts, "--tokenizer", "bytes")
-        for options in (("--out", texts / "03.txt"),
-                        ("--out", "a.h5", "--validation-fraction", "0.2", "--validation-out", "texts/../texts/03.txt")):
-            result = call(SLUICE, *prepare, *options, cwd=self.folder)
-            self.assertEqual(result.returncode, 2, result.stderr)
-            self.assert_one_clear_message(result, "03.txt: this is an input as well")
-        self.assertEqual({path.name: path.read_text() for path in texts.iterdir()}, before)
-        for _ in range(2): # what was made there before is no text, and may be made anew
-            self.assertEqual(call(SLUICE, *prepare, "--out", texts / "tokens.h5").returncode, 0)
-        result = call(SLUICE, *prepare, "--out", "b.h5", "--validation-fraction", "0.2", "--validation-out",
-                      "./b.h5", cwd=self.folder)
-        self.assert_one_clear_message(result, "cannot be the same file")
-
-
-class Outputs(RunTest):
-    """What is written under a name replaces files, and nothing else."""
-
-    def commands(self, out):
-        yield "data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", out
-        yield "plan", self.run_file, "--svg", out
-        yield "plan", self.run_file, "--costs", "measure", "--save-costs", out
-
-    def test_a_pipe_is_refused_and_stays(self):
-        pipe = self.folder / "pipe"
-        os.mkfifo(pipe)
-        before = sorted(os.listdir(self.folder))
-        for command in self.commands(pipe):
-            with self.subTest(command=command):
-                result = call(SLUICE, *command)
-                self.assertEqual(result.returncode, 3, result.stderr)
-                self.assert_one_clear_message(result, str(pipe), "this is a pipe", "what to do")
-                self.assertEqual(result.stdout, "")
-                self.assertTrue(pipe.is_fifo())
-                self.assertEqual(sorted(os.listdir(self.folder)), before)
-
-    def test_a_link_is_followed_and_stays(self):
-        link, file = self.folder / "link", self.folder / "behind-the-link"
-        link.symlink_to(file.name)
-        for command in self.commands(link):
-            with self.subTest(command=command):
-                result = call(SLUICE, *command)
-                self.assertEqual(result.returncode, 0, result.stderr)
-                self.assertTrue(link.is_symlink())
-                self.assertGreater(file.stat().st_size, 0)
-                file.unlink()
-
-    def test_a_file_that_another_program_writes(self):
-        out = self.folder / "shared.h5"
-        command = (SLUICE, "data", "prepare", "--input", self.run_file, "--tokenizer", "bytes", "--out", out)
-        with open(f"{out}.lock", "w+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.write("process 4711 on n2")
-            lock.flush()
-            result = call(*command)
-            self.assertEqual(result.returncode, 2, result.stderr)
-            self.assert_one_clear_message(result, str(out), "process 4711 on n2", "is writing this file",
-                                          "what to do")
-            self.assertFalse(out.exists())
-        result = call(*command)  # a lock that was left behind
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual([p.name for p in self.folder.glob("shared*")], ["shared.h5"])
-
-    def test_two_at_a_time_do_not_mix_their_bytes(self):
-        command = [SLUICE, "data", "prepare", "--input", "/usr/include", "--max-bytes", "20000000",
-                   "--tokenizer", "bytes", "--out", self.folder / "raced.h5", "--quiet"]
-        runs = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
-                for _ in range(2)]
-        said = [run.communicate(timeout=60 * SLOWER)[1] for run in runs]
-        codes = sorted(run.returncode for run in runs)
-        self.assertIn(codes, ([0, 0], [0, 2]), said)  # both, where one was through before the other began
-        self.assertEqual(call(SLUICE, "data", "info", self.folder / "raced.h5", "--verify").returncode, 0)
-
-    def test_a_folder_that_is_not_there_is_named_as_it_was_given(self):
-        path = self.folder / "nowhere" / "timeline.svg"
-        result = call(SLUICE, "plan", self.run_file, "--svg", path)
-        self.assertEqual(result.returncode, 3, result.stderr)
-        self.assert_one_clear_message(result, f"{path}: No such file", "what to do")
-
-
 class TokenFiles(RunTest):
     def refuse(self, path, *parts, ranks=1):
         result = self.train(ranks, "refused", expect=3, overrides=(f"data.train='{path}'",))
@@ -586,65 +457,6 @@ class Folders(RunTest):
         last = self.last_checkpoint("small/run")
         self.assertEqual(call(SLUICE, "inspect", last, "--verify").returncode, 0)
         self.assertEqual(list((small / "run" / "checkpoints").glob(".update-*")), [])
-
-
-class Launchers(unittest.TestCase):
-    def test_a_program_that_is_not_launched_is_one_rank(self):
-        result = call(SLUICE, "doctor")
-        self.assertEqual(result.returncode, 0)
-        result = call(MPIRUN, "--quiet", "-n", "2", SLUICE, "doctor")
-        self.assertIn("rank 1 of 2", result.stdout)
-
-
-class Limits(RunTest):
-    """mpirun hangs, or fails in words about its own source, where this machine has no room for it."""
-    own_launcher = True
-
-    def refused(self, *parts, limit="true", **changes):
-        command = shlex.join(map(str, self.command(2, "run")))
-        with unittest.mock.patch.dict(os.environ, changes):
-            result = call("bash", "-c", f"{limit} && exec {command}", cwd=self.folder, timeout=60)
-        self.assertEqual(result.returncode, 2, result.stderr)
-        self.assert_one_clear_message(result, *parts)
-        self.assertFalse((self.folder / "run").exists())
-
-    def test_limits_of_the_shell(self):
-        self.refused("24 open files", "`ulimit -n 56`", limit="ulimit -n 24")
-        self.refused("a file may have 1.02 kB here", limit="ulimit -f 1")
-        soft = shlex.join(map(str, self.command(2, "soft"))) # is raised
-        result = call("bash", "-c", f"ulimit -Sn 24 && exec {soft}", cwd=self.folder, timeout=60)
-        self.assertEqual(result.returncode, 0, result.stderr)
-
-    @unittest.skipIf(SLOWER > 1, "sanitizers take all addresses there are")
-    def test_a_limit_on_addresses_is_one_on_memory(self):
-        """HDF5 crashes where it finds none."""
-        command = shlex.join(map(str, self.command(1, "narrow")))
-        result = call("bash", "-c", f"ulimit -v 250000 && exec {command}", cwd=self.folder, timeout=60)
-        self.assertEqual(result.returncode, 2, result.stderr)
-        self.assert_one_clear_message(result, "the run does not fit", "and may have")
-
-    def test_no_folder_for_temporary_files(self):
-        file = self.folder / "file"
-        file.touch()
-        self.refused(str(file), "Not a directory", "TMPDIR", TMPDIR=str(file))
-
-    @unittest.skipUnless(SLOW_DISK, "SLOW_DISK names no library to preload")
-    def test_no_room_for_temporary_files(self):
-        self.refused("mpirun needs 10.0 MB there", LD_PRELOAD=SLOW_DISK, SLOW_DISK_FREE="65536")
-
-    def test_an_mpirun_that_starts_nothing(self):
-        """What Open MPI says is above it; the run folder of before stays as it was."""
-        self.train(1, "before")
-        status = (self.folder / "before/status.json").read_text()
-        fake = self.folder / "fake"
-        fake.mkdir()
-        (fake / "mpirun").write_text("#!/bin/sh\necho 'no room at all' >&2\nexit 1\n")
-        (fake / "mpirun").chmod(0o755)
-        with unittest.mock.patch.dict(os.environ, {"PATH": f"{fake}:{os.environ['PATH']}"}):
-            result = self.train(2, "before", expect=71)
-        self.assertIn("no room at all", result.stderr)
-        self.assert_one_clear_message(result, "before the run had begun; nothing has changed")
-        self.assertEqual((self.folder / "before/status.json").read_text(), status)
 
 
 if __name__ == "__main__":
