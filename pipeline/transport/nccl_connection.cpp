@@ -44,10 +44,16 @@ void refuse_unfit_nccl(int version)
 std::string why_no_nccl()
 {
     try {
-        nccl();
-        return {};
+        // The first that looks for a network, and that takes what its configuration files say
+        // (/etc/nccl.conf, ~/.nccl.conf, NCCL_CONF_FILE) into the environment.
+        ncclUniqueId id{};
+        check_nccl(nccl().get_unique_id(&id), "starting");
+        const std::string why = why_no_nccl_in_this_environment();
+        return why.empty() ? why : why + "; a configuration file of NCCL's sets it";
     } catch (const UserError& error) {
         return error.problem();
+    } catch (const PeerError& error) {
+        return error.what();
     }
 }
 

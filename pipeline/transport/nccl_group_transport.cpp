@@ -32,8 +32,8 @@ public:
             const InCollective connecting(activity(), group_);
             connection_.reset(new NcclConnection(
                 compute_.device, id, num_ranks(), rank(), most_ctas_of_an_exchange,
-                "between the " + std::to_string(num_ranks()) + " replicas' ranks like rank " +
-                    std::to_string(world_rank())));
+                "exchanges between the " + std::to_string(num_ranks()) +
+                    " replicas' ranks like rank " + std::to_string(world_rank())));
         }
         greet();
     }

@@ -118,7 +118,8 @@ struct EdgeChannel {
     int from_rank = 0, to_rank = 0;
     bool operator==(const EdgeChannel&) const = default;
 };
-/// Why NCCL cannot be used in this build or on this machine; empty: it can. Loads the library.
+/// Why NCCL cannot be used in this build or on this machine; empty: it can. Loads the library
+/// and has it look for a network.
 std::string why_no_nccl();
 /// "2.28.9"; where why_no_nccl() has nothing to say.
 std::string nccl_version();

@@ -11,8 +11,9 @@
 //
 // SLUICE_EMULATED_NCCL_LOST: so many messages of a process come through, and no more, as on a
 // network that connects and does not carry. SLUICE_EMULATED_NCCL=none: no such library here;
-// =21605: that version, too old; =offline: it finds no network; with ":1" behind it on rank 1
-// alone. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
+// =21605: that version, too old; =offline: it finds no network; =deaf: it finds one, and does not
+// connect; with ":1" behind it on rank 1 alone. SLUICE_EMULATED_NCCL_CONF: NAME=VALUE, a line of
+// its configuration file. SLUICE_EMULATED_NCCL_BYTES: what each communicator takes of its GPU (0).
 #include "core/error.hpp"
 #include "pipeline/transport/nccl_library.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -268,7 +269,8 @@ ncclResult_t group_end()
 ncclResult_t get_version(int* version)
 {
     const std::string emulated = emulated_library();
-    *version = emulated.empty() || emulated == "offline" ? NCCL_VERSION_CODE : std::stoi(emulated);
+    const bool is_version = !emulated.empty() && emulated.front() >= '0' && emulated.front() <= '9';
+    *version = is_version ? std::stoi(emulated) : NCCL_VERSION_CODE;
     return ncclSuccess;
 }
 
@@ -278,6 +280,9 @@ ncclResult_t get_unique_id(ncclUniqueId* id)
 {
     if (emulated_library() == "offline")
         return fails(ncclInvalidUsage, "Bootstrap : no socket interface found");
+    const std::string line = setting("SLUICE_EMULATED_NCCL_CONF");
+    if (const std::size_t equals = line.find('='); equals != std::string::npos)
+        setenv(line.substr(0, equals).c_str(), line.substr(equals + 1).c_str(), 0);
     std::memset(id, 0, sizeof *id);
     std::random_device random;
     for (int i = 0; i < 24; ++i)
@@ -293,6 +298,8 @@ ncclResult_t comm_init_rank_config(ncclComm_t* made, int num_ranks, ncclUniqueId
         return fails(ncclInvalidArgument, "a rank or an id that cannot be");
     if (config->magic != 0xcafebeef || config->maxCTAs == 0)
         return fails(ncclInvalidArgument, "a configuration that cannot be");
+    if (emulated_library() == "deaf")
+        return fails(ncclSystemError, "Net : connection refused");
     auto channel = std::make_shared<Channel>();
     channel->folder =
         fs::temp_directory_path() / ("sluice-emulated-nccl-" + std::string(id.internal, 24));

@@ -92,7 +92,7 @@ class Hangs(OnEmulatedGpus):
 
     def test_an_error_of_nccl_between_replicas_while_the_host_waits(self):
         with emulated(2, SLUICE_EMULATED_NCCL_PATIENCE=3):
-            self.check_found("0:0", "sluice: rank 1: between the 2 replicas' ranks like rank 1: a peer "
+            self.check_found("0:0", "sluice: rank 1: exchanges between the 2 replicas' ranks like rank 1: a peer "
                              "has given up; ", " (update 4, replica 1, ",
                              overrides=("pipeline.replicas=2", "batch.global_batch_size=8"))
 

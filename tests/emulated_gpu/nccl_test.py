@@ -18,7 +18,8 @@ class Nccl(OnEmulatedGpus):
     def test_auto_goes_by_mpi_and_says_why(self):
         for ranks, overrides in (self.PIPELINE, self.REPLICAS):
             for library, part in (("none", "(cannot load libnccl.so.2"),
-                                  ("none:1", "(rank 1 on "), ("21605:0", "(rank 0 on ")):
+                                  ("none:1", "(rank 1 on "), ("21605:0", "(rank 0 on "),
+                                  ("offline", "(starting: invalid usage (run with")):
                 name = f"{len(overrides)}-{library.replace(':', '-')}"
                 with self.subTest(name), emulated(ranks, SLUICE_EMULATED_NCCL=library):
                     result = self.run_on("cuda", ranks, name, "--stop-after", "1", expect=75,
@@ -45,20 +46,30 @@ class Nccl(OnEmulatedGpus):
             self.assertIn(f"{self.STAGED} (NCCL_COMM_BLOCKING=0 must be unset: ", result.stderr)
             self.assertRegex(call(SLUICE, "doctor").stdout, "(?m)^  NCCL +NCCL_COMM_BLOCKING=0")
 
+    def test_its_configuration_files_count_as_the_environment(self):
+        """NCCL reads them when it looks for a network; a site's /etc/nccl.conf is nowhere in the environment."""
+        why = "NCCL_MIN_NCHANNELS=16 must be unset: messages that wait could take all"
+        with emulated(2, SLUICE_EMULATED_NCCL_CONF="NCCL_MIN_NCHANNELS=16"):
+            result = self.run_on("cuda", 2, "configured", "--stop-after", "1", expect=75)
+            self.assertIn(f"{self.STAGED} ({why}", result.stderr)
+            self.assertIn("; a configuration file of NCCL's sets it)", result.stderr)
+            self.assertIn(why, call(SLUICE, "doctor").stdout)
+
     def test_what_fails_on_one_rank_ends_all(self):
-        for ranks, overrides in (self.PIPELINE, self.REPLICAS):
-            with self.subTest(overrides), emulated(ranks, SLUICE_EMULATED_NCCL="offline:0"):
-                result = self.run_on("cuda", ranks, f"offline-{len(overrides)}", expect=71,
+        for ranks, overrides, part in ((*self.PIPELINE, "connecting for activations for chunk 1"),
+                                       (*self.REPLICAS, "connecting for exchanges between the 2 replicas' ranks")):
+            with self.subTest(overrides), emulated(ranks, SLUICE_EMULATED_NCCL="deaf:0"):
+                result = self.run_on("cuda", ranks, f"deaf-{len(overrides)}", expect=71,
                                      overrides=overrides)
-                self.assertIn("rank 0: connecting GPUs: invalid usage (run with NCCL_DEBUG=WARN for "
-                              "details); the last that NCCL complained of: Bootstrap : no socket "
-                              "interface found\n", result.stderr)
+                self.assertIn(f"rank 0: {part}", result.stderr)
+                self.assertIn(": system error; the last that NCCL complained of: Net : connection refused "
+                              "(NCCL_DEBUG=WARN says more)\n", result.stderr)
 
     def test_a_network_that_connects_and_does_not_carry(self):
         """NCCL tells of it beside its calls: somebody must ask before the first update, too, and nothing may
         wait for what will not come."""
         for ranks, overrides, part in ((*self.PIPELINE, r"activations for chunk 1, rank 0 to rank 1"),
-                                       (*self.REPLICAS, r"between the 2 replicas' ranks like rank [01]")):
+                                       (*self.REPLICAS, r"exchanges between the 2 replicas' ranks like rank [01]")):
             with self.subTest(part), emulated(ranks, SLUICE_EMULATED_NCCL_LOST=0, SLUICE_EMULATED_NCCL_PATIENCE=2):
                 begun = time.monotonic()
                 result = self.run_on("cuda", ranks, f"lost-{len(overrides)}", expect=71, overrides=overrides)
