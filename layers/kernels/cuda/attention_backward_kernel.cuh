@@ -26,19 +26,28 @@ SLUICE_DEVICE void probability(float& p, float& ds, float scale, float logsumexp
 
 /// sum over channels of dout * out for one query of one head, by eight lanes, which all get it.
 inline constexpr int row_dot_lanes = 8;
+
+SLUICE_DEVICE void add_dot(float& sum, const Floats<chunk>& x, const Floats<chunk>& y)
+{
+    for (int j = 0; j < chunk; ++j)
+        sum = fmaf(x[j], y[j], sum);
+}
+
+SLUICE_DEVICE float sum_of_lanes(float sum)
+{
+    for (int mask = row_dot_lanes / 2; mask > 0; mask /= 2)
+        sum += shuffle_xor(sum, mask);
+    return sum;
+}
+
 template <class T>
 SLUICE_DEVICE float row_dot_of(const T* dout, const T* out, int channels, bool aligned)
 {
     float sum = 0.0F;
-    for (int c = lane() % row_dot_lanes * chunk; c < channels; c += row_dot_lanes * chunk) {
-        const Floats<chunk> x = load_floats<chunk>(dout + c, channels - c, aligned);
-        const Floats<chunk> y = load_floats<chunk>(out + c, channels - c, aligned);
-        for (int j = 0; j < chunk; ++j)
-            sum = fmaf(x[j], y[j], sum);
-    }
-    for (int mask = row_dot_lanes / 2; mask > 0; mask /= 2)
-        sum += shuffle_xor(sum, mask);
-    return sum;
+    for (int c = lane() % row_dot_lanes * chunk; c < channels; c += row_dot_lanes * chunk)
+        add_dot(sum, load_floats<chunk>(dout + c, channels - c, aligned),
+                load_floats<chunk>(out + c, channels - c, aligned));
+    return sum_of_lanes(sum);
 }
 
 template <int D, int M = D == 64 ? 2 : 1, int R = D == 64 ? 32 : 64, int MinBlocks = 2>
@@ -139,23 +148,44 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
         float row_dots[own_rows];
     };
 
-    /// Of the warp's queries, 0 where none is: for itself, and for the kernel that owns keys.
+    /// Of the warp's queries, 0 where none is: for itself, and for the kernel that owns keys. Loads
+    /// of several rows are on their way at once.
+    template <bool vectors>
     SLUICE_DEVICE void compute_row_dots(Shared& shared, const Tile& at, int first_query) const
     {
-        constexpr int rows_at_once = warp_size / row_dot_lanes;
-        const int positions = static_cast<int>(e.positions);
+        constexpr int rows_at_once = warp_size / row_dot_lanes, ahead = 4;
+        constexpr int step = row_dot_lanes * chunk, num_chunks = D / step;
+        const int last = static_cast<int>(e.positions) - 1;
+        const int own_channels = lane() % row_dot_lanes * chunk;
         const HeadRows<const BFloat16> dout_rows = head_of(dout, e, at),
                                        out_rows = head_of(out, e, at);
-        SLUICE_UNROLL_BY_4
-        for (int row = lane() / row_dot_lanes; row < rows_of_warp; row += rows_at_once) {
-            const int query = first_query + row;
-            const int channels = query < positions ? D : 0;
-            const float sum = row_dot_of(dout_rows[query], out_rows[query], channels, aligned);
-            if (lane() % row_dot_lanes != 0)
-                continue;
-            shared.row_dots[warp() * rows_of_warp + row] = sum;
-            if (channels > 0)
-                row_dot[first_statistic(at) + query] = sum;
+        for (int first = lane() / row_dot_lanes; first < rows_of_warp;
+             first += ahead * rows_at_once) {
+            Vector<BFloat16, chunk> x[ahead][num_chunks], y[ahead][num_chunks];
+            SLUICE_UNROLL
+            for (int i = 0; i < ahead; ++i)
+                SLUICE_UNROLL
+            for (int c = 0; c < num_chunks; ++c) {
+                const int query = first_query + first + i * rows_at_once;
+                const std::int64_t there = query < last ? query : last;
+                const int channel = own_channels + c * step;
+                x[i][c] = load_elements<vectors, chunk>(dout_rows[there] + channel, chunk);
+                y[i][c] = load_elements<vectors, chunk>(out_rows[there] + channel, chunk);
+            }
+            SLUICE_UNROLL
+            for (int i = 0; i < ahead; ++i) {
+                const int row = first + i * rows_at_once, query = first_query + row;
+                float sum = 0.0F;
+                SLUICE_UNROLL
+                for (int c = 0; c < num_chunks; ++c)
+                    add_dot(sum, floats_of<chunk>(x[i][c]), floats_of<chunk>(y[i][c]));
+                sum = sum_of_lanes(sum);
+                if (lane() % row_dot_lanes != 0)
+                    continue;
+                shared.row_dots[warp() * rows_of_warp + row] = query <= last ? sum : 0.0F;
+                if (query <= last)
+                    row_dot[first_statistic(at) + query] = sum;
+            }
         }
         warp_barrier();
     }
@@ -193,7 +223,10 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
         shared.keys[0].load(keys, 0, positions, aligned);
         shared.values[0].load(values, 0, positions, aligned);
         commit_copies();
-        compute_row_dots(shared, at, first_query);
+        if (aligned)
+            compute_row_dots<true>(shared, at, first_query);
+        else
+            compute_row_dots<false>(shared, at, first_query);
         OfRows<M> row_logsumexp, row_dots;
         SLUICE_UNROLL
         for (int m = 0; m < M; ++m)
