@@ -119,7 +119,9 @@ std::size_t bytes_there(const RunConfig& config)
 int evaluate(const EvalOptions& options)
 {
     warn_of_threads_without_cores(options.threads);
-    set_num_threads(threads_for_this_rank(options.threads));
+    const int num_threads = threads_for_this_rank(options.threads);
+    require_threads(num_threads);
+    set_num_threads(num_threads);
     const CheckpointReader reader(checkpoint_at(options.checkpoint));
     if (const auto problems = reader.verify(); !problems.empty())
         throw data_error("this checkpoint is damaged: " + problems.front(), options.checkpoint,

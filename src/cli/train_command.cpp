@@ -101,6 +101,9 @@ std::vector<std::string> without_ranks(const TrainOptions& options)
     return arguments;
 }
 
+/// For signals, the watch, saves, and last words.
+constexpr int threads_beside_computing = 4;
+
 /// Slurm's word against MPI's: with the wrong launcher every task trains a world of its own.
 void check_world(const LaunchedAs& launched, int num_ranks)
 {
@@ -151,6 +154,7 @@ int train(const TrainOptions& options)
     check_layout(config, launched.num_ranks);
     warn_of_threads_without_cores(config.run.threads_per_rank);
     config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
+    require_threads(config.run.threads_per_rank + threads_beside_computing);
     watch_stop_signals(stop_signal_options(launched.rank, run_dir));
     set_num_threads(config.run.threads_per_rank);
 

@@ -1,13 +1,17 @@
 #include "src/process/threads.hpp"
 
 #include "core/cores.hpp"
+#include "core/error.hpp"
 #include "core/logging.hpp"
 #include "pipeline/transport/transport.hpp"
 
 #include <algorithm>
 #include <cstdlib>
+#include <future>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 namespace sluice {
 
@@ -32,6 +36,27 @@ void warn_of_threads_without_cores(int requested)
                     " threads are asked for, and this process may run on " + std::to_string(cores) +
                     (cores == 1 ? " core" : " cores") +
                     ": threads that share one take turns, which is slower");
+}
+
+void require_threads(int count)
+{
+    std::promise<void> all_are_there;
+    const std::shared_future<void> end = all_are_there.get_future().share();
+    std::vector<std::jthread> threads;
+    std::string why;
+    try {
+        while (threads.size() < static_cast<std::size_t>(count))
+            threads.emplace_back([end] { end.wait(); });
+    } catch (const std::system_error& error) {
+        why = error.what();
+    }
+    all_are_there.set_value();
+    if (!why.empty())
+        throw usage_error("only " + std::to_string(threads.size()) + " of " +
+                              std::to_string(count) + " threads could be started: " + why,
+                          "this process",
+                          "raise the limit it runs under (`ulimit -u`, `ulimit -v`, or pids.max of "
+                          "a job or container), or ask for fewer threads");
 }
 
 } // namespace sluice

@@ -10,4 +10,8 @@ int threads_for_this_rank(int requested);
 /// Once, where `requested` are more than the cores this process may run on.
 void warn_of_threads_without_cores(int requested);
 
+/// Throws UserError where this process cannot have that many more threads at once: OpenMP would end
+/// it in words of its own, or another thread be missing in the middle of a run.
+void require_threads(int count);
+
 } // namespace sluice

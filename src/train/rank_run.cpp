@@ -23,6 +23,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 
@@ -38,7 +39,11 @@ Result in_a_moment(std::function<Result()> work)
 {
     const auto done = std::make_shared<std::promise<Result>>();
     auto result = done->get_future();
-    std::thread([done, work = std::move(work)] { done->set_value(work()); }).detach();
+    try {
+        std::thread([done, work] { done->set_value(work()); }).detach();
+    } catch (const std::system_error&) { // no more threads: that may be why it ends
+        return work();
+    }
     return result.wait_for(std::chrono::milliseconds(1500)) == std::future_status::ready
                ? result.get()
                : Result{};

@@ -164,6 +164,7 @@ BOOST_AUTO_TEST_CASE(alpha_in_memory_of_large_products)
                                         {Transpose::yes, Transpose::no, With::nothing}};
     for (const std::uint64_t seed : {1, 2}) // outputs of both types
         check_shape(512, 768, 512, seed, Alpha::in_memory, overwriting);
+    check_shape(1024, 2048, 512, 1, Alpha::in_memory, overwriting); // as a layer in training
 }
 
 BOOST_AUTO_TEST_SUITE_END()
