@@ -163,6 +163,24 @@ void write_file_durably(const fs::path& path, std::string_view text)
     write_file_durably(path, std::as_bytes(std::span(text)));
 }
 
+bool write_over(const fs::path& path, std::string_view text)
+{
+    try {
+        OpenFile file(path, O_WRONLY | O_NONBLOCK); // no pipe without a reader
+        struct stat status {};
+        constexpr std::uint64_t bytes_of_block = 512; // of st_blocks, whatever st_blksize is
+        if (::fstat(file.descriptor(), &status) != 0 || !S_ISREG(status.st_mode) ||
+            text.size() > static_cast<std::uint64_t>(status.st_blocks) * bytes_of_block)
+            return false;
+        std::string whole(text);
+        whole.resize(std::max(text.size(), static_cast<std::size_t>(status.st_size)), ' ');
+        write_all(file.descriptor(), std::as_bytes(std::span(whole)), path);
+        return retried([&] { return ::fsync(file.descriptor()); }) == 0;
+    } catch (const UserError&) {
+        return false;
+    }
+}
+
 void rename_durably(const fs::path& from, const fs::path& to)
 {
     if (::rename(from.c_str(), to.c_str()) != 0)

@@ -26,6 +26,11 @@ std::filesystem::path replaceable_file(const std::filesystem::path& path);
 void write_file_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_durably(const std::filesystem::path& path, std::string_view text);
 
+/// Writes a short text over the file that is there, with spaces to its old length, and durably,
+/// where that takes no room beyond what the file has: for last words on a disk that is full. A
+/// crash meanwhile leaves a mixture. Whether that was done.
+bool write_over(const std::filesystem::path& path, std::string_view text);
+
 /// rename(2) of a file or folder, then fsync of the folder that holds it.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 

@@ -3,14 +3,12 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
-#include "io/utc_time.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <spdlog/fmt/fmt.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -306,32 +304,6 @@ void MetricsFile::sync()
 {
     if (retried([&] { return ::fsync(file_->descriptor); }) != 0)
         throw file_error("fsync", file_->path, errno);
-}
-
-void write_status(const fs::path& path, std::string_view state, std::int64_t update,
-                  std::string_view reason, int exit_code)
-{
-    const Json status = {{"state", state},
-                         {"update", update},
-                         {"reason", reason},
-                         {"exit_code", exit_code},
-                         {"time", utc_now()}};
-    write_file_durably(path, status.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
-}
-
-std::optional<RunStatus> read_status(const fs::path& path)
-{
-    try {
-        const auto status = nlohmann::json::parse(read_file(path, most_status_bytes));
-        return RunStatus{.state = status.at("state"),
-                         .update = status.at("update"),
-                         .reason = status.at("reason"),
-                         .exit_code = status.at("exit_code")};
-    } catch (const UserError&) {
-        return std::nullopt;
-    } catch (const nlohmann::json::exception&) {
-        return std::nullopt;
-    }
 }
 
 } // namespace sluice

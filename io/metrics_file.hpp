@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,22 +51,5 @@ private:
     struct File;
     std::unique_ptr<File> file_;
 };
-
-/// status.json, replaced durably: {"state":state,"update":N,"reason":reason,
-/// "exit_code":C,"time":"2026-01-31T23:59:59Z"}.
-void write_status(const std::filesystem::path& path, std::string_view state, std::int64_t update,
-                  std::string_view reason, int exit_code);
-
-/// Of a status.json that is one: its reason is the longest part, what a few ranks have to say.
-inline constexpr std::size_t most_status_bytes = 1 << 20;
-
-struct RunStatus {
-    std::string state; ///< "running", "finished", "stopped", "failed"
-    std::int64_t update = 0;
-    std::string reason;
-    int exit_code = 0;
-};
-/// Nothing where there is no status, or none that can be read.
-std::optional<RunStatus> read_status(const std::filesystem::path& path);
 
 } // namespace sluice

@@ -1,7 +1,7 @@
 #include "src/cli/ended_run.hpp"
 
 #include "core/error.hpp"
-#include "io/metrics_file.hpp"
+#include "io/status_file.hpp"
 #include "src/train/stop_patience.hpp"
 
 #include <cstdio>

@@ -3,7 +3,7 @@
 #include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
-#include "io/metrics_file.hpp"
+#include "io/status_file.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/agreement.hpp"
 #include "src/plan/candidate.hpp"

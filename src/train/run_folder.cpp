@@ -2,7 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
-#include "io/metrics_file.hpp"
+#include "io/status_file.hpp"
 
 #include <vector>
 

@@ -205,38 +205,4 @@ BOOST_AUTO_TEST_CASE(a_file_that_goes_while_it_is_written_is_put_back)
     BOOST_TEST(read_file(path).ends_with(update_line(7) + update_line(8)));
 }
 
-BOOST_AUTO_TEST_CASE(status_is_replaced_whole)
-{
-    TemporaryFolder scratch;
-    const fs::path path = scratch.path() / "status.json";
-    write_status(path, "running", 3, "", 0);
-    write_status(path, "stopped", 4, "stopped by \"SIGINT\"", 75);
-    const std::string text = read_file(path);
-    BOOST_TEST(contains(text, "\"state\": \"stopped\""));
-    BOOST_TEST(contains(text, "\"update\": 4"));
-    BOOST_TEST(contains(text, "\"reason\": \"stopped by \\\"SIGINT\\\"\""));
-    BOOST_TEST(contains(text, "\"exit_code\": 75"));
-    const auto status = read_status(path);
-    BOOST_TEST_REQUIRE(status.has_value());
-    BOOST_TEST(status->state == "stopped");
-    BOOST_TEST(status->update == 4);
-    BOOST_TEST(status->reason == "stopped by \"SIGINT\"");
-    BOOST_TEST(status->exit_code == 75);
-}
-
-BOOST_AUTO_TEST_CASE(a_status_that_is_none_is_not_read)
-{
-    TemporaryFolder scratch;
-    const fs::path path = scratch.path() / "status.json";
-    BOOST_TEST(!read_status(path).has_value());
-    for (const char* text : {"", "{", "[]", R"({"state":"running"})",
-                             R"({"state":1,"update":2,"reason":"","exit_code":0})"}) {
-        write_file_durably(path, text);
-        BOOST_TEST(!read_status(path).has_value());
-    }
-    fs::remove(path);
-    fs::create_symlink("/dev/zero", path); // has no end
-    BOOST_TEST(!read_status(path).has_value());
-}
-
 BOOST_AUTO_TEST_SUITE_END()

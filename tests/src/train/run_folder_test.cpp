@@ -1,7 +1,7 @@
 #include "src/train/run_folder.hpp"
 
 #include "core/durable_file.hpp"
-#include "io/metrics_file.hpp"
+#include "io/status_file.hpp"
 #include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
