@@ -2,12 +2,15 @@
 
 #include "core/error.hpp"
 
+#include <filesystem>
 #include <memory>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/ringbuffer_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <string>
+#include <system_error>
 
 namespace sluice {
 
@@ -19,13 +22,21 @@ int logging_rank = 0;
 using Said = spdlog::sinks::ringbuffer_sink_mt;
 constexpr std::size_t most_said = 256;
 
+/// Holds Said until there is a file, then the file. May change while other threads log.
+const std::shared_ptr<spdlog::sinks::dist_sink_mt>& kept()
+{
+    static const auto sinks = std::make_shared<spdlog::sinks::dist_sink_mt>(
+        std::vector<spdlog::sink_ptr>{std::make_shared<Said>(most_said)});
+    return sinks;
+}
+
 /// Each level has its own word in front, so the pattern is the bare text.
 std::shared_ptr<spdlog::logger> make_logger()
 {
-    auto logger = std::make_shared<spdlog::logger>(
-        "sluice", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    logger->sinks().front()->set_pattern("%v");
-    logger->sinks().push_back(std::make_shared<Said>(most_said));
+    const auto terminal = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    terminal->set_pattern("%v");
+    auto logger =
+        std::make_shared<spdlog::logger>("sluice", spdlog::sinks_init_list{terminal, kept()});
     logger->flush_on(spdlog::level::info);
     // A full disk under log.txt must not end the run, nor repeat itself on the terminal.
     logger->set_error_handler([](const std::string&) {});
@@ -58,17 +69,18 @@ void log_to_file(const std::filesystem::path& path)
 {
     if (logging_rank != 0)
         return;
+    std::error_code error;
+    if (std::filesystem::is_fifo(std::filesystem::status(path, error)))
+        throw data_error("this is a pipe, and a run would wait for its reader", path.string(),
+                         "remove it: log.txt is a file");
     try {
         auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
         sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %v");
-        if (const auto said = std::dynamic_pointer_cast<Said>(logger().sinks().back()))
+        if (const auto said = std::dynamic_pointer_cast<Said>(kept()->sinks().front()))
             for (const auto& message : said->last_raw())
                 sink->log(message);
         sink->flush();
-        // The terminal keeps its place at the front; the file takes that of what was said before,
-        // or of another run's file.
-        logger().sinks().resize(1);
-        logger().sinks().push_back(std::move(sink));
+        kept()->set_sinks({std::move(sink)});
     } catch (const spdlog::spdlog_ex& error) {
         throw data_error(std::string("cannot open the log file: ") + error.what(), path.string(),
                          "check the permissions of its folder");

@@ -31,23 +31,25 @@ void sort_by_path_bytes(std::vector<InputFile>& files)
 std::vector<InputFile> files_below(const fs::path& folder, const InputSelection& selection)
 {
     std::vector<InputFile> files;
+    fs::path at = folder; // the library does not say which one it could not open
     try {
         for (auto entry = fs::recursive_directory_iterator(folder);
              entry != fs::recursive_directory_iterator(); ++entry) {
-            if (entry->path().filename().native().starts_with('.')) {
+            at = entry->path();
+            if (at.filename().native().starts_with('.')) {
                 entry.disable_recursion_pending();
                 continue;
             }
             std::error_code dangling;
             if (!entry->is_regular_file(dangling))
                 continue;
-            const fs::path below = entry->path().lexically_relative(folder);
+            const fs::path below = at.lexically_relative(folder);
             if ((selection.include.empty() || matches_any(selection.include, below)) &&
                 !matches_any(selection.exclude, below))
-                files.push_back({entry->path(), false, entry->file_size()});
+                files.push_back({at, false, entry->file_size()});
         }
     } catch (const fs::filesystem_error& error) {
-        throw data_error("cannot be read: " + error.code().message(), error.path1().string(),
+        throw data_error("cannot be read: " + error.code().message(), at.string(),
                          "check its permissions, or leave it out");
     }
     if (files.empty())

@@ -170,7 +170,7 @@ void add_eval_command(CLI::App& app, ChosenCommand& chosen)
     command->add_option("--data", options->data, "Token file")->required();
     command
         ->add_option("--tokens", options->tokens,
-                     "At most this many tokens [the run's eval.tokens]")
+                     "At most this many tokens, but one batch at the least [the run's eval.tokens]")
         ->check(at_least(1));
     command->add_option("--batch-size", options->batch_size, "Sequences at once [the run's]")
         ->check(at_least(1));

@@ -228,17 +228,20 @@ void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
             notice.slowdown));
 }
 
-void RunJournal::put_metrics_back()
+void RunJournal::put_files_back()
 {
     if (metrics_.put_back())
         progress_.warn(
             folder_.metrics().string() +
             " was deleted, moved or replaced while the run writes it; it is back, whole");
+    std::error_code error;
+    if (!std::filesystem::exists(folder_.log(), error) && !error)
+        log_to_file(folder_.log()); // a rotated log's next lines
 }
 
 void RunJournal::saved(const SavedCheckpoint& saved)
 {
-    put_metrics_back();
+    put_files_back();
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(saved.update);
     metrics_.write("checkpoint",
                    std::vector<MetricField>{{"update", saved.update},
@@ -270,7 +273,7 @@ void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_
                                     {"peak_resident_bytes", whole(peak_resident_bytes)}};
     if (!peak_device_bytes.empty())
         fields.push_back({"peak_device_bytes", whole(peak_device_bytes)});
-    put_metrics_back();
+    put_files_back();
     metrics_.write("stop", fields);
     metrics_.sync();
     const ExitCode code = end.finished ? ExitCode::finished : ExitCode::stopped;

@@ -88,7 +88,7 @@ public:
 
 private:
     std::vector<std::int64_t> samples_of(const BatchRange& batches) const;
-    void put_metrics_back();
+    void put_files_back();
 
     const RunConfig& config_;
     RunFolder& folder_;

@@ -400,7 +400,7 @@ class Folders(RunTest):
                 self.assertIn(str(run_dir), said)
                 shutil.rmtree(elsewhere)
 
-    def test_metrics_and_status_that_go_during_the_run_are_put_back(self):
+    def test_what_goes_during_the_run_is_put_back(self):
         run = subprocess.Popen(self.command(1, "cleaned", overrides=("run.updates=1000000", "eval.every_updates=0")),
                                cwd=self.folder, env=environment(), stderr=subprocess.PIPE, text=True)
         self.addCleanup(run.kill)
@@ -411,6 +411,7 @@ class Folders(RunTest):
             time.sleep(0.05)
         metrics.unlink()
         status.unlink()
+        (self.folder / "cleaned/log.txt").rename(self.folder / "cleaned/log.1")
         run.terminate()
         said = run.communicate(timeout=60 * SLOWER)[1]
         self.assertEqual(run.returncode, 75, said)
@@ -418,6 +419,13 @@ class Folders(RunTest):
         self.assertEqual([row["update"] for row in self.metrics("cleaned")][:5], [1, 2, 3, 4, 5])
         self.assertEqual(len(self.metrics("cleaned", "stop")), 1)
         self.assertEqual(self.status("cleaned")["state"], "stopped")
+        self.assertIn("stopped at update", (self.folder / "cleaned/log.txt").read_text())
+        self.assertNotIn("stopped at update", (self.folder / "cleaned/log.1").read_text())
+
+    def test_a_log_that_is_a_pipe_does_not_hold_up_the_run(self):
+        (self.folder / "piped").mkdir()
+        os.mkfifo(self.folder / "piped/log.txt")
+        self.assert_one_clear_message(self.train(1, "piped", expect=3), "log.txt", "this is a pipe")
 
     def test_paths_that_cannot_be_followed(self):
         circle = self.folder / "circle"
