@@ -7,7 +7,7 @@ namespace sluice {
 
 namespace {
 
-/// Integers, as NCCL and CUDA read them; a variable that is not set has none.
+/// Integers, as NCCL and CUDA read them; a variable that is not set, or empty, has none.
 struct Unfit {
     const char* variable;
     bool (*is_unfit)(long value);
@@ -19,11 +19,14 @@ constexpr const char* too_many_blocks =
 
 bool is_zero(long value) { return value == 0; }
 bool is_set(long value) { return value != 0; }
+bool is_there(long) { return true; }
 bool is_above_ours(long value) { return value > most_ctas_of_an_edge; }
 
-constexpr std::array<Unfit, 6> unfit{{
+constexpr std::array<Unfit, 7> unfit{{
     // Above what is asked for in ncclConfig_t.
     {"NCCL_COMM_BLOCKING", is_zero, "calls would return before they are done"},
+    // For programs that make one and have no other way to share its id.
+    {"NCCL_COMM_ID", is_there, "all communicators would meet at one address"},
     // A receive is queued long before its message is sent.
     {"CUDA_LAUNCH_BLOCKING", is_set, "ranks would wait for one another's messages for good"},
     {"NCCL_LAUNCH_ORDER_IMPLICIT", is_set, "messages would wait for those of other ranks' turn"},

@@ -40,9 +40,9 @@ void warn_of_threads_without_cores(int requested)
 
 void require_threads(int count)
 {
+    std::vector<std::jthread> threads; // before the promise, whose end also sets them free
     std::promise<void> all_are_there;
     const std::shared_future<void> end = all_are_there.get_future().share();
-    std::vector<std::jthread> threads;
     std::string why;
     try {
         while (threads.size() < static_cast<std::size_t>(count))
