@@ -53,6 +53,15 @@ BOOST_AUTO_TEST_CASE(also_with_all_gates_open_or_closed)
                               std::vector<double>(4, gate));
 }
 
+BOOST_AUTO_TEST_CASE(also_with_an_mlp_narrower_than_the_stream)
+{
+    for (const testing::Variant& variant : testing::all_variants) {
+        ModelSpec spec = testing::small_model(variant);
+        spec.intermediate_size = spec.hidden_size / 2; // whose scratch holds outputs, too
+        check_all_choices(variant, testing::whole_model(spec, fp32_precision), 2, mixed_gates);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(also_at_sizes_on_both_sides_of_tiles)
 {
     const std::vector<std::pair<Arrangement, Precision>> kinds = {
