@@ -1,5 +1,6 @@
 """Each mistake: one clear message, the right exit code, nothing lost."""
 
+import ctypes
 import fcntl
 import json
 import os
@@ -14,6 +15,17 @@ import h5py
 from harness import SLOWER, SLUICE, RunTest, call, environment
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "recipes" / "demo.sh"
+
+
+class Xxh128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+def checksum_of(text):
+    xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_128bits
+    xxh3.restype, xxh3.argtypes = Xxh128, (ctypes.c_char_p, ctypes.c_size_t)
+    found = xxh3(text, len(text))
+    return f"{found.high:016x}{found.low:016x}"
 
 
 class RunFiles(RunTest):
@@ -332,12 +344,15 @@ class Checkpoints(RunTest):
         self.assertEqual(self.metrics("no-manifest", "start")[-1]["update"], 2)
 
     def test_a_forged_manifest_never_leads_outside(self):
+        """With a checksum that is right again: there is more than one thing in its way."""
         checkpoint = self.copy("forged")
-        manifest = json.loads((checkpoint / "manifest.json").read_text())
-        text = json.dumps(manifest).replace("stage-0000-of-0002.h5", "../../../run.toml")
-        (checkpoint / "manifest.json").write_text(text)
+        path = checkpoint / "manifest.json"
+        text = path.read_text().replace("stage-0000-of-0002.h5", "../../../run.toml")
+        stored = json.loads(text)["manifest_checksum"]
+        blank = text.replace(stored, "0" * len(stored))
+        path.write_text(text.replace(stored, checksum_of(blank.encode())))
         result = self.train(1, "forged", *("--resume", checkpoint), expect=3)
-        self.assert_one_clear_message(result, "manifest.json")
+        self.assert_one_clear_message(result, "manifest.json", 'names the file "../../../run.toml"')
 
     def test_a_changed_run_file_is_refused_with_every_difference(self):
         self.copy("changed")
