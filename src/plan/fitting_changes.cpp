@@ -221,10 +221,8 @@ std::optional<FittingChange> more_stages(const RunConfig& config, int num_ranks,
     return FittingChange{fmt::format("{} ranks{}", stages * replicas, each), *peak, false};
 }
 
-} // namespace
-
-std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ranks,
-                                            std::size_t bytes_per_rank)
+std::vector<FittingChange> single_changes(const RunConfig& config, int num_ranks,
+                                          std::size_t bytes_per_rank)
 {
     std::vector<FittingChange> changes;
     for (const auto& find : {saves_without_copy, more_recomputation, another_schedule,
@@ -235,6 +233,56 @@ std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ran
             }))
             changes.push_back(*change);
     return changes;
+}
+
+/// One more step towards the least memory, and what it is called; nothing is left to do where all
+/// have been taken.
+std::optional<FittingChange> take_step(RunConfig& config)
+{
+    const std::int64_t all = config.batch.global_batch_size;
+    if (config.checkpoint.asynchronous == Switch::on) {
+        config.checkpoint.asynchronous = Switch::off;
+        return FittingChange{.overrides = "--set checkpoint.asynchronous=false"};
+    }
+    if (config.pipeline.recompute != Recompute::full) {
+        const PipelineConfig before = config.pipeline;
+        config.pipeline.recompute = Recompute::full;
+        return FittingChange{.overrides = as_overrides(config.pipeline, before)};
+    }
+    if (config.batch.micro_batch_size > 1 && all <= most_microbatches &&
+        all % config.pipeline.replicas == 0) {
+        config.batch.micro_batch_size = 1;
+        return FittingChange{.overrides = "--set batch.micro_batch_size=1", .changes_result = true};
+    }
+    return std::nullopt;
+}
+
+FittingChange both(const FittingChange& first, const FittingChange& then)
+{
+    const bool is_override = then.overrides.starts_with("--set");
+    return {first.overrides + (is_override ? " " : " and ") + then.overrides, then.peak_bytes,
+            first.changes_result || then.changes_result};
+}
+
+} // namespace
+
+std::vector<FittingChange> changes_that_fit(const RunConfig& config, int num_ranks,
+                                            std::size_t bytes_per_rank)
+{
+    RunConfig with = config;
+    std::optional<FittingChange> taken;
+    for (;;) {
+        std::vector<FittingChange> changes = single_changes(with, num_ranks, bytes_per_rank);
+        if (taken)
+            for (FittingChange& change : changes)
+                change = both(*taken, change);
+        if (!changes.empty())
+            return changes;
+        const std::optional<FittingChange> step = take_step(with);
+        if (!step)
+            return {};
+        taken = taken ? both(*taken, *step) : *step;
+    }
 }
 
 } // namespace sluice

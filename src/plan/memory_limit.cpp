@@ -36,7 +36,8 @@ void refuse_unless_it_fits(const RunConfig& config, const RunPlan& plan, std::si
                               change.changes_result ? ", changes rounding" : "");
     if (remedy.empty())
         remedy =
-            "no schedule, micro-batch size or number of stages that was tried fits; make the "
+            "no schedule, micro-batch size, recomputation or number of stages that was tried fits; "
+            "make the "
             "model smaller or give each rank more memory (`sluice doctor` says what it may have)";
     throw usage_error(
         fmt::format(

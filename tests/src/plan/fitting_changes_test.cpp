@@ -62,11 +62,13 @@ std::pair<RunConfig, int> applied(const FittingChange& change, const RunConfig& 
 {
     std::istringstream words(change.overrides);
     std::vector<std::string> overrides;
-    for (std::string word; words >> word;)
-        if (word != "--set")
+    std::string before;
+    for (std::string word; words >> word; before = word) {
+        if (before == "--set")
             overrides.push_back(word);
-    if (kind_of(change) == "ranks")
-        return {config, std::stoi(overrides.at(0)) / config.pipeline.replicas};
+        else if (word.starts_with("ranks"))
+            num_stages = std::stoi(before) / config.pipeline.replicas;
+    }
     return {parse_run_config(resolved_toml(config), "small.toml", ".", overrides), num_stages};
 }
 
@@ -162,6 +164,35 @@ BOOST_AUTO_TEST_CASE(nothing_is_said_twice)
         for (const FittingChange& change : changes)
             BOOST_TEST(once.insert(change.overrides).second, change.overrides);
     }
+}
+
+// Down to where nothing fits: as few changes as are needed, and each suggestion holds.
+BOOST_AUTO_TEST_CASE(several_changes_where_one_is_not_enough)
+{
+    const RunConfig config = test::small_run({"checkpoint.asynchronous=true"}, 6);
+    const std::string all_at_once = "--set checkpoint.asynchronous=false --set "
+                                    "pipeline.recompute=full --set batch.micro_batch_size=1 and "
+                                    "6 ranks";
+    const auto [leanest, most_stages] = applied({.overrides = all_at_once}, config, 2);
+    const std::size_t most = peak_of(config, 2) - 1, least = peak_of(leanest, most_stages);
+    BOOST_TEST(changes_that_fit(config, 2, least - 1).empty());
+    constexpr std::size_t steps = 40;
+    std::set<std::string> suggested;
+    for (std::size_t step = 0; step <= steps; ++step) {
+        const std::size_t limit = most - (most - least) * step / steps;
+        const auto changes = changes_that_fit(config, 2, limit);
+        BOOST_TEST(!changes.empty());
+        for (const FittingChange& change : changes) {
+            const auto [with, stages] = applied(change, config, 2);
+            BOOST_TEST(change.peak_bytes == peak_of(with, stages), change.overrides);
+            BOOST_TEST(change.peak_bytes <= limit);
+            BOOST_TEST(change.changes_result ==
+                       (with.batch.micro_batch_size != config.batch.micro_batch_size));
+            suggested.insert(change.overrides);
+        }
+    }
+    BOOST_TEST(suggested.contains("--set checkpoint.asynchronous=false"));
+    BOOST_TEST(suggested.contains(all_at_once));
 }
 
 BOOST_AUTO_TEST_CASE(nothing_helps_a_model_that_is_too_large)
