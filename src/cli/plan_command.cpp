@@ -66,10 +66,12 @@ void choose_schedule(RunConfig& config, const std::vector<Candidate>& candidates
     if (config.pipeline.schedule != PipelineScheduleKind::automatic)
         return;
     const Candidate* best = recommended(candidates, bytes_per_rank);
-    if (best == nullptr) // says why
+    if (best == nullptr) { // says why
         config = resolve_auto(config, options.num_stages, bytes_per_rank);
-    else
-        config.pipeline = best->layout;
+        return;
+    }
+    warn_of_what_auto_chooses(config.pipeline);
+    config.pipeline = best->layout;
 }
 
 void draw(const RunPlan& plan, const CostModel& costs, const PlanOptions& options,

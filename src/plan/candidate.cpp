@@ -1,6 +1,7 @@
 #include "src/plan/candidate.hpp"
 
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "src/config/layout.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/memory_limit.hpp"
@@ -232,10 +233,20 @@ const Candidate* recommended(const std::vector<Candidate>& candidates, std::size
     return best;
 }
 
+void warn_of_what_auto_chooses(const PipelineConfig& asked)
+{
+    const PipelineConfig nothing_said;
+    if (asked.chunks_per_rank != nothing_said.chunks_per_rank ||
+        asked.extra_warmup != nothing_said.extra_warmup)
+        log_warning("pipeline.schedule = \"auto\" chooses chunks_per_rank and extra_warmup, "
+                    "whatever the run file says of them; name a schedule to have your own");
+}
+
 RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes_per_rank)
 {
     if (config.pipeline.schedule != PipelineScheduleKind::automatic)
         return config;
+    warn_of_what_auto_chooses(config.pipeline);
     check_layout(config, std::int64_t{num_ranks} * config.pipeline.replicas);
     const auto candidates = price_all(
         config, num_ranks,

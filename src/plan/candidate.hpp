@@ -69,6 +69,9 @@ std::vector<Candidate> price_all(const RunConfig& config, int num_ranks, const C
 /// in the list of families. Null when none fits.
 const Candidate* recommended(const std::vector<Candidate>& candidates, std::size_t bytes_per_rank);
 
+/// Where a run file with schedule = "auto" sets what that chooses as well, which is not looked at.
+void warn_of_what_auto_chooses(const PipelineConfig& asked);
+
 /// A run file's schedule = "auto" made concrete: recommended() at costs_from_flops(), a pure
 /// function of its arguments, so that all ranks choose the same. Returns any other schedule as it
 /// is. Throws UserError (usage) when no layout fits, with the numbers.

@@ -62,6 +62,13 @@ class PlanTest(RunTest):
         plan = self.plan_json("--stages", "3", "--set", "pipeline.schedule=auto")
         self.assertEqual(plan["schedule"], plan["recommended"]["schedule"])
 
+    def test_auto_says_that_it_chooses_what_else_was_asked(self):
+        auto = ("--stages", "3", "--set", "pipeline.schedule=auto")
+        self.assertNotIn("warning", self.plan(*auto).stderr)
+        for override in ("pipeline.chunks_per_rank=3", "pipeline.extra_warmup=2"):
+            said = self.plan(*auto, "--set", override).stderr
+            self.assertEqual(said.count("warning: pipeline.schedule = \"auto\" chooses"), 1, said)
+
     def test_too_little_memory_is_refused_with_what_would_fit(self):
         gpipe = ("--stages", "2", "--set", "pipeline.schedule=gpipe", "--set",
                  "checkpoint.asynchronous=false")
