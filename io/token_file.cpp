@@ -22,11 +22,12 @@ namespace {
 constexpr const char* prepare_again =
     "prepare it again with `sluice data prepare`, or copy it again";
 
-/// Widens `out.size()` ids and returns the largest. The bytes need not be aligned: HDF5 puts a
-/// dataset where it likes.
+/// Widens ids that lie at the end of `out`, and returns the largest: each is read before its bytes
+/// are written.
 template <class Id>
-Id widen(const std::byte* bytes, std::span<std::int32_t> out)
+Id widen(std::span<std::int32_t> out)
 {
+    const std::byte* const bytes = std::as_bytes(out).last(out.size() * sizeof(Id)).data();
     Id largest = 0;
     for (std::size_t i = 0; i < out.size(); ++i) {
         Id id;
@@ -37,7 +38,7 @@ Id widen(const std::byte* bytes, std::span<std::int32_t> out)
     return largest;
 }
 
-/// A whole file in memory, for as long as this lives.
+/// A whole file in memory, for as long as this lives, and open.
 class FileMap {
 public:
     explicit FileMap(const std::filesystem::path& path)
@@ -46,28 +47,19 @@ public:
             throw data_error("this is a folder", path.string(),
                              "give a file that `sluice data prepare` wrote");
         // O_NONBLOCK: a pipe has no end to wait for; it is refused as an empty file.
-        const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat status {};
-        if (fd < 0 || ::fstat(fd, &status) != 0) {
-            const int error = errno;
-            if (fd >= 0)
-                ::close(fd);
-            throw file_error("open", path, error);
-        }
+        if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0)
+            fail("open", path);
         size_ = static_cast<std::size_t>(status.st_size);
-        memory_ = size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
-        const int error = errno;
-        ::close(fd);
+        memory_ =
+            size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor_, 0);
         if (memory_ == MAP_FAILED) {
             memory_ = nullptr;
-            throw file_error("mmap", path, error);
+            fail("mmap", path);
         }
     }
-    ~FileMap()
-    {
-        if (memory_ != nullptr)
-            ::munmap(memory_, size_);
-    }
+    ~FileMap() { release(); }
     FileMap(const FileMap&) = delete;
     FileMap& operator=(const FileMap&) = delete;
 
@@ -76,7 +68,44 @@ public:
         return {static_cast<const std::byte*>(memory_), size_};
     }
 
+    /// What lies behind `first`, part of bytes(), now. Not by way of memory, which ends the process
+    /// (SIGBUS) where the file has become shorter or its file system fails. Returns how many bytes
+    /// there are.
+    std::size_t read(const std::byte* first, std::span<std::byte> into,
+                     const std::filesystem::path& path) const
+    {
+        const auto offset = first - bytes().data();
+        std::size_t done = 0;
+        while (done < into.size()) {
+            const ssize_t more = retried([&] {
+                return ::pread(descriptor_, into.data() + done, into.size() - done,
+                               static_cast<off_t>(offset) + static_cast<off_t>(done));
+            });
+            if (more < 0)
+                throw file_error("read", path, errno);
+            if (more == 0)
+                break;
+            done += static_cast<std::size_t>(more);
+        }
+        return done;
+    }
+
 private:
+    [[noreturn]] void fail(const char* call, const std::filesystem::path& path)
+    {
+        const int error = errno;
+        release();
+        throw file_error(call, path, error);
+    }
+    void release() const
+    {
+        if (memory_ != nullptr)
+            ::munmap(memory_, size_);
+        if (descriptor_ >= 0)
+            ::close(descriptor_);
+    }
+
+    int descriptor_ = -1;
     void* memory_ = nullptr;
     std::size_t size_ = 0;
 };
@@ -250,9 +279,13 @@ void TokenFile::read(std::uint64_t begin, std::span<std::int32_t> out) const
     const TokenFileInfo& info = map_->info;
     SLUICE_CHECK(begin <= info.num_tokens && out.size() <= info.num_tokens - begin,
                  "tokens " << begin << " + " << out.size() << " of " << info.num_tokens);
-    const std::byte* bytes = map_->tokens.data() + begin * size_of(info.dtype);
-    const std::uint32_t largest = info.dtype == DType::u16 ? widen<std::uint16_t>(bytes, out)
-                                                           : widen<std::uint32_t>(bytes, out);
+    const std::size_t num_bytes = out.size() * size_of(info.dtype);
+    const std::span<std::byte> ids = std::as_writable_bytes(out).last(num_bytes);
+    const std::byte* const first = map_->tokens.data() + begin * size_of(info.dtype);
+    if (map_->file.read(first, ids, map_->path) != num_bytes)
+        throw damaged(map_->path, "it has become shorter since it was opened");
+    const std::uint32_t largest =
+        info.dtype == DType::u16 ? widen<std::uint16_t>(out) : widen<std::uint32_t>(out);
     if (largest >= info.vocab_size)
         map_->throw_outside_vocabulary(begin, out.size());
 }

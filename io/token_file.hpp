@@ -31,7 +31,7 @@ struct TokenFileInfo {
 
 inline constexpr std::int64_t token_format_version = 1;
 
-/// Reads a token file through a memory map of its contiguous dataset.
+/// A token file, whose contiguous dataset is read where it lies.
 class TokenFile {
 public:
     /// Throws UserError (data) when the file is missing, truncated, or not a token file: file, what
@@ -45,7 +45,7 @@ public:
 
     /// Tokens [begin, begin + out.size()) widened to i32; may be called from several threads, and
     /// allocates nothing. Throws UserError (data) naming file and position of the first token that
-    /// is outside the vocabulary.
+    /// is outside the vocabulary, and where the file has become shorter or cannot be read any more.
     void read(std::uint64_t begin, std::span<std::int32_t> out) const;
 
     /// Reads everything: the checksum, the range of every id, the document offsets and the end

@@ -91,6 +91,21 @@ BOOST_AUTO_TEST_CASE(reads_any_range)
     }
 }
 
+// As when somebody copies another file over it: not SIGBUS.
+BOOST_AUTO_TEST_CASE(a_file_that_becomes_shorter_while_it_is_read)
+{
+    const TextFolder folder;
+    const std::string path = folder / "t.h5";
+    write_counting_file(path, 100'000, 257);
+    const TokenFile file(path);
+    std::vector<std::int32_t> ids(100);
+    file.read(99'900, ids);
+    std::filesystem::resize_file(path, 100'000);
+    check_data_error([&] { file.read(99'900, ids); }, {"t.h5", "shorter since it was opened"});
+    file.read(0, ids);
+    BOOST_TEST(ids[99] == 99);
+}
+
 BOOST_AUTO_TEST_CASE(an_id_outside_the_vocabulary_names_its_place)
 {
     const TextFolder folder;
