@@ -203,6 +203,24 @@ void fsync_folder(const fs::path& folder)
         throw file_error("fsync", folder, errno);
 }
 
+std::size_t read_at(int descriptor, std::uint64_t offset, std::span<std::byte> into,
+                    const fs::path& path)
+{
+    std::size_t done = 0;
+    while (done < into.size()) {
+        const ssize_t got = retried([&] {
+            return ::pread(descriptor, into.data() + done, into.size() - done,
+                           static_cast<off_t>(offset + done));
+        });
+        if (got < 0)
+            throw file_error("read", path, errno);
+        if (got == 0)
+            break;
+        done += static_cast<std::size_t>(got);
+    }
+    return done;
+}
+
 std::string read_file(const fs::path& path, std::uint64_t max_bytes)
 {
     OpenFile file(path, O_RDONLY);

@@ -43,6 +43,11 @@ void fsync_folder(const std::filesystem::path& folder);
 std::string read_file(const std::filesystem::path& path,
                       std::uint64_t max_bytes = std::uint64_t{1} << 32);
 
+/// Reads what the file has at `offset`, up to the size of `into`, and returns how many bytes that
+/// were. Throws UserError (data) naming `path`.
+std::size_t read_at(int descriptor, std::uint64_t offset, std::span<std::byte> into,
+                    const std::filesystem::path& path);
+
 /// Calls again for as long as a signal cuts the call short (EINTR), as slow and network file
 /// systems allow: `retried([&] { return ::open(path, flags); })`.
 template <class Call>

@@ -95,19 +95,7 @@ DamageableFile::~DamageableFile() { ::close(descriptor_); }
 
 std::size_t DamageableFile::read(std::uint64_t offset, std::span<std::byte> into) const
 {
-    std::size_t done = 0;
-    while (done < into.size()) {
-        const ssize_t got = ::pread(descriptor_, into.data() + done, into.size() - done,
-                                    static_cast<off_t>(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            throw file_error("read", path_, errno);
-        if (got == 0)
-            break;
-        done += static_cast<std::size_t>(got);
-    }
-    return done;
+    return read_at(descriptor_, offset, into, path_);
 }
 
 std::string problem_with(const fs::path& folder, const ManifestEntry& entry)

@@ -156,16 +156,9 @@ private:
         const std::uint64_t count =
             std::min<std::uint64_t>(begin_, std::max<std::uint64_t>(1u << 16, bytes_.size()));
         std::string front(static_cast<std::size_t>(count), '\0');
-        std::size_t done = 0;
-        while (done < front.size()) {
-            const ssize_t got = ::pread(descriptor_, front.data() + done, front.size() - done,
-                                        static_cast<off_t>(begin_ - count + done));
-            if (got < 0 && errno == EINTR)
-                continue;
-            if (got <= 0)
-                throw file_error("read", path_, got < 0 ? errno : EIO);
-            done += static_cast<std::size_t>(got);
-        }
+        if (read_at(descriptor_, begin_ - count, std::as_writable_bytes(std::span(front)), path_) !=
+            front.size())
+            throw file_error("read", path_, EIO);
         bytes_.insert(0, front);
         begin_ -= count;
     }

@@ -68,27 +68,7 @@ public:
         return {static_cast<const std::byte*>(memory_), size_};
     }
 
-    /// What lies behind `first`, part of bytes(), now. Not by way of memory, which ends the process
-    /// (SIGBUS) where the file has become shorter or its file system fails. Returns how many bytes
-    /// there are.
-    std::size_t read(const std::byte* first, std::span<std::byte> into,
-                     const std::filesystem::path& path) const
-    {
-        const auto offset = first - bytes().data();
-        std::size_t done = 0;
-        while (done < into.size()) {
-            const ssize_t more = retried([&] {
-                return ::pread(descriptor_, into.data() + done, into.size() - done,
-                               static_cast<off_t>(offset) + static_cast<off_t>(done));
-            });
-            if (more < 0)
-                throw file_error("read", path, errno);
-            if (more == 0)
-                break;
-            done += static_cast<std::size_t>(more);
-        }
-        return done;
-    }
+    int descriptor() const { return descriptor_; }
 
 private:
     [[noreturn]] void fail(const char* call, const std::filesystem::path& path)
@@ -216,6 +196,13 @@ struct TokenFile::Map {
         return file.bytes().subspan(*dataset.file_offset, dataset.num_bytes);
     }
 
+    /// From that byte of the tokens on; returns how many bytes there are.
+    std::size_t read_tokens(std::uint64_t first_byte, std::span<std::byte> into) const
+    {
+        const auto place = static_cast<std::uint64_t>(tokens.data() - file.bytes().data());
+        return read_at(file.descriptor(), place + first_byte, into, path);
+    }
+
     std::uint64_t offset(std::uint64_t document) const
     {
         std::uint64_t value = 0;
@@ -279,10 +266,11 @@ void TokenFile::read(std::uint64_t begin, std::span<std::int32_t> out) const
     const TokenFileInfo& info = map_->info;
     SLUICE_CHECK(begin <= info.num_tokens && out.size() <= info.num_tokens - begin,
                  "tokens " << begin << " + " << out.size() << " of " << info.num_tokens);
-    const std::size_t num_bytes = out.size() * size_of(info.dtype);
-    const std::span<std::byte> ids = std::as_writable_bytes(out).last(num_bytes);
-    const std::byte* const first = map_->tokens.data() + begin * size_of(info.dtype);
-    if (map_->file.read(first, ids, map_->path) != num_bytes)
+    // Not out of the map, which ends the process (SIGBUS) where the file has become shorter or its
+    // file system fails.
+    const std::size_t width = size_of(info.dtype);
+    const std::span<std::byte> ids = std::as_writable_bytes(out).last(out.size() * width);
+    if (map_->read_tokens(begin * width, ids) != ids.size())
         throw damaged(map_->path, "it has become shorter since it was opened");
     const std::uint32_t largest =
         info.dtype == DType::u16 ? widen<std::uint16_t>(out) : widen<std::uint32_t>(out);

@@ -54,14 +54,12 @@ public:
         flush();
         buffer_.resize(buffer_bytes);
         for (std::uint64_t position = 0; position < size_;) {
-            const ssize_t got =
-                ::pread(fd_, buffer_.data(), buffer_bytes, static_cast<off_t>(position));
-            if (got < 0 && errno == EINTR)
-                continue;
-            if (got <= 0)
-                throw file_error("read", beside_, got < 0 ? errno : EIO);
-            sink(std::span<const std::byte>(buffer_).first(static_cast<std::size_t>(got)));
-            position += static_cast<std::uint64_t>(got);
+            const std::size_t got =
+                read_at(fd_, position, std::as_writable_bytes(std::span(buffer_)), beside_);
+            if (got == 0)
+                throw file_error("read", beside_, EIO);
+            sink(std::span<const std::byte>(buffer_).first(got));
+            position += got;
         }
     }
 

@@ -44,8 +44,8 @@ void refuse_unfit_nccl(int version)
 std::string why_no_nccl()
 {
     try {
-        // The first that looks for a network, and that takes what its configuration files say
-        // (/etc/nccl.conf, ~/.nccl.conf, NCCL_CONF_FILE) into the environment.
+        // The first of its calls that looks for a network. It takes what its configuration files
+        // say (/etc/nccl.conf, ~/.nccl.conf, NCCL_CONF_FILE) into the environment.
         ncclUniqueId id{};
         check_nccl(nccl().get_unique_id(&id), "starting");
         const std::string why = why_no_nccl_in_this_environment();

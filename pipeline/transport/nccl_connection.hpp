@@ -40,9 +40,7 @@ public:
     /// `name` is for error messages.
     NcclConnection(Device device, const ncclUniqueId& id, int num_ranks, int place, int max_ctas,
                    std::string name);
-    /// While an exception is on its way the communicator is left as it is, and the process must end
-    /// soon: peers may never come, and NCCL aborts one communicator only once all its ranks do,
-    /// with frees that wait for the kernels of every other.
+    /// Waits for its messages and its peers: whoever owns one has it deleted UnlessFailing.
     ~NcclConnection();
     NcclConnection(const NcclConnection&) = delete;
     NcclConnection& operator=(const NcclConnection&) = delete;

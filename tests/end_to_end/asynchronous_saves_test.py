@@ -157,21 +157,6 @@ class AsynchronousSaves(RunTest):
         self.assert_same_curve("rewind", "rewind-plain")
         self.assert_same_state("rewind", "rewind-plain")
 
-    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("mount"), "needs root to mount a tmpfs")
-    def test_a_disk_that_is_full_while_training_goes_on(self):
-        small = self.folder / "small"
-        small.mkdir()
-        if call("mount", "-t", "tmpfs", "-o", "size=2500k", "tmpfs", small).returncode != 0:
-            self.skipTest("cannot mount a tmpfs here")
-        self.addCleanup(call, "umount", "-l", small)
-        result = self.train(2, "small/run", expect=3,
-                            overrides=(self.on, "checkpoint.every_updates=3"))
-        self.assert_one_clear_message(result, "space")
-        self.assertEqual(self.status("small/run")["state"], "failed")
-        last = self.last_checkpoint("small/run")
-        self.assertEqual(call(SLUICE, "inspect", last, "--verify").returncode, 0)
-        self.assertEqual(list((small / "run/checkpoints").glob(".update-*")), [])
-
     def test_memory_decides_where_the_run_file_leaves_it_open(self):
         table = call(SLUICE, "plan", self.run_file, "-n", 2, "--json").stdout
         ranks = json.loads(table)["ranks"]

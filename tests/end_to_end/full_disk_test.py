@@ -21,13 +21,17 @@ class FullDisk(RunTest):
         return small
 
     def test_it_keeps_the_last_checkpoint(self):
-        small = self.disk("small", "1200k")
-        result = self.train(2, "small/run", expect=3, overrides=("checkpoint.every_updates=1",))
-        self.assert_one_clear_message(result, "space")
-        self.assertEqual(self.status("small/run")["state"], "failed")
-        last = self.last_checkpoint("small/run")
-        self.assertEqual(call(SLUICE, "inspect", last, "--verify").returncode, 0)
-        self.assertEqual(list((small / "run" / "checkpoints").glob(".update-*")), [])
+        for kind, size, overrides in (
+                ("blocking", "1200k", ("checkpoint.asynchronous=false", "checkpoint.every_updates=1")),
+                ("asynchronous", "2500k", ("checkpoint.asynchronous=true", "checkpoint.every_updates=3"))):
+            with self.subTest(kind):
+                small = self.disk(kind, size)
+                result = self.train(2, f"{kind}/run", expect=3, overrides=overrides)
+                self.assert_one_clear_message(result, "space")
+                self.assertEqual(self.status(f"{kind}/run")["state"], "failed")
+                last = self.last_checkpoint(f"{kind}/run")
+                self.assertEqual(call(SLUICE, "inspect", last, "--verify").returncode, 0)
+                self.assertEqual(list((small / "run/checkpoints").glob(".update-*")), [])
 
     def test_filled_by_others_it_does_not_leave_a_run_running(self):
         """To the last byte: there is no room for another status.json beside the one there is."""

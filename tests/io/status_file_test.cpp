@@ -3,6 +3,7 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "tests/temporary_folder.hpp"
+#include "tests/thrown_message.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -13,12 +14,8 @@ using namespace sluice;
 namespace {
 
 namespace fs = std::filesystem;
+using sluice::testing::contains;
 using sluice::testing::TemporaryFolder;
-
-bool contains(const std::string& text, const std::string& part)
-{
-    return text.find(part) != std::string::npos;
-}
 
 } // namespace
 

@@ -148,8 +148,9 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
         float row_dots[own_rows];
     };
 
-    /// Of the warp's queries, 0 where none is: for itself, and for the kernel that owns keys. Loads
-    /// of several rows are on their way at once.
+    /// Of the warp's queries: for itself, and for the kernel that owns keys. Where none is it takes
+    /// the last one's, as what comes of it is not stored. Loads of several rows are on their way at
+    /// once.
     template <bool vectors>
     SLUICE_DEVICE void compute_row_dots(Shared& shared, const Tile& at, int first_query) const
     {
@@ -182,7 +183,7 @@ struct AttentionQueryGradientKernel : AttentionBackwardInputs<BFloat16> {
                 sum = sum_of_lanes(sum);
                 if (lane() % row_dot_lanes != 0)
                     continue;
-                shared.row_dots[warp() * rows_of_warp + row] = query <= last ? sum : 0.0F;
+                shared.row_dots[warp() * rows_of_warp + row] = sum;
                 if (query <= last)
                     row_dot[first_statistic(at) + query] = sum;
             }
