@@ -4,6 +4,7 @@
 #pragma once
 
 #include "layers/kernels/cpu/lanes.hpp"
+#include "layers/kernels/cpu/wide_lanes.hpp"
 
 #include <cstdint>
 
@@ -69,8 +70,7 @@ template <Start start>
 void multiply_two_panels(Start start, const StripFactors& a, const PanelFactors& b,
                          std::int64_t depth, float* c, std::int64_t c_stride);
 
-/// 2 where the processor has AVX-512 and oneDNN may use it (ONEDNN_MAX_CPU_ISA), otherwise 1.
-std::int64_t panels_at_once();
+inline std::int64_t panels_at_once() { return has_wide_lanes() ? 2 : 1; }
 
 /// For `num_panels` neighbouring panels: c[row][p * panel_width + column].
 template <Start start>

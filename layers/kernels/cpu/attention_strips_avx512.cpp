@@ -1,25 +1,11 @@
-// Of x86-64 processors alone; elsewhere attention_strips_absent.cpp stands in.
+// Of x86-64 processors alone; elsewhere wide_lanes_absent.cpp stands in.
 #include "layers/kernels/cpu/attention_strips.hpp"
 
-#include <dnnl.h>
 #include <immintrin.h>
 
 namespace sluice::kernels {
 
-namespace {
-
-constexpr int wide_lanes = 16;
-static_assert(panel_width == wide_lanes, "a panel is one register wide");
-
-} // namespace
-
-std::int64_t panels_at_once()
-{
-    static const std::int64_t num_panels =
-        (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core ? 2
-                                                                                              : 1;
-    return num_panels;
-}
+static_assert(panel_width == num_wide_lanes, "a panel is one register wide");
 
 [[gnu::target("avx512f")]] void multiply_two_panels(Start start, const StripFactors& a,
                                                     const PanelFactors& b, std::int64_t depth,
@@ -31,7 +17,7 @@ std::int64_t panels_at_once()
         const float* c_row = c + row * c_stride;
         sums[row][0] = start == Start::sum ? _mm512_loadu_ps(c_row) : _mm512_setzero_ps();
         sums[row][1] =
-            start == Start::sum ? _mm512_loadu_ps(c_row + wide_lanes) : _mm512_setzero_ps();
+            start == Start::sum ? _mm512_loadu_ps(c_row + num_wide_lanes) : _mm512_setzero_ps();
     }
     const float* factor = a.data;
     const float* panel_row = b.data;
@@ -51,7 +37,7 @@ std::int64_t panels_at_once()
     for (int row = 0; row < strip_height; ++row) {
         float* c_row = c + row * c_stride;
         _mm512_storeu_ps(c_row, sums[row][0]);
-        _mm512_storeu_ps(c_row + wide_lanes, sums[row][1]);
+        _mm512_storeu_ps(c_row + num_wide_lanes, sums[row][1]);
     }
 }
 

@@ -1,4 +1,5 @@
-// Blocks of one head that stay in a core's cache, and the products attention takes of them.
+// Blocks of one head in float32 that stay in a core's cache, and the products attention takes of
+// them.
 //
 // Scores are held transposed, [key][query], with queries along the vector lanes: maxima and sums of
 // a softmax row then run down the keys, lane by lane, and a row of keys enters a product as scalars
@@ -9,6 +10,7 @@
 #pragma once
 
 #include "layers/kernels/cpu/attention_strips.hpp"
+#include "layers/kernels/cpu/head_rows.hpp"
 #include "layers/kernels/cpu/lanes.hpp"
 
 #include <algorithm>
@@ -19,41 +21,13 @@ namespace sluice::kernels {
 /// Queries, and keys, of a block: a multiple of both, five blocks of D = 64 fit in 512 KiB of L2
 /// together with two of scores.
 inline constexpr std::int64_t block_rows = 96;
-inline constexpr std::int64_t max_head_dim = 256;
-
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple)
-{
-    return (n + multiple - 1) / multiple * multiple;
-}
 
 using HeadBlock = float[block_rows * max_head_dim];
 using ScoreBlock = float[block_rows * block_rows];
 
-/// Where one head's rows lie in [B,T,3,H,D] or [B,T,H,D].
-template <class T>
-struct HeadRows {
-    T* first; ///< [D] at position 0
-    std::int64_t stride;
-    T* operator[](std::int64_t position) const { return first + position * stride; }
-    /// The same rows counted from `position` on.
-    HeadRows from(std::int64_t position) const { return {(*this)[position], stride}; }
-};
-
-/// Asks for rows that are needed soon: they lie a whole token apart, further than the processor
-/// looks ahead on its own.
-template <class T>
-inline void prefetch_rows(HeadRows<T> rows, std::int64_t num_rows, std::int64_t head_dim)
-{
-    constexpr std::int64_t elements_per_line = 64 / sizeof(T);
-    for (std::int64_t row = 0; row < num_rows; ++row)
-        for (std::int64_t c = 0; c < head_dim; c += elements_per_line)
-            __builtin_prefetch(rows[row] + c, std::is_const_v<T> ? 0 : 1, 2);
-}
-
 /// to[row][P] = factor * from[row] for `num_rows` rows; rows up to the next whole strip and
 /// channels from D to P become zero.
-template <class T>
-inline void copy_block(HeadRows<const T> from, std::int64_t num_rows, std::int64_t head_dim,
+inline void copy_block(HeadRows<const float> from, std::int64_t num_rows, std::int64_t head_dim,
                        float factor, float* to)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
@@ -125,17 +99,17 @@ inline void add_over_keys(const BlockPair& pair, const float* weights, const flo
                                    sums + query * stride, stride);
 }
 
-/// sums[key][P] (+)= sum over queries of weights[key][query] * rows[query][P].
-template <Start start>
+/// sums[key][P] = sum over queries of weights[key][query] * rows[query][P].
 inline void sum_over_queries(const BlockPair& pair, const float* weights, const float* rows,
                              std::int64_t head_dim, float* sums)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
     for (std::int64_t key = 0; key < pair.key_rows(); key += strip_height) {
         const std::int64_t first = pair.diagonal ? key : 0; // earlier queries do not see these keys
-        multiply_strip<start>({weights + key * block_rows + first, block_rows, 1},
-                              {rows + first * stride, stride, panel_width}, stride / panel_width,
-                              pair.num_queries - first, sums + key * stride, stride);
+        multiply_strip<Start::zero>({weights + key * block_rows + first, block_rows, 1},
+                                    {rows + first * stride, stride, panel_width},
+                                    stride / panel_width, pair.num_queries - first,
+                                    sums + key * stride, stride);
     }
 }
 

@@ -1,16 +1,10 @@
 // A product's grid of tiles, which follows from the shape alone, and the loop over it.
-//
-// Left to thread by itself oneDNN splits some products along K by the number of threads, and with
-// it changes bits. So every call runs on one thread, inside a parallel loop over tiles.
 #pragma once
 
-#include "core/parallel.hpp"
+#include "layers/kernels/cpu/parallel_calls.hpp"
 #include "layers/kernels/extents.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <dnnl.h>
-#include <omp.h>
 
 namespace sluice::kernels {
 
@@ -52,27 +46,20 @@ void for_each_tile(const MatmulExtents& e, const TileGrid& grid, std::int64_t ma
 {
     const std::int64_t tile_rows = TileGrid::count(e.m, grid.rows);
     const std::int64_t tile_columns = TileGrid::count(e.n, grid.columns);
-    std::atomic<dnnl_status_t> failure{dnnl_success};
-    for (std::int64_t first_k = 0; first_k < e.k; first_k += max_depth) {
-        parallel_for(tile_rows * tile_columns, [&](std::int64_t i) {
-            // The limit belongs to this thread's part of the loop alone: it keeps oneDNN on one
-            // thread also where the loop itself has but one and does not count as parallel.
-            omp_set_num_threads(1);
+    dnnl_status_t status = dnnl_success;
+    for (std::int64_t first_k = 0; first_k < e.k && status == dnnl_success; first_k += max_depth)
+        status = parallel_calls(tile_rows * tile_columns, [&](std::int64_t i) {
             const std::int64_t row = i % tile_rows * grid.rows;
             const std::int64_t column = i / tile_rows * grid.columns;
-            const dnnl_status_t status =
-                compute(Tile{.row = row,
-                             .column = column,
-                             .rows = std::min(grid.rows, e.m - row),
-                             .columns = std::min(grid.columns, e.n - column),
-                             .first_k = first_k,
-                             .depth = std::min(max_depth, e.k - first_k)});
-            if (status != dnnl_success)
-                failure = status;
+            return compute(Tile{.row = row,
+                                .column = column,
+                                .rows = std::min(grid.rows, e.m - row),
+                                .columns = std::min(grid.columns, e.n - column),
+                                .first_k = first_k,
+                                .depth = std::min(max_depth, e.k - first_k)});
         });
-    }
-    SLUICE_CHECK(failure == dnnl_success, call << " returned " << failure.load() << " for m " << e.m
-                                               << ", n " << e.n << ", k " << e.k);
+    SLUICE_CHECK(status == dnnl_success, call << " returned " << status << " for m " << e.m
+                                              << ", n " << e.n << ", k " << e.k);
 }
 
 /// Products of bfloat16, added in float32 (matmul_bf16.cpp).

@@ -1,0 +1,116 @@
+// The forward pass in bfloat16: as in float32 (attention.cpp), with longer blocks of keys.
+#include "layers/kernels/cpu/attention_bf16.hpp"
+
+#include "layers/kernels/cpu/parallel_calls.hpp"
+#include "layers/kernels/extents.hpp"
+
+#include <limits>
+
+namespace sluice::kernels {
+
+namespace {
+
+constexpr std::int64_t key_block = 4 * query_block;
+static_assert(query_block <= max_product_rows && key_block <= max_product_columns);
+
+/// What one thread works on, on its stack.
+struct ForwardBlocks {
+    static constexpr std::int64_t stride = padded(key_block);
+    alignas(64) float scores[query_block * stride];     ///< [query][key], not yet scaled
+    alignas(64) BFloat16 weights[query_block * stride]; ///< [query][key]
+    alignas(64) float sums[query_block * max_head_dim]; ///< [query][D] of weights times values
+    float maximum[query_block];                         ///< of the scaled scores so far
+    float weight_sum[query_block];                      ///< sum of exp(score - maximum) so far
+};
+
+/// One row: weights = exp(scores - maximum) with the maximum over everything seen so far. Returns
+/// exp(old maximum - maximum).
+float update_row(const CausalBlock& block, std::int64_t query, float scale, ForwardBlocks& blocks)
+{
+    const ScoreRow row{blocks.scores + query * blocks.stride, block.visible_keys(query),
+                       block.num_keys, scale};
+    BFloat16* weights = blocks.weights + query * blocks.stride;
+    const float old_maximum = blocks.maximum[query];
+    const RowSum sum = has_wide_lanes() ? softmax_row_in_wide_lanes(row, old_maximum, weights)
+                                        : softmax_row(row, old_maximum, weights);
+    const float rescale = std::exp(old_maximum - sum.maximum);
+    blocks.maximum[query] = sum.maximum;
+    blocks.weight_sum[query] = std::fma(rescale, blocks.weight_sum[query], sum.weights);
+    return rescale;
+}
+
+struct Head {
+    HeadRows<const BFloat16> q, k, v;
+    HeadRows<BFloat16> out;
+    float* logsumexp; ///< [T]
+};
+
+dnnl_status_t attend(const Head& head, std::int64_t first_query, std::int64_t num_queries,
+                     std::int64_t head_dim, ForwardBlocks& blocks)
+{
+    const float scale = scale_of(head_dim);
+    BlockProducts products;
+    std::fill_n(blocks.maximum, num_queries, -std::numeric_limits<float>::infinity());
+    std::fill_n(blocks.weight_sum, num_queries, 0.0F);
+    for (std::int64_t first_key = 0; first_key <= first_query; first_key += key_block) {
+        const auto block = CausalBlock::of(first_query, num_queries, first_key, key_block);
+        products.multiply(
+            along_result(head.q.from(first_query)), along_result(head.k.from(first_key)),
+            {num_queries, block.num_keys, head_dim}, OntoSums::no, blocks.scores, blocks.stride);
+        for (std::int64_t query = 0; query < num_queries; ++query) {
+            const float rescale = update_row(block, query, scale, blocks);
+            if (first_key > 0)
+                for (std::int64_t c = 0; c < head_dim; ++c)
+                    blocks.sums[query * head_dim + c] *= rescale;
+        }
+        products.multiply({blocks.weights, blocks.stride, false},
+                          along_depth(head.v.from(first_key)),
+                          {num_queries, head_dim, block.num_keys},
+                          first_key > 0 ? OntoSums::yes : OntoSums::no, blocks.sums, head_dim);
+    }
+    for (std::int64_t query = 0; query < num_queries; ++query) {
+        const float weight_sum = blocks.weight_sum[query];
+        BFloat16* out = head.out[first_query + query];
+        for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
+            store(out + c, load(blocks.sums + query * head_dim + c, count) / weight_sum, count);
+        });
+        head.logsumexp[first_query + query] = blocks.maximum[query] + std::log(weight_sum);
+    }
+    return products.status();
+}
+
+} // namespace
+
+void attend_bf16(const AttentionForward& op)
+{
+    const AttentionExtents e = extents_of(op);
+    SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
+    const auto* qkv = op.qkv.as<BFloat16>();
+    auto* out = op.out.as<BFloat16>();
+    auto* logsumexp = op.logsumexp.as<float>();
+    const std::int64_t channels = e.heads * e.head_dim;
+    const std::int64_t num_blocks = (e.positions + query_block - 1) / query_block;
+
+    const auto attend_block = [=](std::int64_t item) {
+        const std::int64_t head = item / num_blocks, b = head / e.heads, h = head % e.heads;
+        // Late queries see more keys: first and last blocks alternate, so that a thread's run of
+        // items is as long as any other's.
+        const std::int64_t turn = item % num_blocks;
+        const std::int64_t block = turn % 2 == 0 ? turn / 2 : num_blocks - 1 - turn / 2;
+        const std::int64_t first_query = block * query_block;
+
+        const BFloat16* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
+        ForwardBlocks blocks;
+        return attend({.q = {first, 3 * channels},
+                       .k = {first + channels, 3 * channels},
+                       .v = {first + 2 * channels, 3 * channels},
+                       .out = {out + b * e.positions * channels + h * e.head_dim, channels},
+                       .logsumexp = logsumexp + head * e.positions},
+                      first_query, std::min(query_block, e.positions - first_query), e.head_dim,
+                      blocks);
+    };
+    const dnnl_status_t status = parallel_calls(e.sequences * e.heads * num_blocks, attend_block);
+    SLUICE_CHECK(status == dnnl_success, "oneDNN returned " << status << " in attention");
+}
+
+} // namespace sluice::kernels
