@@ -12,14 +12,14 @@ struct Copy {
 };
 
 struct Fill {
-    TensorView to; ///< overwritten
+    TensorView to; ///< any shape, overwritten
     double value = 0.0;
 };
 
 /// y = factor * x
 struct Scale {
-    TensorView x; ///< in; may be `y` itself
-    TensorView y; ///< overwritten
+    TensorView x; ///< any shape, in; may be `y` itself
+    TensorView y; ///< equally many elements, overwritten
     double factor = 1.0;
 };
 

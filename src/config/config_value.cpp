@@ -86,7 +86,8 @@ bool reads_as_integer(const ConfigPayload& payload, std::int64_t& number)
     return false;
 }
 
-/// Text that is a number, but none that a double holds; toml++ takes it for a string.
+/// Text that is a number, but none that a double holds. toml++ refuses it; of a --set it is left as
+/// text.
 bool is_beyond_double(const ConfigPayload& payload)
 {
     const auto* text = std::get_if<std::string>(&payload);

@@ -11,7 +11,8 @@
 namespace sluice {
 
 struct SiteSettings {
-    /// sbatch's options, from SBATCH_...: {"partition", "main"}.
+    /// sbatch's options, from SBATCH_...: {"partition", "main"}. A value that is the option's name,
+    /// {"exclusive", "exclusive"}, stands for none.
     std::vector<std::pair<std::string, std::string>> sbatch;
     /// All others, for the job's environment.
     std::vector<std::pair<std::string, std::string>> variables;

@@ -13,7 +13,8 @@ namespace sluice {
 RunPlan plan_evaluation(const RunConfig& config, std::int32_t num_microbatches);
 
 /// Throws UserError (usage) where evaluating needs more than `num_bytes`, with what it needs for
-/// what, and the largest micro-batch that would fit. `plan` must be of `config`.
+/// what, and a micro-batch that would fit: the largest that halving it (rounded down) comes to.
+/// `plan` must be of `config`.
 void refuse_evaluation_unless_it_fits(const RunConfig& config, const RunPlan& plan,
                                       std::size_t num_bytes);
 
