@@ -9,7 +9,7 @@
 #   SLUICE_RUN_DIR       the run folder [runs/<name of the run file>]
 #   SLUICE_MODULES       modules to load
 #   SLUICE_SRUN_OPTIONS  more options for srun
-#   SLUICE_MAX_STALLED   starts in a row that may end without a new checkpoint [3]
+#   SLUICE_MAX_STALLED   starts in a row that may end without a newer checkpoint [3]
 
 say() { printf '[job %s] %s\n' "${SLURM_JOB_ID:-?}" "$*"; }
 
@@ -30,18 +30,27 @@ newest_checkpoint() {
 chain_id() { echo "${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}"; }
 chain_value() { sed -n "s/^$1=\([0-9]*\)$/\1/p" "$run_dir/slurm-chain" 2>/dev/null; }
 
-# Counts this start: `stalled` grows when there is no newer checkpoint than the chain had before.
-count_progress() {
-    local furthest stalled now
-    furthest=$newest_before stalled=0
+# Whether the chain gets on. `stalled`: starts in a row without a newer checkpoint than the chain had before.
+check_progress() {
+    local now
+    now=$(newest_checkpoint)
+    if ((now > furthest)); then furthest=$now stalled=0; fi
+    ((stalled < ${SLUICE_MAX_STALLED:-3}))
+}
+
+# Counts this start before it does anything, for this script may be killed together with it: it is one
+# without progress until there is a newer checkpoint, and that the next start sees.
+count_start() {
+    local record=$run_dir/slurm-chain
+    furthest=$(newest_checkpoint) stalled=0
     if [[ $(chain_value chain) == "$(chain_id)" ]]; then
         furthest=$(chain_value furthest) stalled=$(chain_value stalled)
+        check_progress || give_up 71 "the last start was killed before it could say why"
     fi
-    now=$(newest_checkpoint)
-    if ((now > furthest)); then stalled=0 furthest=$now; else ((++stalled)); fi
-    printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" \
-        >"$run_dir/slurm-chain" || return 1
-    ((stalled < ${SLUICE_MAX_STALLED:-3}))
+    ((++stalled))
+    printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" >"$record.new" &&
+        mv -f "$record.new" "$record" && return
+    say "warning: cannot write $record: this start is not counted"
 }
 
 # The trainer stops by itself before the job ends. Slurm 22.05 does not tell jobs when that is.
@@ -52,8 +61,10 @@ tell_end_time() {
     export SLURM_JOB_END_TIME=$end
 }
 
-# Ends the chain: waiting slices of an array would only find the same.
+# Ends the chain: waiting slices of an array would only find the same. A job that is requeued by hand
+# after this counts anew.
 end_chain() {
+    rm -f "$run_dir/slurm-chain"
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
         scancel --quiet --state=PENDING "$SLURM_ARRAY_JOB_ID" || true
     fi
@@ -62,7 +73,7 @@ end_chain() {
 
 give_up() {
     local text
-    text="gave up after $(chain_value stalled) starts in a row without a new checkpoint: $2"
+    text="gave up after $stalled starts in a row without a newer checkpoint: $2"
     say "$text"
     printf '%s\njob: %s\nlast exit code: %s\nnewest checkpoint: update %s\n' "$text" \
         "${SLURM_JOB_ID:-?}" "$1" "$(newest_checkpoint)" >"$run_dir/slurm-stopped.txt"
@@ -115,7 +126,7 @@ decide() {
         say "stopped for good: submit again to continue"
         end_chain "$code"
     fi
-    count_progress || give_up "$code" "$reason"
+    check_progress || give_up "$code" "$reason"
     # The next slice of an array continues; a job alone starts again.
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then exit "$code"; fi
     requeue "$code"
@@ -128,16 +139,16 @@ train_and_continue() {
     shift
     run_dir=${SLUICE_RUN_DIR:-runs/$(basename "$run_file" .toml)}
     status_before=$(status_text)
-    newest_before=$(newest_checkpoint)
     if [[ -n ${SLUICE_MODULES:-} ]]; then
         # shellcheck disable=SC2086
         module load $SLUICE_MODULES
     fi
     tell_end_time
     mkdir -p "$run_dir" || { say "cannot create the run folder; not requeued"; end_chain 3; }
-    SLUICE_EXIT_FILE=$(mktemp) && export SLUICE_EXIT_FILE # on this node, which has rank 0 too
     [[ $(chain_value chain) == "$(chain_id)" ]] || rm -f "$run_dir/slurm-stopped.txt"
     say "start ${SLURM_RESTART_COUNT:-0}${SLURM_ARRAY_TASK_ID:+, slice $SLURM_ARRAY_TASK_ID} on ${SLURM_JOB_NODELIST:-?}"
+    count_start
+    SLUICE_EXIT_FILE=$(mktemp) && export SLUICE_EXIT_FILE # on this node, which has rank 0 too
     # srun does not inherit --cpus-per-task since Slurm 22.05.
     if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK"); fi
     # shellcheck disable=SC2086
