@@ -30,26 +30,31 @@ newest_checkpoint() {
 chain_id() { echo "${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}"; }
 chain_value() { sed -n "s/^$1=\([0-9]*\)$/\1/p" "$run_dir/slurm-chain" 2>/dev/null; }
 
-# Whether the chain gets on. `stalled`: starts in a row without a newer checkpoint than the chain had before.
+# Whether the chain gets on. `stalled`: starts in a row without a newer checkpoint than they began from.
+# `rewinds`: those that ended further back than they began, until the run is further than ever. So a run
+# that makes up for a rewind goes on, and one that rewinds for ever to the same place ends.
 check_progress() {
     local now
     now=$(newest_checkpoint)
-    if ((now > furthest)); then furthest=$now stalled=0; fi
-    ((stalled < ${SLUICE_MAX_STALLED:-3}))
+    if ((now > furthest)); then furthest=$now rewinds=0; fi
+    if ((now > newest_before)); then stalled=0; elif ((now < newest_before)); then ((++rewinds)); fi
+    ((stalled < ${SLUICE_MAX_STALLED:-3} && rewinds < ${SLUICE_MAX_STALLED:-3}))
 }
 
 # Counts this start before it does anything, for this script may be killed together with it: it is one
 # without progress until there is a newer checkpoint, and that the next start sees.
 count_start() {
     local record=$run_dir/slurm-chain
-    furthest=$(newest_checkpoint) stalled=0
+    newest_before=$(newest_checkpoint) furthest=$newest_before rewinds=0 stalled=0
     if [[ $(chain_value chain) == "$(chain_id)" ]]; then
-        furthest=$(chain_value furthest) stalled=$(chain_value stalled)
+        furthest=$(chain_value furthest) newest_before=$(chain_value newest_before)
+        rewinds=$(chain_value rewinds) stalled=$(chain_value stalled)
         check_progress || give_up 71 "the last start was killed before it could say why"
+        newest_before=$(newest_checkpoint)
     fi
     ((++stalled))
-    printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" >"$record.new" &&
-        mv -f "$record.new" "$record" && return
+    printf 'chain=%s\nfurthest=%s\nnewest_before=%s\nrewinds=%s\nstalled=%s\n' "$(chain_id)" "$furthest" \
+        "$newest_before" "$rewinds" "$stalled" >"$record.new" && mv -f "$record.new" "$record" && return
     say "warning: cannot write $record: this start is not counted"
 }
 
@@ -73,7 +78,9 @@ end_chain() {
 
 give_up() {
     local text
-    text="gave up after $stalled starts in a row without a newer checkpoint: $2"
+    text="$stalled starts in a row without a newer checkpoint"
+    ((stalled >= ${SLUICE_MAX_STALLED:-3})) || text="$rewinds starts that ended further back than they began"
+    text="gave up after $text: $2"
     say "$text"
     printf '%s\njob: %s\nlast exit code: %s\nnewest checkpoint: update %s\n' "$text" \
         "${SLURM_JOB_ID:-?}" "$1" "$(newest_checkpoint)" >"$run_dir/slurm-stopped.txt"

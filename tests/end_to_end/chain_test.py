@@ -130,6 +130,20 @@ class Chain(RunTest):
         self.check_requeued(self.start("both", "true"))
         self.check_given_up(self.start("both", "true"), "both", "gave up after 3 starts", "ended without a word")
 
+    def test_a_run_that_makes_up_for_a_rewind_goes_on(self):
+        for update in (1000, 500, 600, 700, 800, 900, 1000, 1100, 600, 1200, 700, 1300, 800, 1400):
+            self.check_requeued(self.start("rewound", saves("rewound", update)))
+
+    def test_a_run_that_rewinds_for_ever_ends(self):
+        for update in (1000, 500, 600, 1000, 500, 1000):
+            self.check_requeued(self.start("again", saves("again", update)))
+        self.check_given_up(self.start("again", saves("again", 500)), "again",
+                            "gave up after 3 starts that ended further back than they began")
+        # Within one start, too.
+        for update in (1000, 500, 500):
+            self.check_requeued(self.start("there", saves("there", update)))
+        self.check_given_up(self.start("there", saves("there", 500)), "there", "gave up after 3 starts in a row")
+
     def test_a_count_that_cannot_be_written(self):
         for name in ("slurm-chain", "slurm-chain.new"):
             (self.folder / "uncounted" / name).mkdir(parents=True)
