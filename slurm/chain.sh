@@ -92,6 +92,7 @@ give_up() {
 start_soon() { scontrol update JobId="$1" StartTime=now+10 2>/dev/null || true; }
 
 # Back into the queue, unless the job no longer runs: then somebody has decided already.
+# `$2`: soon, or later, which is when Slurm likes.
 requeue() {
     local job=${SLURM_JOB_ID:?}
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
@@ -102,13 +103,21 @@ requeue() {
     else
         say "cancelled, or requeued by Slurm"
     fi
-    start_soon "$job"
+    if [[ $2 == soon ]]; then start_soon "$job"; fi
     exit "$1"
+}
+
+# Exit code 3 is about files and disks. What was met before the first update, or where the last start
+# ended, another start would meet, too; anything else may be gone by then.
+would_be_the_same() {
+    local update
+    update=$(status_of update)
+    [[ $1 == 2 || ($1 == 3 && ($update == "$newest_before" || $update == "$update_before")) ]]
 }
 
 # What comes next. `$1`: srun's exit code.
 decide() {
-    local code=$1 state=none reason
+    local code=$1 state=none reason when=soon
     if [[ $(status_text) != "$status_before" ]]; then
         state=$(status_of state) code=$(status_of exit_code)
     elif [[ $(cat "$SLUICE_EXIT_FILE" 2>/dev/null) =~ ^[0-9]+$ ]]; then # rank 0's own: it never trained
@@ -125,10 +134,8 @@ decide() {
     running | none) reason="the ranks ended without a word (srun: exit code $1)"; code=$1 ;;
     esac
     say "update $(status_of update), exit code $code: $reason"
-    case $code in
-    0) say "nothing to do"; end_chain 0 ;;
-    2 | 3) say "another start would meet the same; not requeued"; end_chain "$code" ;;
-    esac
+    if [[ $code == 0 ]]; then say "nothing to do"; end_chain 0; fi
+    if would_be_the_same "$code"; then say "another start would meet the same; not requeued"; end_chain "$code"; fi
     if [[ $state == stopped && $reason == *"STOP file"* ]]; then
         say "stopped for good: submit again to continue"
         end_chain "$code"
@@ -136,7 +143,8 @@ decide() {
     check_progress || give_up "$code" "$reason"
     # The next slice of an array continues; a job alone starts again.
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then exit "$code"; fi
-    requeue "$code"
+    if [[ $code == 3 || $state == occupied ]]; then when=later; fi # what is in the way takes its time
+    requeue "$code" "$when"
 }
 
 # TERM and USR1 may reach this shell only (--signal=B:USR1@N, scancel --batch): ranks take both for
@@ -146,6 +154,7 @@ train_and_continue() {
     shift
     run_dir=${SLUICE_RUN_DIR:-runs/$(basename "$run_file" .toml)}
     status_before=$(status_text)
+    update_before=$(status_of update)
     if [[ -n ${SLUICE_MODULES:-} ]]; then
         # shellcheck disable=SC2086
         module load $SLUICE_MODULES

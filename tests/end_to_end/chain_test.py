@@ -1,11 +1,13 @@
 """slurm/chain.sh without a Slurm: what it makes of an srun that ends ranks at once and keeps no exit code."""
 
 import fcntl
+import json
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 import unittest.mock
 
@@ -24,6 +26,13 @@ KILLED = "kill -KILL $PPID"
 def saves(run_dir, update):
     """What leaves this checkpoint as the newest."""
     return f"rm -rf {run_dir}/checkpoints; mkdir -p {run_dir}/checkpoints/update-{update:08};"
+
+
+def fails(run_dir, update):
+    """What leaves a status.json as an error of files does."""
+    status = {"state": "failed", "update": update, "reason": "no space", "exit_code": 3,
+              "time": str(time.monotonic_ns())}
+    return f"echo '{json.dumps(status, indent=1)}' >{run_dir}/status.json"
 
 
 class Chain(RunTest):
@@ -97,6 +106,7 @@ class Chain(RunTest):
             result = self.chain(self.run_file, "held")
         self.assertIn("another start has not left the run folder yet", result.stdout)
         self.check_requeued(result)
+        self.assertNotIn("StartTime", result.stdout)  # not in 10 s already
 
     def test_a_run_folder_that_cannot_be(self):
         (self.folder / "a-file").write_text("")
@@ -151,6 +161,32 @@ class Chain(RunTest):
         self.assertIn("warning: cannot write", result.stdout)
         self.check_requeued(result)
 
+    def test_disks_that_fail_under_way_are_tried_again(self):
+        """Not what would be met again: before the first update, or where the last start ended."""
+        self.check_refused(self.start("files", fails("files", 0)), 3, "no space")
+        result = self.start("files", fails("files", 5))
+        self.check_requeued(result)
+        self.assertNotIn("StartTime", result.stdout)
+        self.check_refused(self.start("files", fails("files", 5)), 3, "no space")
+        for update in (6, 7):
+            self.check_requeued(self.start("files", fails("files", update)))
+        self.check_given_up(self.start("files", fails("files", 8)), "files", "gave up after 3 starts", "no space")
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("mount"), "needs root to mount a tmpfs")
+    def test_a_disk_that_fills_up(self):
+        small = self.folder / "small"
+        small.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", small]).returncode != 0:
+            self.skipTest("cannot mount a tmpfs here")
+        self.addCleanup(subprocess.run, ["umount", "-l", small])
+        options = ("--set", "checkpoint.every_updates=1", "--set", "checkpoint.asynchronous=false")
+        self.check_requeued(self.chain(self.run_file, "small/run", *options))
+        self.assertGreater(self.status("small/run")["update"], 0)
+        result = self.chain(self.run_file, "small/run", *options)
+        self.assertIn("another start would meet the same", result.stdout)
+        # Somebody makes room.
+        self.assertEqual(subprocess.run(["mount", "-o", "remount,size=20m", small]).returncode, 0)
+        self.assertEqual(self.chain(self.run_file, "small/run", *options).returncode, 0)
 
 
 if __name__ == "__main__":
