@@ -9,7 +9,7 @@
 #   SLUICE_RUN_DIR       the run folder [runs/<name of the run file>]
 #   SLUICE_MODULES       modules to load
 #   SLUICE_SRUN_OPTIONS  more options for srun
-#   SLUICE_MAX_STALLED   starts in a row that may end without a new checkpoint [3]
+#   SLUICE_MAX_STALLED   starts in a row that may end without a newer checkpoint [3]
 
 say() { printf '[job %s] %s\n' "${SLURM_JOB_ID:-?}" "$*"; }
 
@@ -30,18 +30,32 @@ newest_checkpoint() {
 chain_id() { echo "${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}"; }
 chain_value() { sed -n "s/^$1=\([0-9]*\)$/\1/p" "$run_dir/slurm-chain" 2>/dev/null; }
 
-# Counts this start: `stalled` grows when there is no newer checkpoint than the chain had before.
-count_progress() {
-    local furthest stalled now
-    furthest=$newest_before stalled=0
-    if [[ $(chain_value chain) == "$(chain_id)" ]]; then
-        furthest=$(chain_value furthest) stalled=$(chain_value stalled)
-    fi
+# Whether the chain gets on. `stalled`: starts in a row without a newer checkpoint than they began from.
+# `rewinds`: those that ended further back than they began, until the run is further than ever. So a run
+# that makes up for a rewind goes on, and one that rewinds for ever to the same place ends.
+check_progress() {
+    local now
     now=$(newest_checkpoint)
-    if ((now > furthest)); then stalled=0 furthest=$now; else ((++stalled)); fi
-    printf 'chain=%s\nfurthest=%s\nstalled=%s\n' "$(chain_id)" "$furthest" "$stalled" \
-        >"$run_dir/slurm-chain" || return 1
-    ((stalled < ${SLUICE_MAX_STALLED:-3}))
+    if ((now > furthest)); then furthest=$now rewinds=0; fi
+    if ((now > newest_before)); then stalled=0; elif ((now < newest_before)); then ((++rewinds)); fi
+    ((stalled < ${SLUICE_MAX_STALLED:-3} && rewinds < ${SLUICE_MAX_STALLED:-3}))
+}
+
+# Counts this start before it does anything, for this script may be killed together with it: it is one
+# without progress until there is a newer checkpoint, and that the next start sees.
+count_start() {
+    local record=$run_dir/slurm-chain
+    newest_before=$(newest_checkpoint) furthest=$newest_before rewinds=0 stalled=0
+    if [[ $(chain_value chain) == "$(chain_id)" ]]; then
+        furthest=$(chain_value furthest) newest_before=$(chain_value newest_before)
+        rewinds=$(chain_value rewinds) stalled=$(chain_value stalled)
+        check_progress || give_up 71 "the last start was killed before it could say why"
+        newest_before=$(newest_checkpoint)
+    fi
+    ((++stalled))
+    printf 'chain=%s\nfurthest=%s\nnewest_before=%s\nrewinds=%s\nstalled=%s\n' "$(chain_id)" "$furthest" \
+        "$newest_before" "$rewinds" "$stalled" >"$record.new" && mv -f "$record.new" "$record" && return
+    say "warning: cannot write $record: this start is not counted"
 }
 
 # The trainer stops by itself before the job ends. Slurm 22.05 does not tell jobs when that is.
@@ -52,8 +66,10 @@ tell_end_time() {
     export SLURM_JOB_END_TIME=$end
 }
 
-# Ends the chain: waiting slices of an array would only find the same.
+# Ends the chain: waiting slices of an array would only find the same. A job that is requeued by hand
+# after this counts anew.
 end_chain() {
+    rm -f "$run_dir/slurm-chain"
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
         scancel --quiet --state=PENDING "$SLURM_ARRAY_JOB_ID" || true
     fi
@@ -62,7 +78,9 @@ end_chain() {
 
 give_up() {
     local text
-    text="gave up after $(chain_value stalled) starts in a row without a new checkpoint: $2"
+    text="$stalled starts in a row without a newer checkpoint"
+    ((stalled >= ${SLUICE_MAX_STALLED:-3})) || text="$rewinds starts that ended further back than they began"
+    text="gave up after $text: $2"
     say "$text"
     printf '%s\njob: %s\nlast exit code: %s\nnewest checkpoint: update %s\n' "$text" \
         "${SLURM_JOB_ID:-?}" "$1" "$(newest_checkpoint)" >"$run_dir/slurm-stopped.txt"
@@ -74,6 +92,7 @@ give_up() {
 start_soon() { scontrol update JobId="$1" StartTime=now+10 2>/dev/null || true; }
 
 # Back into the queue, unless the job no longer runs: then somebody has decided already.
+# `$2`: soon, or later, which is when Slurm likes.
 requeue() {
     local job=${SLURM_JOB_ID:?}
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
@@ -84,13 +103,21 @@ requeue() {
     else
         say "cancelled, or requeued by Slurm"
     fi
-    start_soon "$job"
+    if [[ $2 == soon ]]; then start_soon "$job"; fi
     exit "$1"
+}
+
+# Exit code 3 is about files and disks. What was met before the first update, or where the last start
+# ended, another start would meet, too; anything else may be gone by then.
+would_be_the_same() {
+    local update
+    update=$(status_of update)
+    [[ $1 == 2 || ($1 == 3 && ($update == "$newest_before" || $update == "$update_before")) ]]
 }
 
 # What comes next. `$1`: srun's exit code.
 decide() {
-    local code=$1 state=none reason
+    local code=$1 state=none reason when=soon
     if [[ $(status_text) != "$status_before" ]]; then
         state=$(status_of state) code=$(status_of exit_code)
     elif [[ $(cat "$SLUICE_EXIT_FILE" 2>/dev/null) =~ ^[0-9]+$ ]]; then # rank 0's own: it never trained
@@ -107,18 +134,17 @@ decide() {
     running | none) reason="the ranks ended without a word (srun: exit code $1)"; code=$1 ;;
     esac
     say "update $(status_of update), exit code $code: $reason"
-    case $code in
-    0) say "nothing to do"; end_chain 0 ;;
-    2 | 3) say "another start would meet the same; not requeued"; end_chain "$code" ;;
-    esac
+    if [[ $code == 0 ]]; then say "nothing to do"; end_chain 0; fi
+    if would_be_the_same "$code"; then say "another start would meet the same; not requeued"; end_chain "$code"; fi
     if [[ $state == stopped && $reason == *"STOP file"* ]]; then
         say "stopped for good: submit again to continue"
         end_chain "$code"
     fi
-    count_progress || give_up "$code" "$reason"
+    check_progress || give_up "$code" "$reason"
     # The next slice of an array continues; a job alone starts again.
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then exit "$code"; fi
-    requeue "$code"
+    if [[ $code == 3 || $state == occupied ]]; then when=later; fi # what is in the way takes its time
+    requeue "$code" "$when"
 }
 
 # TERM and USR1 may reach this shell only (--signal=B:USR1@N, scancel --batch): ranks take both for
@@ -128,16 +154,17 @@ train_and_continue() {
     shift
     run_dir=${SLUICE_RUN_DIR:-runs/$(basename "$run_file" .toml)}
     status_before=$(status_text)
-    newest_before=$(newest_checkpoint)
+    update_before=$(status_of update)
     if [[ -n ${SLUICE_MODULES:-} ]]; then
         # shellcheck disable=SC2086
         module load $SLUICE_MODULES
     fi
     tell_end_time
     mkdir -p "$run_dir" || { say "cannot create the run folder; not requeued"; end_chain 3; }
-    SLUICE_EXIT_FILE=$(mktemp) && export SLUICE_EXIT_FILE # on this node, which has rank 0 too
     [[ $(chain_value chain) == "$(chain_id)" ]] || rm -f "$run_dir/slurm-stopped.txt"
     say "start ${SLURM_RESTART_COUNT:-0}${SLURM_ARRAY_TASK_ID:+, slice $SLURM_ARRAY_TASK_ID} on ${SLURM_JOB_NODELIST:-?}"
+    count_start
+    SLUICE_EXIT_FILE=$(mktemp) && export SLUICE_EXIT_FILE # on this node, which has rank 0 too
     # srun does not inherit --cpus-per-task since Slurm 22.05.
     if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK"); fi
     # shellcheck disable=SC2086

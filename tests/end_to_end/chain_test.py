@@ -1,21 +1,38 @@
 """slurm/chain.sh without a Slurm: what it makes of an srun that ends ranks at once and keeps no exit code."""
 
 import fcntl
+import json
 import os
 import pathlib
+import shutil
+import signal
 import subprocess
+import time
 import unittest
 import unittest.mock
 
 from harness import RunTest, SLUICE, environment
 
 CHAIN = pathlib.Path(__file__).resolve().parents[2] / "slurm" / "chain.sh"
-# The first rank alone; that others were ended with it is what comes back.
+# The first rank alone; that others were ended with it is what comes back. $INSTEAD is done in its place.
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done
-"$@"
+if [[ -n $INSTEAD ]]; then eval "$INSTEAD"; else "$@"; fi
 exit 143
 """
+KILLED = "kill -KILL $PPID"
+
+
+def saves(run_dir, update):
+    """What leaves this checkpoint as the newest."""
+    return f"rm -rf {run_dir}/checkpoints; mkdir -p {run_dir}/checkpoints/update-{update:08};"
+
+
+def fails(run_dir, update):
+    """What leaves a status.json as an error of files does."""
+    status = {"state": "failed", "update": update, "reason": "no space", "exit_code": 3,
+              "time": str(time.monotonic_ns())}
+    return f"echo '{json.dumps(status, indent=1)}' >{run_dir}/status.json"
 
 
 class Chain(RunTest):
@@ -33,10 +50,27 @@ class Chain(RunTest):
         cls.variables = {**environment(), "SLUICE": SLUICE, "SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "9999999999",
                          "PATH": f"{programs}:{os.environ['PATH']}"}
 
-    def chain(self, run_file, run_dir, *options):
+    def chain(self, run_file, run_dir, *options, instead=""):
         return subprocess.run(["bash", "-c", 'source "$0"; train_and_continue "$@"', CHAIN, run_file, *options],
-                              env={**self.variables, "SLUICE_RUN_DIR": str(self.folder / run_dir)}, cwd=self.folder,
-                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+                              env={**self.variables, "SLUICE_RUN_DIR": str(self.folder / run_dir), "INSTEAD": instead},
+                              cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+
+    def start(self, run_dir, instead):
+        """A start that does something else than to train, and must be let do it."""
+        result = self.chain(self.run_file, run_dir, instead=f"echo started; {instead}")
+        self.assertIn("started", result.stdout)
+        return result
+
+    def check_requeued(self, result):
+        self.assertIn("scontrol requeue 7", result.stdout)
+        self.assertNotIn("gave up", result.stdout)
+
+    def check_given_up(self, result, run_dir, *parts):
+        self.assertNotIn("scontrol requeue", result.stdout)
+        reason = (self.folder / run_dir / "slurm-stopped.txt").read_text()
+        for part in parts:
+            self.assertIn(part, result.stdout)
+            self.assertIn(part, reason)
 
     def check_refused(self, result, code, why="it did not begin to train"):
         self.assertEqual(result.returncode, code, result.stdout)
@@ -71,7 +105,8 @@ class Chain(RunTest):
             fcntl.flock(lock, fcntl.LOCK_EX)
             result = self.chain(self.run_file, "held")
         self.assertIn("another start has not left the run folder yet", result.stdout)
-        self.assertIn("back into the queue", result.stdout)
+        self.check_requeued(result)
+        self.assertNotIn("StartTime", result.stdout)  # not in 10 s already
 
     def test_a_run_folder_that_cannot_be(self):
         (self.folder / "a-file").write_text("")
@@ -84,7 +119,74 @@ class Chain(RunTest):
             result = self.chain(self.run_file, "dies")
         self.assertIn("ended without a word (srun: exit code 143)", result.stdout)
         self.assertIn("back into the queue", result.stdout)
-        self.assertIn("scontrol requeue 7", result.stdout)
+        self.assertIn("scontrol update JobId=7 StartTime=now+10", result.stdout)
+        self.check_requeued(result)
+
+    def test_starts_that_are_killed_with_the_script_are_counted(self):
+        """No grace, a node's death: Slurm requeues, and the script decides nothing."""
+        for what in (KILLED, KILLED, saves("killed", 1) + KILLED, KILLED, KILLED, KILLED):
+            self.assertEqual(self.start("killed", what).returncode, -signal.SIGKILL)
+        result = self.chain(self.run_file, "killed", instead="echo started")
+        self.assertEqual(result.returncode, 71, result.stdout)
+        self.assertNotIn("started", result.stdout)
+        self.check_given_up(result, "killed", "gave up after 3 starts in a row without a newer checkpoint", "was killed")
+        # Somebody has mended it, and requeues the same job.
+        shutil.rmtree(self.folder / "killed" / "checkpoints")
+        self.assertEqual(self.chain(self.run_file, "killed").returncode, 0)
+        self.assertFalse((self.folder / "killed" / "slurm-stopped.txt").exists())
+
+    def test_killed_and_failed_starts_count_together(self):
+        self.start("both", KILLED)
+        self.check_requeued(self.start("both", "true"))
+        self.check_given_up(self.start("both", "true"), "both", "gave up after 3 starts", "ended without a word")
+
+    def test_a_run_that_makes_up_for_a_rewind_goes_on(self):
+        for update in (1000, 500, 600, 700, 800, 900, 1000, 1100, 600, 1200, 700, 1300, 800, 1400):
+            self.check_requeued(self.start("rewound", saves("rewound", update)))
+
+    def test_a_run_that_rewinds_for_ever_ends(self):
+        for update in (1000, 500, 600, 1000, 500, 1000):
+            self.check_requeued(self.start("again", saves("again", update)))
+        self.check_given_up(self.start("again", saves("again", 500)), "again",
+                            "gave up after 3 starts that ended further back than they began")
+        # Within one start, too.
+        for update in (1000, 500, 500):
+            self.check_requeued(self.start("there", saves("there", update)))
+        self.check_given_up(self.start("there", saves("there", 500)), "there", "gave up after 3 starts in a row")
+
+    def test_a_count_that_cannot_be_written(self):
+        for name in ("slurm-chain", "slurm-chain.new"):
+            (self.folder / "uncounted" / name).mkdir(parents=True)
+        result = self.start("uncounted", saves("uncounted", 1))
+        self.assertIn("warning: cannot write", result.stdout)
+        self.check_requeued(result)
+
+    def test_disks_that_fail_under_way_are_tried_again(self):
+        """Not what would be met again: before the first update, or where the last start ended."""
+        self.check_refused(self.start("files", fails("files", 0)), 3, "no space")
+        result = self.start("files", fails("files", 5))
+        self.check_requeued(result)
+        self.assertNotIn("StartTime", result.stdout)
+        self.check_refused(self.start("files", fails("files", 5)), 3, "no space")
+        for update in (6, 7):
+            self.check_requeued(self.start("files", fails("files", update)))
+        self.check_given_up(self.start("files", fails("files", 8)), "files", "gave up after 3 starts", "no space")
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("mount"), "needs root to mount a tmpfs")
+    def test_a_disk_that_fills_up(self):
+        small = self.folder / "small"
+        small.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", small]).returncode != 0:
+            self.skipTest("cannot mount a tmpfs here")
+        self.addCleanup(subprocess.run, ["umount", "-l", small])
+        options = ("--set", "checkpoint.every_updates=1", "--set", "checkpoint.asynchronous=false")
+        self.check_requeued(self.chain(self.run_file, "small/run", *options))
+        self.assertGreater(self.status("small/run")["update"], 0)
+        result = self.chain(self.run_file, "small/run", *options)
+        self.assertIn("another start would meet the same", result.stdout)
+        # Somebody makes room.
+        self.assertEqual(subprocess.run(["mount", "-o", "remount,size=20m", small]).returncode, 0)
+        self.assertEqual(self.chain(self.run_file, "small/run", *options).returncode, 0)
 
 
 if __name__ == "__main__":
