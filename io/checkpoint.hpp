@@ -180,8 +180,9 @@ public:
     void read(std::string_view path, const TensorView& into) const;
 
     /// Compares sizes and checksums of all files, then of every dataset. Returns every problem
-    /// found, each naming file and, where it can, the tensor. Never throws for damage.
-    std::vector<std::string> verify() const;
+    /// found, each naming file and, where it can, the tensor. Never throws for damage. `on_block`
+    /// is called after every MiB that was read.
+    std::vector<std::string> verify(const std::function<void()>& on_block = [] {}) const;
 
 private:
     struct Files;
@@ -189,6 +190,7 @@ private:
 };
 
 /// What CheckpointReader::verify() finds, or why it cannot be read; empty where it is whole.
-std::vector<std::string> problems_in_checkpoint(const std::filesystem::path& folder);
+std::vector<std::string> problems_in_checkpoint(
+    const std::filesystem::path& folder, const std::function<void()>& on_block = [] {});
 
 } // namespace sluice

@@ -32,7 +32,8 @@ struct ScanResult {
 };
 
 /// One pass over the file for its own checksum and those of its tensors, which do not overlap.
-ScanResult scan(const fs::path& path, std::uint64_t size_bytes, const Arrays& arrays)
+ScanResult scan(const fs::path& path, std::uint64_t size_bytes, const Arrays& arrays,
+                const std::function<void()>& on_block)
 {
     const DamageableFile file(path);
     std::vector<std::byte> block(
@@ -45,6 +46,7 @@ ScanResult scan(const fs::path& path, std::uint64_t size_bytes, const Arrays& ar
         const std::size_t got = file.read(begin, block);
         const std::uint64_t end = begin + got;
         whole.update(std::span(block).first(got));
+        on_block();
         while (next < arrays.size() && arrays[next]->file_offset < end) {
             const std::uint64_t array_begin = arrays[next]->file_offset;
             const std::uint64_t array_end = array_begin + arrays[next]->num_bytes();
@@ -88,9 +90,9 @@ std::string tree_problem(const fs::path& path, const Arrays& arrays)
 }
 
 void verify_stage(const fs::path& path, const ManifestEntry& entry, const Arrays& arrays,
-                  std::vector<std::string>& problems)
+                  const std::function<void()>& on_block, std::vector<std::string>& problems)
 {
-    const ScanResult found = scan(path, entry.size_bytes, arrays);
+    const ScanResult found = scan(path, entry.size_bytes, arrays, on_block);
     for (const ManifestArray* array : found.damaged)
         problems.push_back(path.string() + ": " + array->info.path +
                            ": the tensor is damaged (checksum)");
@@ -108,7 +110,7 @@ void verify_stage(const fs::path& path, const ManifestEntry& entry, const Arrays
 
 } // namespace
 
-std::vector<std::string> CheckpointReader::verify() const
+std::vector<std::string> CheckpointReader::verify(const std::function<void()>& on_block) const
 {
     const Manifest& manifest = files_->manifest;
     std::vector<std::string> problems;
@@ -132,7 +134,7 @@ std::vector<std::string> CheckpointReader::verify() const
                 index = files_->read_index();
             } else {
                 verify_stage(files_->folder / entry.file, entry, arrays_of_stage(manifest, stage),
-                             problems);
+                             on_block, problems);
             }
         });
     }
@@ -148,10 +150,11 @@ std::vector<std::string> CheckpointReader::verify() const
     return problems;
 }
 
-std::vector<std::string> problems_in_checkpoint(const std::filesystem::path& folder)
+std::vector<std::string> problems_in_checkpoint(const std::filesystem::path& folder,
+                                                const std::function<void()>& on_block)
 {
     try {
-        return CheckpointReader(folder).verify();
+        return CheckpointReader(folder).verify(on_block);
     } catch (const UserError& error) {
         return {error.where() + ": " + error.problem()};
     }

@@ -105,7 +105,7 @@ CheckpointSnapshot::CheckpointSnapshot(Stage& stage, const Replicas& replicas)
 {
     if (replicas_.index() > 0)
         return;
-    contents_.on_array = moved_on(replicas_);
+    contents_.on_array = moved_on(replicas_.world());
     if (stage_.stream().device.kind == DeviceKind::cuda && replicas_.count() == 1)
         from_gpu_ =
             std::make_unique<CopiesFromGpu>(stage_, StateGather(stage_, replicas_), contents_);

@@ -13,11 +13,11 @@ namespace sluice {
 
 namespace fs = std::filesystem;
 
-std::function<void()> moved_on(const Replicas& replicas)
+std::function<void()> moved_on(Transport& transport)
 {
-    RankActivity* const activity = replicas.world().activity();
+    RankActivity* const activity = transport.activity();
     if (activity == nullptr)
-        return {};
+        return [] {};
     return [activity] { activity->moved_a_file_on(); };
 }
 

@@ -16,7 +16,7 @@ namespace sluice {
 WarmupState warmup_state_of(const StageChunk& chunk);
 
 /// StageContents::on_array on this rank: from any thread, for the watch.
-std::function<void()> moved_on(const Replicas& replicas);
+std::function<void()> moved_on(Transport& transport);
 
 /// The type in which checkpoints hold arrays of `dtype`: bf16 as f32, which is exact.
 DType stored_dtype(DType dtype);

@@ -86,7 +86,7 @@ ManifestEntry write_share(const fs::path& partial, Stage& stage, const Replicas&
     }
     ArraysForWriting arrays(stage);
     StageContents contents = contents_of(stage, arrays, states, progress, config);
-    contents.on_array = moved_on(replicas);
+    contents.on_array = moved_on(replicas.world());
     const Transport& pipeline = replicas.pipeline();
     try {
         return write_stage_file(partial, pipeline.rank(), pipeline.num_ranks(), contents);

@@ -7,6 +7,7 @@
 #include "src/config/run_key.hpp"
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/text/first_lines.hpp"
+#include "src/train/checkpoint_steps.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
 #include <algorithm>
@@ -17,6 +18,8 @@
 namespace sluice {
 
 namespace {
+
+using OnBlock = std::function<void()>; ///< of CheckpointReader::verify()
 
 namespace fs = std::filesystem;
 
@@ -49,9 +52,9 @@ std::int64_t newest_save_told_of(const fs::path& checkpoints)
 
 /// Empty for a run that has saved nothing yet. Throws UserError (data) when every one is damaged,
 /// or there was one: a beginning would drop what the metrics tell.
-std::string newest_whole(const fs::path& checkpoints)
+std::string newest_whole(const fs::path& checkpoints, const OnBlock& on_block)
 {
-    const fs::path newest = newest_whole_checkpoint(checkpoints);
+    const fs::path newest = newest_whole_checkpoint(checkpoints, on_block);
     if (!newest.empty())
         return newest.string();
     if (!list_checkpoints(checkpoints).empty())
@@ -138,21 +141,22 @@ void refuse_mixing(const fs::path& path, const fs::path& own_newest)
 
 /// The one asked for, or what this run has made of it since. Throws UserError where it is damaged
 /// or this run folder holds another history.
-std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked)
+std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked,
+                           const OnBlock& on_block)
 {
     std::error_code error;
     if (fs::equivalent(asked, checkpoints.parent_path(), error))
-        return newest_whole(checkpoints);
+        return newest_whole(checkpoints, on_block);
     const auto own = list_checkpoints(checkpoints);
     if (!own.empty() && descends_from(asked, checkpoints)) {
-        const std::string newest = newest_whole(checkpoints);
+        const std::string newest = newest_whole(checkpoints, on_block);
         log_warning("this run began with " + asked.string() + " and continues from " +
                     fs::path(newest).filename().string() +
                     " of its own; to go back, move its checkpoints away");
         return newest;
     }
     const fs::path path = checkpoint_at(asked);
-    const auto problems = problems_in_checkpoint(path);
+    const auto problems = problems_in_checkpoint(path, on_block);
     if (!problems.empty())
         throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
                          path.string(),
@@ -163,12 +167,13 @@ std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked)
 }
 
 /// On rank 0: the checkpoint's path, or empty for a fresh start.
-std::string choose(const fs::path& checkpoints, const ResumeRequest& request)
+std::string choose(const fs::path& checkpoints, const ResumeRequest& request,
+                   const OnBlock& on_block)
 {
     if (request.mode == ResumeMode::path)
-        return chosen_by_path(checkpoints, request.path);
+        return chosen_by_path(checkpoints, request.path, on_block);
     if (request.mode == ResumeMode::automatic)
-        return newest_whole(checkpoints);
+        return newest_whole(checkpoints, on_block);
     if (!list_checkpoints(checkpoints).empty())
         throw usage_error("--resume never, but this run folder already has checkpoints",
                           checkpoints.string(),
@@ -182,7 +187,7 @@ std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const Res
                                           Transport& transport)
 {
     std::string chosen;
-    on_rank_zero(transport, [&] { chosen = choose(checkpoints, request); });
+    on_rank_zero(transport, [&] { chosen = choose(checkpoints, request, moved_on(transport)); });
     chosen = text_of_rank_zero(transport, chosen);
     if (chosen.empty())
         return std::nullopt;

@@ -1,6 +1,7 @@
 #include "src/train/rewind.hpp"
 
 #include "pipeline/agreement.hpp"
+#include "src/train/checkpoint_steps.hpp"
 #include "src/train/update_reduction.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
@@ -12,7 +13,9 @@ fs::path checkpoint_to_rewind_to(const fs::path& checkpoints, std::int64_t updat
                                  const std::string& why, Transport& transport)
 {
     std::string found;
-    on_rank_zero(transport, [&] { found = newest_whole_checkpoint(checkpoints, update).string(); });
+    on_rank_zero(transport, [&] {
+        found = newest_whole_checkpoint(checkpoints, moved_on(transport), update).string();
+    });
     found = text_of_rank_zero(transport, found);
     if (found.empty())
         throw UpdateRefused(why + "; there is no whole checkpoint of update " +

@@ -35,7 +35,8 @@ void require_readable(const fs::path& checkpoint)
 
 } // namespace
 
-fs::path newest_whole_checkpoint(const fs::path& checkpoints, std::int64_t most_update)
+fs::path newest_whole_checkpoint(const fs::path& checkpoints, const std::function<void()>& on_block,
+                                 std::int64_t most_update)
 {
     auto folders = list_checkpoints(checkpoints);
     std::reverse(folders.begin(), folders.end());
@@ -43,7 +44,7 @@ fs::path newest_whole_checkpoint(const fs::path& checkpoints, std::int64_t most_
         if (update_of_checkpoint(folder) > most_update)
             continue;
         require_readable(folder);
-        const auto problems = problems_in_checkpoint(folder);
+        const auto problems = problems_in_checkpoint(folder, on_block);
         if (problems.empty())
             return folder;
         log_warning("skipping damaged checkpoint " + folder.string() + ":" +

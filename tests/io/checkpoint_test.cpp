@@ -192,7 +192,12 @@ BOOST_AUTO_TEST_CASE(a_deep_model)
     ExampleModel model(300);
     const fs::path folder = save(model, scratch.path(), 2);
     const CheckpointReader reader(folder);
-    BOOST_TEST(reader.verify().empty());
+    std::uintmax_t blocks = 0, expected = 0;
+    BOOST_TEST(reader.verify([&] { ++blocks; }).empty());
+    for (const auto& file : fs::directory_iterator(folder))
+        if (file.path().filename().string().starts_with("stage"))
+            expected += (file.file_size() + (1u << 20) - 1) >> 20;
+    BOOST_TEST(blocks == expected);
     BOOST_TEST(reader.warmup().counters.size() == 300u);
     BOOST_TEST(reader.arrays().size() == 2709u);
 }

@@ -1,6 +1,7 @@
 #include "src/train/resume.hpp"
 
 #include "core/error.hpp"
+#include "src/train/rewind.hpp"
 #include "tests/src/config/run_text_fixture.hpp"
 #include "tests/temporary_folder.hpp"
 
@@ -95,6 +96,31 @@ BOOST_AUTO_TEST_CASE(the_newest_whole_checkpoint_is_chosen)
     BOOST_CHECK_EXCEPTION(checkpoints.choose(), UserError, [](const UserError& error) {
         return is(error, ExitCode::data, "every checkpoint of this run is damaged");
     });
+}
+
+BOOST_AUTO_TEST_CASE(reading_a_checkpoint_through_counts_as_moving_on)
+{
+    // The watch gives a rank that stands its patience for one rank's part of a checkpoint; rank 0
+    // alone reads all parts, and those of damaged ones. While training files do not count.
+    Checkpoints checkpoints;
+    const fs::path first = checkpoints.add(3);
+    RankActivity activity;
+    checkpoints.alone->publish_into(&activity);
+    const auto changes = [&](RankPhase phase, const auto& choose) {
+        activity.enter(phase);
+        const std::uint64_t before = activity.state().changes;
+        choose();
+        return activity.state().changes - before;
+    };
+    const auto by_itself = [&] { checkpoints.choose(); };
+    const auto by_path = [&] { checkpoints.choose(ResumeMode::path, first); };
+    const auto to_rewind = [&] {
+        checkpoint_to_rewind_to(checkpoints.folder, 5, "why", *checkpoints.alone);
+    };
+    BOOST_TEST(changes(RankPhase::starting, by_path) > changes(RankPhase::training, by_path));
+    Checkpoints::damage(checkpoints.add(12));
+    BOOST_TEST(changes(RankPhase::starting, by_itself) > changes(RankPhase::training, by_itself));
+    BOOST_TEST(changes(RankPhase::starting, to_rewind) > changes(RankPhase::training, to_rewind));
 }
 
 BOOST_AUTO_TEST_CASE(what_may_not_be_read_is_not_taken_for_damaged)
