@@ -56,7 +56,10 @@ UserError explain(const CLI::App& app, const CLI::ParseError& error)
     const CLI::App& command = innermost(app);
     const std::string help = "see `" + words_of(command) + " --help`";
     const auto extra = command.remaining();
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !extra.empty()) {
+    // Something required is missing where its flag is misspelt.
+    const bool misspelt = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+                          !extra.empty() && extra.front().starts_with("-");
+    if (misspelt || (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !extra.empty())) {
         const std::string& word = extra.front();
         const bool flag = word.starts_with("-");
         const auto nearest = nearest_name(word, valid_words(command, flag));

@@ -3,6 +3,7 @@
 #include "core/cores.hpp"
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "core/parallel.hpp"
 #include "pipeline/timeline/timeline_svg.hpp"
 #include "pipeline/timeline/timeline_text.hpp"
@@ -10,6 +11,7 @@
 #include "src/cli/repeated_option.hpp"
 #include "src/config/layout.hpp"
 #include "src/plan/cost_file.hpp"
+#include "src/plan/gates_within_run.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
 #include "src/plan/plan_against.hpp"
@@ -50,6 +52,9 @@ CostModel costs_for(const RunConfig& config, const PlanOptions& options)
                           "add --costs measure");
     if (options.costs.empty())
         return costs_from_flops(conditions.model, conditions.micro_batch, assumed_rates(config));
+    if (options.costs != "measure" && !options.save_costs.empty())
+        throw usage_error("--save-costs keeps what --costs measure finds, not another file",
+                          "command line", "add --costs measure, or copy the file");
     if (options.costs != "measure")
         return read_cost_file(options.costs, conditions);
     set_num_threads(threads_per_rank(config, options.num_stages));
@@ -103,6 +108,8 @@ int plan(const PlanOptions& options)
         asked.checkpoint.asynchronous = Switch::on; // in all that are compared
     check_layout(asked, std::int64_t{options.num_stages} * asked.pipeline.replicas,
                  {.name = "--stages", .ranks_each = asked.pipeline.replicas});
+    if (const std::string warning = gates_that_stay_behind(asked); !warning.empty())
+        log_warning(warning);
     RunConfig config = asked;
     const bool automatic = asked.pipeline.schedule == PipelineScheduleKind::automatic;
     if (options.print_schedule && !automatic) {
@@ -174,9 +181,12 @@ void add_plan_command(CLI::App& app, ChosenCommand& chosen)
     command->add_flag("--compare", options->compare, "Compare all schedules");
     command->add_option("--svg", options->svg, "Draw the timeline into this SVG file");
     command->add_flag("--timeline", options->timeline, "Draw the timeline as text");
-    command->add_flag("--print-schedule", options->print_schedule,
-                      "Print every rank's actions instead, sends and receives included");
-    command->add_flag("--json", options->json, "Print everything as JSON");
+    command->add_flag("--json", options->json, "Print everything as JSON")->excludes("--timeline");
+    CLI::Option* const actions =
+        command->add_flag("--print-schedule", options->print_schedule,
+                          "Print every rank's actions instead, sends and receives included");
+    for (const char* other : {"--json", "--svg", "--timeline", "--compare", "--save-costs"})
+        actions->excludes(other);
     CLI::Option* const against = command->add_option(
         "--against", options->against,
         "Lay the plan beside the trace in this run folder and say where they part");

@@ -119,13 +119,17 @@ void check_layout(const RunConfig& config, std::int64_t num_ranks, RanksOption s
         config.pipeline.schedule == PipelineScheduleKind::automatic)
         return; // how many chunks: the file says, or the planner chooses
     const std::int64_t chunks = num_chunks(config.pipeline, num_stages);
-    if (chunks > num_layers)
-        throw usage_error("there are more chunks than layers: " + text(chunks) + " of " +
-                              std::string(name_of(config.pipeline.schedule)) +
-                              " for model.num_layers = " + text(num_layers),
-                          where,
-                          "start at most " + text(num_layers * num_stages / chunks * replicas) +
-                              " ranks, or choose a schedule with fewer chunks");
+    if (chunks > num_layers) {
+        const std::int64_t most_stages = num_layers / (chunks / num_stages);
+        throw usage_error(
+            "there are more chunks than layers: " + text(chunks) + " of " +
+                std::string(name_of(config.pipeline.schedule)) +
+                " for model.num_layers = " + text(num_layers),
+            where,
+            (most_stages > 0 ? "start at most " + text(most_stages * replicas) + " ranks, or choose"
+                             : std::string("choose")) +
+                " a schedule with fewer chunks per rank");
+    }
     check_partition(config, static_cast<std::int32_t>(chunks), where);
 }
 

@@ -27,7 +27,7 @@ std::string token_file_json(const TokenFileInfo& info, bool verified)
 {
     auto json = listing(info);
     json["verified"] = verified;
-    return json.dump() + "\n";
+    return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"; // names
 }
 
 std::string token_file_text(const TokenFileInfo& info, bool verified)

@@ -253,7 +253,13 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
         costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len},
                          assumed_rates(config)),
         bytes_per_rank);
-    SLUICE_CHECK(!candidates.empty(), "no layout for " << num_ranks << " ranks");
+    if (candidates.empty())
+        throw usage_error(
+            "no schedule has as many chunks on these ranks as pipeline.partition = \"" +
+                config.pipeline.partition + "\" names",
+            layout_of_ranks(std::int64_t{num_ranks} * config.pipeline.replicas),
+            "give one number per rank, or twice as many, or write "
+            "--set pipeline.partition=auto");
     RunConfig resolved = config;
     if (const Candidate* best = recommended(candidates, bytes_per_rank); best != nullptr) {
         resolved.pipeline = best->layout;

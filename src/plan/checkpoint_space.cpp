@@ -12,7 +12,7 @@ namespace sluice {
 namespace {
 
 /// Checkpoint retention keeps these for rewinds: steps of half a reach, three reaches back.
-constexpr std::int64_t most_rewind_targets = 7;
+constexpr std::int64_t most_rewind_targets = 8;
 
 std::int64_t most_kept(const RunConfig& config)
 {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 
 namespace sluice {
@@ -13,7 +14,13 @@ struct CheckpointSpace {
     std::uint64_t bytes_each = 0; ///< all stages' weights and moments
     std::int64_t most_kept = 0;   ///< at once, the one that is being written among them
 
-    std::uint64_t most_bytes() const { return bytes_each * static_cast<std::uint64_t>(most_kept); }
+    std::uint64_t most_bytes() const ///< the largest number where there is none for it
+    {
+        std::uint64_t bytes = 0;
+        return __builtin_mul_overflow(bytes_each, static_cast<std::uint64_t>(most_kept), &bytes)
+                   ? std::numeric_limits<std::uint64_t>::max()
+                   : bytes;
+    }
 };
 
 /// `plan` must be of `config`. Where the run may go back from anomalies, a bound: what stays then

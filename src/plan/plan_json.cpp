@@ -123,7 +123,7 @@ std::string plan_json(const PricedPlan& priced, const std::vector<Candidate>& ca
                 {"schedule", name_of(best->layout.schedule)},
                 {"overrides", as_overrides(best->layout, priced.config.pipeline)}};
     }
-    return json.dump(2) + "\n";
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; // names of files
 }
 
 } // namespace sluice

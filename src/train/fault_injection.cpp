@@ -24,11 +24,13 @@ void put(float value, const Stream& stream, StageChunk& chunk, std::int64_t laye
 {
     for (const Parameter& parameter : chunk.model->parameters()) {
         const TensorView& tensor = parameter.*tensor_of;
-        if (parameter.spec.layer != layer || tensor.dtype == DType::f64)
+        if (parameter.spec.layer != layer)
             continue;
         const HostCopy first(stream, tensor.slice(0, {1}));
         if (tensor.dtype == DType::bf16)
             *first.view().as<BFloat16>() = bfloat16_of(value);
+        else if (tensor.dtype == DType::f64)
+            *first.view().as<double>() = value;
         else
             *first.view().as<float>() = value;
         first.write_back();
@@ -70,6 +72,14 @@ void refuse_unnoticed(const FaultInjection& fault, const RunConfig& config)
         if (fault.kind == Kind::flip_weight)
             throw no_effect("one replica compares its weights with nobody's", remedy);
     }
+    const bool flips = fault.kind == Kind::flip_activation || fault.kind == Kind::flip_gradient ||
+                       fault.kind == Kind::flip_exchange || fault.kind == Kind::flip_weight;
+    if (flips && !config.pipeline.verify_transfers)
+        throw no_effect("nothing compares what was sent with what arrived",
+                        "write pipeline.verify_transfers = true");
+    if (fault.kind == Kind::garbled_targets && config.anomaly.loss_spike_sigma == 0)
+        throw no_effect("no loss is judged, and this one would be trained on",
+                        "write anomaly.loss_spike_sigma = 6");
     if (fault.kind != Kind::wrong_gradient)
         return;
     const std::int64_t every = config.anomaly.repeat_every;

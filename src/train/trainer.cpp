@@ -5,6 +5,7 @@
 #include "core/logging.hpp"
 #include "core/wait_attendant.hpp"
 #include "pipeline/agreement.hpp"
+#include "src/plan/gates_within_run.hpp"
 #include "src/process/started_ranks.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/train/lr_schedule.hpp"
@@ -120,6 +121,9 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
                           changed_rounding_);
         if (!short_of_space.empty())
             log_warning(short_of_space);
+        if (const std::string warning = gates_that_stay_behind(config_);
+            !checkpoint && !warning.empty())
+            log_warning(warning);
     });
     const bool goes_on_here = checkpoint && is_own(*checkpoint);
     if (!goes_on_here)

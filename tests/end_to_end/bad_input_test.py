@@ -102,6 +102,9 @@ class RunFiles(RunTest):
         result = call(SLUICE, "train", "--run-dri", "x", self.run_file)
         self.assertEqual(result.returncode, 2)
         self.assert_one_clear_message(result, "--run-dri", "--run-dir")
+        result = call(SLUICE, "eval", "run", "--dat", "x.h5")  # and --data is missing
+        self.assertEqual(result.returncode, 2)
+        self.assert_one_clear_message(result, "--dat'", "--data")
         result = call(SLUICE, "trian", self.run_file)
         self.assertEqual(result.returncode, 2)
         self.assert_one_clear_message(result, "trian", "train")
@@ -216,6 +219,8 @@ class Faults(RunTest):
     def test_faults_that_nothing_would_notice(self):
         self.refuse("flip-exchange@5:1", "replicas")
         self.refuse("flip-weight@5:1", "replicas")
+        self.refuse("flip-activation@5:1", "verify_transfers", overrides=("pipeline.verify_transfers=false",))
+        self.refuse("garbled-targets@5:0", "loss_spike_sigma")
         self.refuse("wrong-gradient@5:1", "repeat_every")
         self.refuse("wrong-gradient@5:1", "multiple", overrides=("anomaly.repeat_every=3",))
 

@@ -25,6 +25,11 @@ class Drills(RunTest):
     def test_a_gradient_that_is_not_a_number(self):
         self.drill("nan", "nan-gradient@5:3", "rank 1", "stage 1", "layer 3", "not finite")
 
+    def test_a_gradient_that_is_not_a_number_in_double_precision(self):
+        result = self.train(1, "nan64", "--inject", "nan-gradient@2:3", expect=70,
+                            overrides=("precision.compute=fp64",))
+        self.assertIn("layer 3", result.stderr)
+
     def test_a_bit_flipped_in_an_activation_on_its_way(self):
         self.drill("activation", "flip-activation@4:2", "an activation changed", "stage 0 (rank 0)",
                    "stage 1 (rank 1)", "layers 1 and 2")

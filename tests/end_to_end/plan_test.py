@@ -64,7 +64,7 @@ class PlanTest(RunTest):
 
     def test_auto_says_that_it_chooses_what_else_was_asked(self):
         auto = ("--stages", "3", "--set", "pipeline.schedule=auto")
-        self.assertNotIn("warning", self.plan(*auto).stderr)
+        self.assertNotIn("extra_warmup", self.plan(*auto).stderr)
         for override in ("pipeline.chunks_per_rank=3", "pipeline.extra_warmup=2"):
             said = self.plan(*auto, "--set", override).stderr
             self.assertEqual(said.count("warning: pipeline.schedule = \"auto\" chooses"), 1, said)
@@ -118,6 +118,19 @@ class PlanTest(RunTest):
         self.assert_one_clear_message(result, "layout of 1500000 ranks", "at most 1000000")
         result = self.plan("--save-costs", "costs.json", expect=2)
         self.assertIn("--costs measure", result.stderr)
+        result = self.plan("--save-costs", "costs.json", "--costs", "other.json", expect=2)
+        self.assert_one_clear_message(result, "--costs measure")
+        self.assert_one_clear_message(self.plan("--json", "--timeline", expect=2), "excludes")
+        for other in (("--json",), ("--svg", "timeline.svg"), ("--timeline",), ("--compare",)):
+            result = self.plan("--print-schedule", *other, expect=2)
+            self.assert_one_clear_message(result, "--print-schedule", "excludes", other[0])
+        result = self.plan("--stages", 3, "--set", "pipeline.schedule=auto", "--set",
+                           "pipeline.partition=2,2,1,1", expect=2)
+        self.assert_one_clear_message(result, "2,2,1,1", "pipeline.partition=auto")
+        result = self.plan("--set", "pipeline.schedule=interleaved-1f1b", "--set",
+                           "pipeline.chunks_per_rank=30", expect=2)
+        self.assert_one_clear_message(result, "30", "fewer chunks per rank")
+        self.assertNotIn("at most 0", result.stderr)
         for other in (("--json",), ("--svg", "timeline.svg"), ("--timeline",), ("--compare",),
                       ("--print-schedule",)):
             result = self.plan("--against", "run", *other, expect=2)

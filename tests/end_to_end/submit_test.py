@@ -36,6 +36,12 @@ class Submit(RunTest):
         checked = subprocess.run(["bash", "-n"], input=script, text=True, stderr=subprocess.PIPE)
         self.assertEqual(checked.stderr, "")
 
+    def test_the_command_line_has_the_last_word_on_the_run_folder(self):
+        (self.folder / "runs.env").write_text("SLUICE_RUN_DIR=/scratch/runs\n")
+        for options, folder in (((), "/scratch/runs"), (("--run-dir", "mine"), "mine")):
+            script = self.dry_run("--site", "runs.env", *options).stdout
+            self.assertIn(f"export SLUICE_RUN_DIR={folder}", script.splitlines())
+
     def test_gpus(self):
         """The plan for GPUs is held against their memory, not the nodes'; what cannot be meant is said."""
         result = self.dry_run("--ntasks-per-node", 2, "--gpus-per-node", 2, "--mem", "64M")

@@ -1,0 +1,32 @@
+#include "src/plan/gates_within_run.hpp"
+
+#include "pipeline/residual_warmup.hpp"
+
+#include <fmt/format.h>
+
+namespace sluice {
+
+std::string gates_that_stay_behind(const RunConfig& config)
+{
+    const std::int64_t T = config.prores.warmup_steps, L = config.model.num_layers;
+    const auto alpha = [&](std::int64_t layer, std::int64_t completed_updates) {
+        return residual_alpha(config.prores.schedule, T, L, layer, completed_updates);
+    };
+    std::int64_t num_behind = 0, last = 0;
+    for (std::int64_t layer = 1; layer <= L; ++layer)
+        if (alpha(layer, config.run.updates - 1) < alpha(layer, T * L)) {
+            ++num_behind;
+            if (last == 0 ||
+                alpha(layer, config.run.updates - 1) < alpha(last, config.run.updates - 1))
+                last = layer;
+        }
+    if (num_behind == 0)
+        return {};
+    return fmt::format("the run ends before its gates are open: {} of {} layers stay behind, layer "
+                       "{} at {:.3g}. All are open after prores.warmup_steps = {} times {} layers, "
+                       "and run.updates = {}",
+                       num_behind, L, last, alpha(last, config.run.updates - 1), T, L,
+                       config.run.updates);
+}
+
+} // namespace sluice
