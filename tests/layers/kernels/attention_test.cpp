@@ -127,6 +127,41 @@ BOOST_AUTO_TEST_CASE(cpu_attention_gives_same_bits_on_any_threads)
         });
 }
 
+std::vector<BFloat16> rounded(std::span<const float> floats)
+{
+    std::vector<BFloat16> halves;
+    for (const float x : floats)
+        halves.push_back(bfloat16_of(x));
+    return halves;
+}
+
+void widen(const std::vector<BFloat16>& from, const TensorView& to)
+{
+    std::transform(from.begin(), from.end(), to.as<float>(), float_of);
+}
+
+BOOST_AUTO_TEST_CASE(outputs_in_bfloat16_over_many_blocks_of_keys)
+{
+    // The maximum of a row rises from block to block: half of the keys are longer than those
+    // before.
+    constexpr std::int64_t T = 2048, H = 1, D = 16;
+    Tensors t(1, T, H, D, 12);
+    for (std::int64_t i = T / 2 * 3 * H * D; i < T * 3 * H * D; ++i)
+        if (i / (H * D) % 3 == 1)
+            t.qkv.in_float32().as<float>()[i] *= 3.0F;
+    std::vector<BFloat16> qkv = rounded(t.qkv.floats()), out(T * H * D, bfloat16_of(NAN));
+    std::vector<float> logsumexp(H * T, NAN);
+    widen(qkv, t.qkv.in_float32());
+    kernels::launch(cpu, t.forward()(in_float32));
+    kernels::launch(cpu, AttentionForward{.qkv = view_of(qkv.data(), {1, T, 3, H, D}),
+                                          .out = view_of(out.data(), {1, T, H, D}),
+                                          .logsumexp = view_of(logsumexp.data(), {1, H, T})});
+    for (std::size_t i = 0; i < logsumexp.size(); ++i)
+        BOOST_REQUIRE_SMALL(logsumexp[i] - t.logsumexp.floats()[i], 2e-5F);
+    for (std::size_t i = 0; i < out.size(); ++i) // weights that add to 1, values up to 4
+        BOOST_REQUIRE_SMALL(float_of(out[i]) - t.out.floats()[i], 0x1p-7F);
+}
+
 BOOST_AUTO_TEST_CASE(gradients_in_bfloat16_wait_in_float32)
 {
     // The same bf16 inputs in both types, over eight blocks of keys. Each term of dq is off by a
@@ -135,17 +170,8 @@ BOOST_AUTO_TEST_CASE(gradients_in_bfloat16_wait_in_float32)
     // would add up eight of them, smaller ones first: 2.3 times. Nothing is turned, which would
     // round in between.
     constexpr std::int64_t T = 2048, H = 1, D = 16;
-    const auto rounded = [](std::span<const float> floats) {
-        std::vector<BFloat16> halves;
-        for (const float x : floats)
-            halves.push_back(bfloat16_of(x));
-        return halves;
-    };
     Tensors t(1, T, H, D, 11);
     std::vector<BFloat16> qkv = rounded(t.qkv.floats()), dout = rounded(t.dout.floats());
-    const auto widen = [](const std::vector<BFloat16>& from, const TensorView& to) {
-        std::transform(from.begin(), from.end(), to.as<float>(), float_of);
-    };
     widen(qkv, t.qkv.in_float32());
     widen(dout, t.dout.in_float32());
     std::fill_n(t.cos.in_float32().as<float>(), t.cos.floats().size(), 1.0F);
