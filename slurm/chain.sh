@@ -49,7 +49,7 @@ count_start() {
     if [[ $(chain_value chain) == "$(chain_id)" ]]; then
         furthest=$(chain_value furthest) newest_before=$(chain_value newest_before)
         rewinds=$(chain_value rewinds) stalled=$(chain_value stalled)
-        check_progress || give_up 71 "the last start was killed before it could say why"
+        check_progress || give_up 71 "the last start ended without getting on"
         newest_before=$(newest_checkpoint)
     fi
     ((++stalled))
@@ -67,12 +67,12 @@ tell_end_time() {
 }
 
 # Ends the chain: waiting slices of an array would only find the same. A job that is requeued by hand
-# after this counts anew.
+# after this counts anew; slices that could not be cancelled do not, and another chain's count stays.
 end_chain() {
-    rm -f "$run_dir/slurm-chain"
     if [[ -n ${SLURM_ARRAY_JOB_ID:-} ]]; then
-        scancel --quiet --state=PENDING "$SLURM_ARRAY_JOB_ID" || true
+        scancel --quiet --state=PENDING "$SLURM_ARRAY_JOB_ID" || exit "$1"
     fi
+    if [[ $(chain_value chain) == "$(chain_id)" ]]; then rm -f "$run_dir/slurm-chain"; fi
     exit "$1"
 }
 

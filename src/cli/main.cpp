@@ -7,6 +7,7 @@
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/bundled_mpirun.hpp"
 #include "src/cli/command_line.hpp"
+#include "src/process/thread_environment.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -17,15 +18,25 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace {
 
 using namespace sluice;
 
+/// Whether it may compute, in this process or in those that it starts.
+bool computes(int argc, char** argv)
+{
+    const std::string_view command = argc > 1 ? argv[1] : "";
+    return command == "train" || command == "eval" || command == "plan";
+}
+
 int run(int argc, char** argv, const LaunchedAs& launched)
 {
     try {
+        if (computes(argc, argv))
+            settle_thread_environment(argv);
         return with_file_errors_in_words([&] { return run_command_line(argc, argv); });
     } catch (const AgreedError& error) {
         if (launched.rank == 0)

@@ -258,8 +258,8 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
             "no schedule has as many chunks on these ranks as pipeline.partition = \"" +
                 config.pipeline.partition + "\" names",
             layout_of_ranks(std::int64_t{num_ranks} * config.pipeline.replicas),
-            "give one number per rank, or twice as many, or write "
-            "--set pipeline.partition=auto");
+            "give one number per stage, " + std::to_string(num_ranks) +
+                ", or twice as many, or write --set pipeline.partition=auto");
     RunConfig resolved = config;
     if (const Candidate* best = recommended(candidates, bytes_per_rank); best != nullptr) {
         resolved.pipeline = best->layout;

@@ -22,11 +22,12 @@ std::string gates_that_stay_behind(const RunConfig& config)
         }
     if (num_behind == 0)
         return {};
+    const std::int64_t until_open = config.prores.schedule == WarmupSchedule::equal ? T : T * L;
     return fmt::format("the run ends before its gates are open: {} of {} layers stay behind, layer "
-                       "{} at {:.3g}. All are open after prores.warmup_steps = {} times {} layers, "
-                       "and run.updates = {}",
-                       num_behind, L, last, alpha(last, config.run.updates - 1), T, L,
-                       config.run.updates);
+                       "{} at {:.6g}. Update {} would be the first with all of them open; "
+                       "run.updates = {}, prores.warmup_steps = {}",
+                       num_behind, L, last, alpha(last, config.run.updates - 1), until_open + 1,
+                       config.run.updates, T);
 }
 
 } // namespace sluice

@@ -77,9 +77,6 @@ void refuse_unnoticed(const FaultInjection& fault, const RunConfig& config)
     if (flips && !config.pipeline.verify_transfers)
         throw no_effect("nothing compares what was sent with what arrived",
                         "write pipeline.verify_transfers = true");
-    if (fault.kind == Kind::garbled_targets && config.anomaly.loss_spike_sigma == 0)
-        throw no_effect("no loss is judged, and this one would be trained on",
-                        "write anomaly.loss_spike_sigma = 6");
     if (fault.kind != Kind::wrong_gradient)
         return;
     const std::int64_t every = config.anomaly.repeat_every;

@@ -207,13 +207,6 @@ void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
 std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
                                                const RunConfig& config, const RunHardware& hardware)
 {
-    if (config.run.updates < checkpoint.progress().update)
-        throw usage_error("run.updates = " + std::to_string(config.run.updates) +
-                              ", and this checkpoint has done more: " +
-                              std::to_string(checkpoint.progress().update),
-                          checkpoint.path().string(),
-                          "give at least as many, or go on from an earlier one in another "
-                          "--run-dir with --resume PATH");
     RunConfig saved = saved_config(checkpoint);
     settle_precision(saved);
     auto differences = differences_in_result(saved, config);

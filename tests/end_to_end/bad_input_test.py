@@ -220,7 +220,6 @@ class Faults(RunTest):
         self.refuse("flip-exchange@5:1", "replicas")
         self.refuse("flip-weight@5:1", "replicas")
         self.refuse("flip-activation@5:1", "verify_transfers", overrides=("pipeline.verify_transfers=false",))
-        self.refuse("garbled-targets@5:0", "loss_spike_sigma")
         self.refuse("wrong-gradient@5:1", "repeat_every")
         self.refuse("wrong-gradient@5:1", "multiple", overrides=("anomaly.repeat_every=3",))
 

@@ -129,7 +129,8 @@ class Chain(RunTest):
         result = self.chain(self.run_file, "killed", instead="echo started")
         self.assertEqual(result.returncode, 71, result.stdout)
         self.assertNotIn("started", result.stdout)
-        self.check_given_up(result, "killed", "gave up after 3 starts in a row without a newer checkpoint", "was killed")
+        self.check_given_up(result, "killed", "gave up after 3 starts in a row without a newer checkpoint",
+                            "without getting on")
         # Somebody has mended it, and requeues the same job.
         shutil.rmtree(self.folder / "killed" / "checkpoints")
         self.assertEqual(self.chain(self.run_file, "killed").returncode, 0)

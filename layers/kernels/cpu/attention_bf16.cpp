@@ -33,7 +33,7 @@ float update_row(const CausalBlock& block, std::int64_t query, float scale, Forw
     const float old_maximum = blocks.maximum[query];
     const RowSum sum = has_wide_lanes() ? softmax_row_in_wide_lanes(row, old_maximum, weights)
                                         : softmax_row(row, old_maximum, weights);
-    const float rescale = std::exp(old_maximum - sum.maximum);
+    const float rescale = exp(broadcast(old_maximum - sum.maximum))[0];
     blocks.maximum[query] = sum.maximum;
     blocks.weight_sum[query] = std::fma(rescale, blocks.weight_sum[query], sum.weights);
     return rescale;

@@ -1,7 +1,8 @@
 // Attention in bfloat16 (attention_bf16.cpp, attention_backward_bf16.cpp): products of blocks by
 // oneDNN, which has instructions for them on many processors, straight from where the heads lie.
 // Scores are float32, [query][key]; weights, and gradients of scores, are rounded to bfloat16
-// before they are multiplied.
+// before they are multiplied. Weights of keys that a query does not see are 0, and are multiplied:
+// a value that is not finite reaches all queries of its block.
 #pragma once
 
 #include "layers/kernels/attention.hpp"

@@ -140,6 +140,34 @@ void widen(const std::vector<BFloat16>& from, const TensorView& to)
     std::transform(from.begin(), from.end(), to.as<float>(), float_of);
 }
 
+BOOST_AUTO_TEST_CASE(cpu_attention_in_bfloat16_gives_same_bits_on_any_threads)
+{
+    constexpr std::int64_t B = 2, T = 700, H = 3, D = 24;
+    check_same_bits_on_any_threads([] {
+        Tensors t(B, T, H, D, 5);
+        std::vector<BFloat16> qkv = rounded(t.qkv.floats()), dout = rounded(t.dout.floats());
+        std::vector<BFloat16> out(dout.size()), gradient(qkv.size(), bfloat16_of(NAN));
+        std::vector<float> logsumexp(B * H * T), row_dot(logsumexp.size());
+        std::vector<float> ones(T * D / 2, 1.0F), zeros(T * D / 2, 0.0F);
+        kernels::launch(cpu, AttentionForward{.qkv = view_of(qkv.data(), {B, T, 3, H, D}),
+                                              .out = view_of(out.data(), {B, T, H, D}),
+                                              .logsumexp = view_of(logsumexp.data(), {B, H, T})});
+        kernels::launch(
+            cpu, AttentionBackward{.dout = view_of(dout.data(), {B, T, H, D}),
+                                   .qkv = view_of(qkv.data(), {B, T, 3, H, D}),
+                                   .out = view_of(out.data(), {B, T, H, D}),
+                                   .logsumexp = view_of(logsumexp.data(), {B, H, T}),
+                                   .row_dot = view_of(row_dot.data(), {B, H, T}),
+                                   .cos = view_of(ones.data(), {T, D / 2}),
+                                   .sin = view_of(zeros.data(), {T, D / 2}),
+                                   .qkv_gradient = view_of(gradient.data(), {B, T, 3, H, D})});
+        std::vector<float> all = logsumexp;
+        for (const auto* halves : {&out, &gradient})
+            std::transform(halves->begin(), halves->end(), std::back_inserter(all), float_of);
+        return all;
+    });
+}
+
 BOOST_AUTO_TEST_CASE(outputs_in_bfloat16_over_many_blocks_of_keys)
 {
     // The maximum of a row rises from block to block: half of the keys are longer than those

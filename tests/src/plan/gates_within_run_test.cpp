@@ -31,7 +31,9 @@ BOOST_AUTO_TEST_CASE(the_last_update_has_the_gates_of_the_completed_ones_before)
     }
     BOOST_TEST(warning("reverse", all_open - 1).find("layer 1 at") != std::string::npos);
     BOOST_TEST(warning("equal", 11) == "");
-    BOOST_TEST(warning("equal", 6).find("at 0.5") != std::string::npos);
+    BOOST_TEST(warning("equal", 6).find("at 0.5. Update 11 would") != std::string::npos);
+    const std::string first_open = "Update " + std::to_string(all_open) + " would";
+    BOOST_TEST(warning("linear", 2).find(first_open) != std::string::npos);
     for (const char* schedule : {"off", "fix-L"})
         BOOST_TEST(warning(schedule, 1) == "", schedule);
 }

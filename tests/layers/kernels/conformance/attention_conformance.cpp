@@ -120,6 +120,16 @@ BOOST_AUTO_TEST_CASE(every_edge_on_tensor_cores)
     check_agreement(1, 130, 1, 128, 10);
 }
 
+BOOST_AUTO_TEST_CASE(many_blocks_of_the_cpu)
+{
+    // Where CPUs have larger blocks than GPUs: around two of keys, several heads and sequences.
+    if (backend_under_test() != BackendUnderTest::cpu)
+        return;
+    for (const std::int64_t T : {255, 257, 513, 700})
+        check_agreement(2, T, 3, 24, static_cast<std::uint64_t>(T));
+    check_agreement(1, 530, 2, 200, 11);
+}
+
 BOOST_AUTO_TEST_CASE(every_edge_without)
 {
     for (const std::int64_t D : {2, 4, 8, 12, 80, 120})
