@@ -90,8 +90,9 @@ int EndedRun::exit_code(int wait_status, bool asked_to_stop, bool gave_up)
         }
         std::fprintf(stderr,
                      "sluice: %s before the run had begun; nothing has changed\n  what to do: see "
-                     "what mpirun says above, and `sluice doctor`; it needs memory, processes, and "
-                     "room in /tmp (TMPDIR) and /dev/shm\n",
+                     "what mpirun says above, or by itself (`mpirun -n P sluice train RUN.toml`), "
+                     "and `sluice doctor`; it needs memory, processes, and room in /tmp (TMPDIR) "
+                     "and /dev/shm\n",
                      end_in_words(wait_status).c_str());
         return static_cast<int>(ExitCode::peer);
     }

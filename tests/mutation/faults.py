@@ -88,7 +88,7 @@ FAULTS = [
      "parameter.has_master() ? parameter.master : parameter.value", "parameter.value"),
     ("bf16 cut off instead of rounded", KERNELS + "cpu/lanes.hpp",
      "(bits + 0x7fffU + (bits >> 16 & 1U)) >> 16", "bits >> 16"),
-    ("sums of dq wait in bf16", KERNELS + "cpu/attention_backward_bf16.cpp",
+    ("sums of dq wait in bf16", KERNELS + "cpu/waiting_sums.hpp",
      "lower[row][c].bits = static_cast<std::uint16_t>(bits);", "lower[row][c].bits = 0;"),
     ("a product's addend rounded before it is added", KERNELS + "cpu/matmul_bf16.cpp",
      "lanes += beta * load(addend + at + c, count);",

@@ -1,11 +1,12 @@
-// The forward pass in float32 (in bfloat16: attention_bf16.cpp): one block of queries of one head
-// at a time, over the blocks of keys it sees, with a running maximum and sum per query (Dao et al.
-// 2022, "FlashAttention", algorithm 1).
+// The forward pass in float32, and in bfloat16 where the processor has no AMX (attention_bf16.hpp):
+// one block of queries of one head at a time, over the blocks of keys it sees,
+// with a running maximum and sum per query (Dao et al. 2022, "FlashAttention", algorithm 1).
 #include "layers/kernels/attention.hpp"
 
 #include "core/parallel.hpp"
 #include "layers/kernels/cpu/attention_bf16.hpp"
 #include "layers/kernels/cpu/attention_tiles.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 
 #include <limits>
@@ -51,13 +52,15 @@ void softmax_block(const BlockPair& pair, ForwardBlocks& blocks)
     }
 }
 
+template <class T>
 struct Head {
-    HeadRows<const float> q, k, v;
-    HeadRows<float> out;
+    HeadRows<const T> q, k, v;
+    HeadRows<T> out;
     float* logsumexp; ///< [T]
 };
 
-void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries,
+template <class T>
+void attend(const Head<T>& head, std::int64_t first_query, std::int64_t num_queries,
             std::int64_t head_dim, ForwardBlocks& blocks)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
@@ -85,7 +88,7 @@ void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries
 
     for (std::int64_t query = 0; query < num_queries; ++query) {
         const float weight_sum = blocks.weight_sum[query];
-        float* out = head.out[first_query + query];
+        T* out = head.out[first_query + query];
         for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
             store(out + c, load(blocks.sums + query * stride + c) / weight_sum, count);
         });
@@ -93,13 +96,14 @@ void attend(const Head& head, std::int64_t first_query, std::int64_t num_queries
     }
 }
 
-void attend_f32(const AttentionForward& op)
+template <class T>
+void attend_all(const AttentionForward& op)
 {
     const AttentionExtents e = extents_of(op);
     SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const auto* qkv = op.qkv.as<float>();
-    auto* out = op.out.as<float>();
-    auto* logsumexp = op.logsumexp.as<float>();
+    const T* qkv = op.qkv.as<T>();
+    T* out = op.out.as<T>();
+    float* logsumexp = op.logsumexp.as<float>();
     const std::int64_t channels = e.heads * e.head_dim;
     const std::int64_t num_blocks = (e.positions + block_rows - 1) / block_rows;
 
@@ -111,14 +115,14 @@ void attend_f32(const AttentionForward& op)
         const std::int64_t block = turn % 2 == 0 ? turn / 2 : num_blocks - 1 - turn / 2;
         const std::int64_t first_query = block * block_rows;
 
-        const float* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
+        const T* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
         ForwardBlocks blocks;
-        attend({.q = {first, 3 * channels},
-                .k = {first + channels, 3 * channels},
-                .v = {first + 2 * channels, 3 * channels},
-                .out = {out + b * e.positions * channels + h * e.head_dim, channels},
-                .logsumexp = logsumexp + head * e.positions},
-               first_query, std::min(block_rows, e.positions - first_query), e.head_dim, blocks);
+        attend<T>({.q = {first, 3 * channels},
+                   .k = {first + channels, 3 * channels},
+                   .v = {first + 2 * channels, 3 * channels},
+                   .out = {out + b * e.positions * channels + h * e.head_dim, channels},
+                   .logsumexp = logsumexp + head * e.positions},
+                  first_query, std::min(block_rows, e.positions - first_query), e.head_dim, blocks);
     });
 }
 
@@ -126,7 +130,10 @@ void attend_f32(const AttentionForward& op)
 
 void run(Cpu, const AttentionForward& op)
 {
-    op.qkv.dtype == DType::bf16 ? attend_bf16(op) : attend_f32(op);
+    if (op.qkv.dtype == DType::bf16 && has_fast_bf16_products())
+        attend_in_bf16(op);
+    else
+        with_type_of(op.qkv, [&]<class T>(Type<T>) { attend_all<T>(op); });
 }
 
 } // namespace sluice::kernels

@@ -1,11 +1,15 @@
-// The backward pass in float32 (in bfloat16: attention_backward_bf16.cpp): one head at a time,
-// block pair by block pair, with the probabilities recomputed from the log sum of exponentials (Dao
-// et al. 2022, "FlashAttention", algorithm 4). One thread owns a head, so every gradient adds in a
-// fixed order.
+// The backward pass in float32, and in bfloat16 where the processor has no AMX
+// (attention_bf16.hpp): one head at a time, block pair by block pair, with the probabilities
+// recomputed from the log sum of exponentials (Dao et al. 2022, "FlashAttention", algorithm 4).
+// One thread owns a head, so every gradient adds in a fixed order, and in float32: queries outside
+// and keys inside where gradients themselves are float32; the other way round in bfloat16, where
+// the sums of dk and dv then stay in their block, and those of dq wait in what is written last.
 #include "core/parallel.hpp"
 #include "layers/kernels/attention.hpp"
 #include "layers/kernels/cpu/attention_bf16.hpp"
 #include "layers/kernels/cpu/attention_tiles.hpp"
+#include "layers/kernels/cpu/waiting_sums.hpp"
+#include "layers/kernels/element_types.hpp"
 #include "layers/kernels/extents.hpp"
 #include "layers/kernels/rotary.hpp"
 
@@ -19,15 +23,16 @@ struct BackwardBlocks {
     alignas(64) HeadBlock dout, dout_by_channel;       ///< and transposed
     alignas(64) HeadBlock dq;                          ///< [query][P] sum over the keys
     alignas(64) HeadBlock keys, values;
-    alignas(64) HeadBlock dk, dv; ///< [key][P] sums over the queries of one pair
+    alignas(64) HeadBlock dk, dv; ///< [key][P] sums over queries: of one pair, or of all
     alignas(64) ScoreBlock p, ds; ///< [key][query]
     alignas(64) float logsumexp[block_rows];
     alignas(64) float row_dot[block_rows];
 };
 
+template <class T>
 struct HeadGradient {
-    HeadRows<const float> q, k, v, dout, out;
-    HeadRows<float> dq, dk, dv;
+    HeadRows<const T> q, k, v, dout, out;
+    HeadRows<T> dq, dk, dv;
     const float* logsumexp; ///< [T]
     float* row_dot;         ///< [T]
     std::int64_t positions, head_dim;
@@ -72,8 +77,9 @@ void add_rows(const BlockPair& pair, const float* sums, std::int64_t head_dim, H
         });
 }
 
+template <class T>
 void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim, float factor,
-                HeadRows<float> to)
+                HeadRows<T> to)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
     for (std::int64_t row = 0; row < num_rows; ++row)
@@ -83,7 +89,8 @@ void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim,
 }
 
 /// row_dot: dout · out, row by row.
-void add_up_row_dots(const HeadGradient& head)
+template <class T>
+void add_up_row_dots(const HeadGradient<T>& head)
 {
     for (std::int64_t query = 0; query < head.positions; ++query) {
         Lanes products{};
@@ -95,7 +102,8 @@ void add_up_row_dots(const HeadGradient& head)
 }
 
 /// Loads one block of queries and what belongs to it. dq becomes zero.
-void load_queries(const HeadGradient& head, std::int64_t first, BackwardBlocks& blocks)
+template <class T>
+void load_queries(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
 {
     const std::int64_t num_queries = head.rows_from(first), head_dim = head.head_dim;
     copy_block(head.q.from(first), num_queries, head_dim, head.scale(), blocks.queries);
@@ -110,25 +118,27 @@ void load_queries(const HeadGradient& head, std::int64_t first, BackwardBlocks& 
                 0.0F);
 }
 
-void load_keys(const HeadGradient& head, std::int64_t first, BackwardBlocks& blocks)
+template <class T>
+void load_keys(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
 {
     const std::int64_t num_keys = head.rows_from(first);
     copy_block(head.k.from(first), num_keys, head.head_dim, 1.0F, blocks.keys);
     copy_block(head.v.from(first), num_keys, head.head_dim, 1.0F, blocks.values);
 }
 
-/// What a pair of blocks adds to the gradients: dk and dv by themselves, dq onto what is there.
+/// What a pair of blocks adds to the gradients: dk and dv from `start`, dq onto what is there.
+template <Start start>
 void differentiate_pair(const BlockPair& pair, std::int64_t head_dim, BackwardBlocks& blocks)
 {
     score_product(pair, blocks.keys, blocks.queries_by_channel, head_dim, blocks.p);
     score_product(pair, blocks.values, blocks.dout_by_channel, head_dim, blocks.ds);
     score_gradient(pair, blocks);
-    sum_over_queries(pair, blocks.p, blocks.dout, head_dim, blocks.dv);
-    sum_over_queries(pair, blocks.ds, blocks.queries, head_dim, blocks.dk);
+    sum_over_queries<start>(pair, blocks.p, blocks.dout, head_dim, blocks.dv);
+    sum_over_queries<start>(pair, blocks.ds, blocks.queries, head_dim, blocks.dk);
     add_over_keys(pair, blocks.ds, blocks.keys, head_dim, blocks.dq);
 }
 
-void differentiate(const HeadGradient& head, BackwardBlocks& blocks)
+void differentiate(const HeadGradient<float>& head, BackwardBlocks& blocks)
 {
     add_up_row_dots(head);
     for (std::int64_t first_query = 0; first_query < head.positions; first_query += block_rows) {
@@ -145,7 +155,7 @@ void differentiate(const HeadGradient& head, BackwardBlocks& blocks)
             }
             prefetch_rows(head.dv.from(first_key), pair.num_keys, head.head_dim);
             prefetch_rows(head.dk.from(first_key), pair.num_keys, head.head_dim);
-            differentiate_pair(pair, head.head_dim, blocks);
+            differentiate_pair<Start::zero>(pair, head.head_dim, blocks);
             add_rows(pair, blocks.dv, head.head_dim, head.dv.from(first_key));
             add_rows(pair, blocks.dk, head.head_dim, head.dk.from(first_key));
         }
@@ -153,16 +163,55 @@ void differentiate(const HeadGradient& head, BackwardBlocks& blocks)
     }
 }
 
-void differentiate_f32(const AttentionBackward& op)
+void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
+{
+    add_up_row_dots(head);
+    const std::int64_t stride = round_up(head.head_dim, panel_width);
+    const std::int64_t block_size = stride * block_rows;
+    for (std::int64_t first_key = 0; first_key < head.positions; first_key += block_rows) {
+        const std::int64_t num_keys = head.rows_from(first_key);
+        load_keys(head, first_key, blocks);
+        std::fill_n(blocks.dk, block_size, 0.0F);
+        std::fill_n(blocks.dv, block_size, 0.0F);
+        for (std::int64_t first_query = first_key; first_query < head.positions;
+             first_query += block_rows) {
+            const bool diagonal = first_key == first_query;
+            const BlockPair pair{head.rows_from(first_query), num_keys, diagonal};
+            load_queries(head, first_query, blocks);
+            const std::int64_t next = first_query + block_rows;
+            if (next < head.positions) {
+                prefetch_rows(head.q.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.dout.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.dq.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.dk.from(next), head.rows_from(next), head.head_dim);
+            }
+            // The gradients of these queries' own keys are not there before their diagonal pair,
+            // the last one that adds to dq.
+            const WaitingSums dq{head.dq.from(first_query), head.dk.from(first_query)};
+            if (first_key > 0)
+                dq.get(pair.num_queries, head.head_dim, blocks.dq, stride);
+            differentiate_pair<Start::sum>(pair, head.head_dim, blocks);
+            if (diagonal)
+                write_rows(blocks.dq, pair.num_queries, head.head_dim, head.scale(), dq.upper);
+            else
+                dq.put(blocks.dq, stride, pair.num_queries, head.head_dim);
+        }
+        write_rows(blocks.dk, num_keys, head.head_dim, 1.0F, head.dk.from(first_key));
+        write_rows(blocks.dv, num_keys, head.head_dim, 1.0F, head.dv.from(first_key));
+    }
+}
+
+template <class T>
+void differentiate_all(const AttentionBackward& op)
 {
     const AttentionExtents e = extents_of(op);
     SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const auto* qkv = op.qkv.as<float>();
-    const auto* dout = op.dout.as<float>();
-    const auto* out = op.out.as<float>();
-    auto* qkv_gradient = op.qkv_gradient.as<float>();
-    const auto* logsumexp = op.logsumexp.as<float>();
-    auto* row_dot = op.row_dot.as<float>();
+    const T* qkv = op.qkv.as<T>();
+    const T* dout = op.dout.as<T>();
+    const T* out = op.out.as<T>();
+    T* qkv_gradient = op.qkv_gradient.as<T>();
+    const float* logsumexp = op.logsumexp.as<float>();
+    float* row_dot = op.row_dot.as<float>();
     const std::int64_t channels = e.heads * e.head_dim;
 
     parallel_for(e.sequences * e.heads, [=](std::int64_t item) {
@@ -170,18 +219,18 @@ void differentiate_f32(const AttentionBackward& op)
         const std::int64_t in_heads = b * e.positions * channels + h * e.head_dim;
         const std::int64_t in_qkv = b * e.positions * 3 * channels + h * e.head_dim;
         BackwardBlocks blocks;
-        differentiate(HeadGradient{.q = {qkv + in_qkv, 3 * channels},
-                                   .k = {qkv + in_qkv + channels, 3 * channels},
-                                   .v = {qkv + in_qkv + 2 * channels, 3 * channels},
-                                   .dout = {dout + in_heads, channels},
-                                   .out = {out + in_heads, channels},
-                                   .dq = {qkv_gradient + in_qkv, 3 * channels},
-                                   .dk = {qkv_gradient + in_qkv + channels, 3 * channels},
-                                   .dv = {qkv_gradient + in_qkv + 2 * channels, 3 * channels},
-                                   .logsumexp = logsumexp + item * e.positions,
-                                   .row_dot = row_dot + item * e.positions,
-                                   .positions = e.positions,
-                                   .head_dim = e.head_dim},
+        differentiate(HeadGradient<T>{.q = {qkv + in_qkv, 3 * channels},
+                                      .k = {qkv + in_qkv + channels, 3 * channels},
+                                      .v = {qkv + in_qkv + 2 * channels, 3 * channels},
+                                      .dout = {dout + in_heads, channels},
+                                      .out = {out + in_heads, channels},
+                                      .dq = {qkv_gradient + in_qkv, 3 * channels},
+                                      .dk = {qkv_gradient + in_qkv + channels, 3 * channels},
+                                      .dv = {qkv_gradient + in_qkv + 2 * channels, 3 * channels},
+                                      .logsumexp = logsumexp + item * e.positions,
+                                      .row_dot = row_dot + item * e.positions,
+                                      .positions = e.positions,
+                                      .head_dim = e.head_dim},
                       blocks);
     });
 }
@@ -190,7 +239,10 @@ void differentiate_f32(const AttentionBackward& op)
 
 void run(Cpu, const AttentionBackward& op)
 {
-    op.qkv.dtype == DType::bf16 ? differentiate_bf16(op) : differentiate_f32(op);
+    if (op.qkv.dtype == DType::bf16 && has_fast_bf16_products())
+        differentiate_in_bf16(op);
+    else
+        with_type_of(op.qkv, [&]<class T>(Type<T>) { differentiate_all<T>(op); });
     run(Cpu{}, RotaryBackward{.qkv_gradient = op.qkv_gradient, .cos = op.cos, .sin = op.sin});
 }
 

@@ -1,14 +1,13 @@
-// The backward pass in bfloat16: one head at a time, block by block, with the probabilities
-// recomputed from the log sum of exponentials (Dao et al. 2022, "FlashAttention", algorithm 4).
-// One thread owns a head, so every gradient adds in a fixed order, and in float32: keys are
-// outside, so that the sums of dk and dv stay in their block, and those of dq wait in what is
-// written last.
+// The backward pass by products of bfloat16: one head at a time, block by block, with the
+// probabilities recomputed from the log sum of exponentials (Dao et al. 2022, "FlashAttention",
+// algorithm 4). One thread owns a head, so every gradient adds in a fixed order, and in float32:
+// keys are outside, so that the sums of dk and dv stay in their block, and those of dq wait in what
+// is written last.
 #include "layers/kernels/cpu/attention_bf16.hpp"
 
 #include "layers/kernels/cpu/parallel_calls.hpp"
+#include "layers/kernels/cpu/waiting_sums.hpp"
 #include "layers/kernels/extents.hpp"
-
-#include <bit>
 
 namespace sluice::kernels {
 
@@ -88,29 +87,6 @@ void differentiate_block(const HeadGradient& head, const CausalBlock& block, Ont
                       onto_dq, blocks.dq, head_dim);
 }
 
-/// Sums in float32 in the place of two rows of bfloat16: the upper halves of their bits and the
-/// lower ones.
-struct WaitingSums {
-    HeadRows<BFloat16> upper, lower;
-
-    void put(const float* sums, std::int64_t num_rows, std::int64_t head_dim) const
-    {
-        for (std::int64_t row = 0; row < num_rows; ++row)
-            for (std::int64_t c = 0; c < head_dim; ++c) {
-                const auto bits = std::bit_cast<std::uint32_t>(sums[row * head_dim + c]);
-                upper[row][c].bits = static_cast<std::uint16_t>(bits >> 16);
-                lower[row][c].bits = static_cast<std::uint16_t>(bits);
-            }
-    }
-    void get(std::int64_t num_rows, std::int64_t head_dim, float* sums) const
-    {
-        for (std::int64_t row = 0; row < num_rows; ++row)
-            for (std::int64_t c = 0; c < head_dim; ++c)
-                sums[row * head_dim + c] = std::bit_cast<float>(
-                    static_cast<std::uint32_t>(upper[row][c].bits) << 16 | lower[row][c].bits);
-    }
-};
-
 void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim, float factor,
                 HeadRows<BFloat16> to)
 {
@@ -137,14 +113,14 @@ dnnl_status_t differentiate(const HeadGradient& head, BackwardBlocks& blocks)
             // behind the last query of the block of keys that they are in.
             const WaitingSums dq{head.dq.from(first_query), head.dk.from(first_query)};
             if (first_key > 0)
-                dq.get(num_queries, head_dim, blocks.dq);
+                dq.get(num_queries, head_dim, blocks.dq, head_dim);
             differentiate_block(head,
                                 CausalBlock::of(first_query, num_queries, first_key, key_block),
                                 first_key > 0 ? OntoSums::yes : OntoSums::no, products, blocks);
             if (first_query < first_key + key_block)
                 write_rows(blocks.dq, num_queries, head_dim, scale, dq.upper);
             else
-                dq.put(blocks.dq, num_queries, head_dim);
+                dq.put(blocks.dq, head_dim, num_queries, head_dim);
         }
         write_rows(blocks.dk, num_keys, head_dim, scale, head.dk.from(first_key));
         write_rows(blocks.dv, num_keys, head_dim, 1.0F, head.dv.from(first_key));
@@ -154,7 +130,7 @@ dnnl_status_t differentiate(const HeadGradient& head, BackwardBlocks& blocks)
 
 } // namespace
 
-void differentiate_bf16(const AttentionBackward& op)
+void differentiate_in_bf16(const AttentionBackward& op)
 {
     const AttentionExtents e = extents_of(op);
     SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);

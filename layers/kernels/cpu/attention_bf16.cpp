@@ -1,4 +1,5 @@
-// The forward pass in bfloat16: as in float32 (attention.cpp), with longer blocks of keys.
+// The forward pass by products of bfloat16: as in float32 (attention.cpp), with longer blocks of
+// keys.
 #include "layers/kernels/cpu/attention_bf16.hpp"
 
 #include "layers/kernels/cpu/parallel_calls.hpp"
@@ -81,7 +82,7 @@ dnnl_status_t attend(const Head& head, std::int64_t first_query, std::int64_t nu
 
 } // namespace
 
-void attend_bf16(const AttentionForward& op)
+void attend_in_bf16(const AttentionForward& op)
 {
     const AttentionExtents e = extents_of(op);
     SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);

@@ -1,5 +1,8 @@
-// Attention in bfloat16 (attention_bf16.cpp, attention_backward_bf16.cpp): products of blocks by
-// oneDNN, which has instructions for them on many processors, straight from where the heads lie.
+// Attention in bfloat16 where the processor has AMX (attention_bf16.cpp,
+// attention_backward_bf16.cpp): products of blocks by oneDNN, straight from where the heads lie.
+// Without AMX they are slower than strips of float32 (attention_tiles.hpp), by half with
+// AVX512_BF16 alone.
+//
 // Scores are float32, [query][key]; weights, and gradients of scores, are rounded to bfloat16
 // before they are multiplied. Weights of keys that a query does not see are 0, and are multiplied:
 // a value that is not finite reaches all queries of its block.
@@ -16,8 +19,8 @@
 
 namespace sluice::kernels {
 
-void attend_bf16(const AttentionForward& op);
-void differentiate_bf16(const AttentionBackward& op);
+void attend_in_bf16(const AttentionForward& op);
+void differentiate_in_bf16(const AttentionBackward& op);
 
 /// Queries of a block. Blocks of keys are a multiple of it, so that a block of queries begins at or
 /// behind the first key of every block that it sees.

@@ -1,5 +1,4 @@
-// Blocks of one head in float32 that stay in a core's cache, and the products attention takes of
-// them.
+// Blocks of one head that stay in a core's cache, and the products attention takes of them.
 //
 // Scores are held transposed, [key][query], with queries along the vector lanes: maxima and sums of
 // a softmax row then run down the keys, lane by lane, and a row of keys enters a product as scalars
@@ -27,7 +26,8 @@ using ScoreBlock = float[block_rows * block_rows];
 
 /// to[row][P] = factor * from[row] for `num_rows` rows; rows up to the next whole strip and
 /// channels from D to P become zero.
-inline void copy_block(HeadRows<const float> from, std::int64_t num_rows, std::int64_t head_dim,
+template <class T>
+inline void copy_block(HeadRows<const T> from, std::int64_t num_rows, std::int64_t head_dim,
                        float factor, float* to)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
@@ -99,17 +99,17 @@ inline void add_over_keys(const BlockPair& pair, const float* weights, const flo
                                    sums + query * stride, stride);
 }
 
-/// sums[key][P] = sum over queries of weights[key][query] * rows[query][P].
+/// sums[key][P] (+)= sum over queries of weights[key][query] * rows[query][P].
+template <Start start>
 inline void sum_over_queries(const BlockPair& pair, const float* weights, const float* rows,
                              std::int64_t head_dim, float* sums)
 {
     const std::int64_t stride = round_up(head_dim, panel_width);
     for (std::int64_t key = 0; key < pair.key_rows(); key += strip_height) {
         const std::int64_t first = pair.diagonal ? key : 0; // earlier queries do not see these keys
-        multiply_strip<Start::zero>({weights + key * block_rows + first, block_rows, 1},
-                                    {rows + first * stride, stride, panel_width},
-                                    stride / panel_width, pair.num_queries - first,
-                                    sums + key * stride, stride);
+        multiply_strip<start>({weights + key * block_rows + first, block_rows, 1},
+                              {rows + first * stride, stride, panel_width}, stride / panel_width,
+                              pair.num_queries - first, sums + key * stride, stride);
     }
 }
 

@@ -23,11 +23,15 @@ constexpr std::int64_t widened_depth = 128;
 /// Not a power of two: such strides collide in the first cache.
 constexpr std::int64_t padding = 16;
 
+bool has(dnnl_cpu_isa_t instructions)
+{
+    return (dnnl_get_effective_cpu_isa() & instructions) == instructions;
+}
+
 bool has_bf16_instructions()
 {
-    static const bool has = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
-                            dnnl_cpu_isa_avx512_core_bf16;
-    return has;
+    static const bool there = has(dnnl_cpu_isa_avx512_core_bf16);
+    return there;
 }
 
 char a_letter(const Bf16Factor& a) { return a.k_major ? 'T' : 'N'; }
@@ -70,6 +74,12 @@ dnnl_status_t multiply_widened(const Bf16Factor& a, const Bf16Factor& b,
 }
 
 } // namespace
+
+bool has_fast_bf16_products()
+{
+    static const bool there = has(dnnl_cpu_isa_avx512_core_amx);
+    return there;
+}
 
 dnnl_status_t multiply_bf16_block(const Bf16Factor& a, const Bf16Factor& b,
                                   const ProductExtents& extents, OntoSums onto, float* sums,

@@ -29,6 +29,9 @@ struct ProductExtents {
 /// The largest result where the processor has no instructions for bfloat16.
 inline constexpr std::int64_t max_product_rows = 256, max_product_columns = 512;
 
+/// Whether products of small blocks, too, are faster in bfloat16: with AMX.
+bool has_fast_bf16_products();
+
 enum class OntoSums : bool { no, yes };
 
 /// sums [rows][stride] = or += a b, by oneDNN: its bf16 product where the processor has

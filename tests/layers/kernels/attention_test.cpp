@@ -235,7 +235,7 @@ BOOST_AUTO_TEST_CASE(gradients_in_bfloat16_wait_in_float32)
     };
     for (const std::int64_t tensor : {0, 1, 2}) { // dq, dk, dv where most blocks add to them
         const double error = tensor == 0 ? error_of(tensor, T - 256, T) : error_of(tensor, 0, 256);
-        BOOST_TEST(error > 1.0, "tensor " << tensor << ": " << error);
+        BOOST_TEST(error > 0.99, "tensor " << tensor << ": " << error);
         BOOST_TEST(error < 1.8, "tensor " << tensor << ": " << error);
     }
 }
