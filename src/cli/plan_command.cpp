@@ -85,7 +85,7 @@ void draw(const RunPlan& plan, const CostModel& costs, const PlanOptions& option
     if (!options.timeline && options.svg.empty())
         return;
     const Simulation simulation = simulate(plan.program, costs_of_chunks(plan, costs));
-    if (options.timeline && !options.json)
+    if (options.timeline)
         std::cout << "\n" << timeline_text(plan.program, simulation);
     if (!options.svg.empty())
         write_file_durably(

@@ -253,6 +253,8 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
         costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len},
                          assumed_rates(config)),
         bytes_per_rank);
+    SLUICE_CHECK(!candidates.empty() || config.pipeline.partition != "auto",
+                 "no layout for " << num_ranks << " ranks");
     if (candidates.empty())
         throw usage_error(
             "no schedule has as many chunks on these ranks as pipeline.partition = \"" +

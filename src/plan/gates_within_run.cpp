@@ -12,22 +12,20 @@ std::string gates_that_stay_behind(const RunConfig& config)
     const auto alpha = [&](std::int64_t layer, std::int64_t completed_updates) {
         return residual_alpha(config.prores.schedule, T, L, layer, completed_updates);
     };
-    std::int64_t num_behind = 0, last = 0;
-    for (std::int64_t layer = 1; layer <= L; ++layer)
-        if (alpha(layer, config.run.updates - 1) < alpha(layer, T * L)) {
-            ++num_behind;
-            if (last == 0 ||
-                alpha(layer, config.run.updates - 1) < alpha(last, config.run.updates - 1))
-                last = layer;
-        }
+    const auto at_end = [&](std::int64_t layer) { return alpha(layer, config.run.updates - 1); };
+    std::int64_t num_behind = 0, last = 1;
+    for (std::int64_t layer = 1; layer <= L; ++layer) {
+        num_behind += at_end(layer) < alpha(layer, T * L);
+        if (at_end(layer) < at_end(last))
+            last = layer;
+    }
     if (num_behind == 0)
         return {};
     const std::int64_t until_open = config.prores.schedule == WarmupSchedule::equal ? T : T * L;
     return fmt::format("the run ends before its gates are open: {} of {} layers stay behind, layer "
                        "{} at {:.6g}. Update {} would be the first with all of them open; "
                        "run.updates = {}, prores.warmup_steps = {}",
-                       num_behind, L, last, alpha(last, config.run.updates - 1), until_open + 1,
-                       config.run.updates, T);
+                       num_behind, L, last, at_end(last), until_open + 1, config.run.updates, T);
 }
 
 } // namespace sluice

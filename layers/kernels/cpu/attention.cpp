@@ -5,9 +5,9 @@
 
 #include "core/parallel.hpp"
 #include "layers/kernels/cpu/attention_bf16.hpp"
+#include "layers/kernels/cpu/attention_heads.hpp"
 #include "layers/kernels/cpu/attention_tiles.hpp"
 #include "layers/kernels/element_types.hpp"
-#include "layers/kernels/extents.hpp"
 
 #include <limits>
 
@@ -53,18 +53,12 @@ void softmax_block(const BlockPair& pair, ForwardBlocks& blocks)
 }
 
 template <class T>
-struct Head {
-    HeadRows<const T> q, k, v;
-    HeadRows<T> out;
-    float* logsumexp; ///< [T]
-};
-
-template <class T>
-void attend(const Head<T>& head, std::int64_t first_query, std::int64_t num_queries,
-            std::int64_t head_dim, ForwardBlocks& blocks)
+void attend(const HeadForward<T>& head, std::int64_t first_query, ForwardBlocks& blocks)
 {
+    const std::int64_t num_queries = std::min(block_rows, head.positions - first_query);
+    const std::int64_t head_dim = head.head_dim;
     const std::int64_t stride = round_up(head_dim, panel_width);
-    const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
+    const float scale = scale_of(head_dim);
     copy_block(head.q.from(first_query), num_queries, head_dim, scale, blocks.rows);
     transpose_block(blocks.rows, num_queries, head_dim, blocks.queries);
     std::fill_n(blocks.maximum, block_rows, -std::numeric_limits<float>::infinity());
@@ -99,30 +93,12 @@ void attend(const Head<T>& head, std::int64_t first_query, std::int64_t num_quer
 template <class T>
 void attend_all(const AttentionForward& op)
 {
-    const AttentionExtents e = extents_of(op);
-    SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const T* qkv = op.qkv.as<T>();
-    T* out = op.out.as<T>();
-    float* logsumexp = op.logsumexp.as<float>();
-    const std::int64_t channels = e.heads * e.head_dim;
-    const std::int64_t num_blocks = (e.positions + block_rows - 1) / block_rows;
-
-    parallel_for(e.sequences * e.heads * num_blocks, [=](std::int64_t item) {
-        const std::int64_t head = item / num_blocks, b = head / e.heads, h = head % e.heads;
-        // Late queries see more keys: first and last blocks alternate, so that a thread's run of
-        // items is as long as any other's.
-        const std::int64_t turn = item % num_blocks;
-        const std::int64_t block = turn % 2 == 0 ? turn / 2 : num_blocks - 1 - turn / 2;
-        const std::int64_t first_query = block * block_rows;
-
-        const T* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
+    const ForwardHeads<T> heads(op);
+    const std::int64_t num_blocks = (heads.places.e.positions + block_rows - 1) / block_rows;
+    parallel_for(heads.places.count() * num_blocks, [&](std::int64_t item) {
         ForwardBlocks blocks;
-        attend<T>({.q = {first, 3 * channels},
-                   .k = {first + channels, 3 * channels},
-                   .v = {first + 2 * channels, 3 * channels},
-                   .out = {out + b * e.positions * channels + h * e.head_dim, channels},
-                   .logsumexp = logsumexp + head * e.positions},
-                  first_query, std::min(block_rows, e.positions - first_query), e.head_dim, blocks);
+        attend(heads[item / num_blocks], block_in_turn(item % num_blocks, num_blocks) * block_rows,
+               blocks);
     });
 }
 

@@ -7,10 +7,10 @@
 #include "core/parallel.hpp"
 #include "layers/kernels/attention.hpp"
 #include "layers/kernels/cpu/attention_bf16.hpp"
+#include "layers/kernels/cpu/attention_heads.hpp"
 #include "layers/kernels/cpu/attention_tiles.hpp"
 #include "layers/kernels/cpu/waiting_sums.hpp"
 #include "layers/kernels/element_types.hpp"
-#include "layers/kernels/extents.hpp"
 #include "layers/kernels/rotary.hpp"
 
 namespace sluice::kernels {
@@ -30,22 +30,10 @@ struct BackwardBlocks {
 };
 
 template <class T>
-struct HeadGradient {
-    HeadRows<const T> q, k, v, dout, out;
-    HeadRows<T> dq, dk, dv;
-    const float* logsumexp; ///< [T]
-    float* row_dot;         ///< [T]
-    std::int64_t positions, head_dim;
-
-    float scale() const
-    {
-        return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
-    }
-    std::int64_t rows_from(std::int64_t first) const
-    {
-        return std::min(block_rows, positions - first);
-    }
-};
+std::int64_t rows_from(const HeadGradient<T>& head, std::int64_t first)
+{
+    return std::min(block_rows, head.positions - first);
+}
 
 /// p = exp(scores - logsumexp), ds = p (dp - row_dot); in: p the scores, ds the products dout v.
 void score_gradient(const BlockPair& pair, BackwardBlocks& blocks)
@@ -77,36 +65,12 @@ void add_rows(const BlockPair& pair, const float* sums, std::int64_t head_dim, H
         });
 }
 
-template <class T>
-void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim, float factor,
-                HeadRows<T> to)
-{
-    const std::int64_t stride = round_up(head_dim, panel_width);
-    for (std::int64_t row = 0; row < num_rows; ++row)
-        for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
-            store(to[row] + c, factor * load(sums + row * stride + c), count);
-        });
-}
-
-/// row_dot: dout · out, row by row.
-template <class T>
-void add_up_row_dots(const HeadGradient<T>& head)
-{
-    for (std::int64_t query = 0; query < head.positions; ++query) {
-        Lanes products{};
-        for_each_chunk(head.head_dim, [&](std::int64_t c, auto count) {
-            products += load(head.dout[query] + c, count) * load(head.out[query] + c, count);
-        });
-        head.row_dot[query] = sum(products);
-    }
-}
-
 /// Loads one block of queries and what belongs to it. dq becomes zero.
 template <class T>
 void load_queries(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
 {
-    const std::int64_t num_queries = head.rows_from(first), head_dim = head.head_dim;
-    copy_block(head.q.from(first), num_queries, head_dim, head.scale(), blocks.queries);
+    const std::int64_t num_queries = rows_from(head, first), head_dim = head.head_dim;
+    copy_block(head.q.from(first), num_queries, head_dim, scale_of(head.head_dim), blocks.queries);
     transpose_block(blocks.queries, num_queries, head_dim, blocks.queries_by_channel);
     copy_block(head.dout.from(first), num_queries, head_dim, 1.0F, blocks.dout);
     transpose_block(blocks.dout, num_queries, head_dim, blocks.dout_by_channel);
@@ -121,7 +85,7 @@ void load_queries(const HeadGradient<T>& head, std::int64_t first, BackwardBlock
 template <class T>
 void load_keys(const HeadGradient<T>& head, std::int64_t first, BackwardBlocks& blocks)
 {
-    const std::int64_t num_keys = head.rows_from(first);
+    const std::int64_t num_keys = rows_from(head, first);
     copy_block(head.k.from(first), num_keys, head.head_dim, 1.0F, blocks.keys);
     copy_block(head.v.from(first), num_keys, head.head_dim, 1.0F, blocks.values);
 }
@@ -142,16 +106,16 @@ void differentiate(const HeadGradient<float>& head, BackwardBlocks& blocks)
 {
     add_up_row_dots(head);
     for (std::int64_t first_query = 0; first_query < head.positions; first_query += block_rows) {
-        const std::int64_t num_queries = head.rows_from(first_query);
+        const std::int64_t num_queries = rows_from(head, first_query);
         load_queries(head, first_query, blocks);
         for (std::int64_t first_key = 0; first_key <= first_query; first_key += block_rows) {
             const bool diagonal = first_key == first_query;
-            const BlockPair pair{num_queries, head.rows_from(first_key), diagonal};
+            const BlockPair pair{num_queries, rows_from(head, first_key), diagonal};
             load_keys(head, first_key, blocks);
             if (!diagonal) {
                 const std::int64_t next = first_key + block_rows;
-                prefetch_rows(head.k.from(next), head.rows_from(next), head.head_dim);
-                prefetch_rows(head.v.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.k.from(next), rows_from(head, next), head.head_dim);
+                prefetch_rows(head.v.from(next), rows_from(head, next), head.head_dim);
             }
             prefetch_rows(head.dv.from(first_key), pair.num_keys, head.head_dim);
             prefetch_rows(head.dk.from(first_key), pair.num_keys, head.head_dim);
@@ -159,7 +123,8 @@ void differentiate(const HeadGradient<float>& head, BackwardBlocks& blocks)
             add_rows(pair, blocks.dv, head.head_dim, head.dv.from(first_key));
             add_rows(pair, blocks.dk, head.head_dim, head.dk.from(first_key));
         }
-        write_rows(blocks.dq, num_queries, head.head_dim, head.scale(), head.dq.from(first_query));
+        write_rows(blocks.dq, round_up(head.head_dim, panel_width), num_queries, head.head_dim,
+                   scale_of(head.head_dim), head.dq.from(first_query));
     }
 }
 
@@ -169,21 +134,21 @@ void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
     const std::int64_t stride = round_up(head.head_dim, panel_width);
     const std::int64_t block_size = stride * block_rows;
     for (std::int64_t first_key = 0; first_key < head.positions; first_key += block_rows) {
-        const std::int64_t num_keys = head.rows_from(first_key);
+        const std::int64_t num_keys = rows_from(head, first_key);
         load_keys(head, first_key, blocks);
         std::fill_n(blocks.dk, block_size, 0.0F);
         std::fill_n(blocks.dv, block_size, 0.0F);
         for (std::int64_t first_query = first_key; first_query < head.positions;
              first_query += block_rows) {
             const bool diagonal = first_key == first_query;
-            const BlockPair pair{head.rows_from(first_query), num_keys, diagonal};
+            const BlockPair pair{rows_from(head, first_query), num_keys, diagonal};
             load_queries(head, first_query, blocks);
             const std::int64_t next = first_query + block_rows;
             if (next < head.positions) {
-                prefetch_rows(head.q.from(next), head.rows_from(next), head.head_dim);
-                prefetch_rows(head.dout.from(next), head.rows_from(next), head.head_dim);
-                prefetch_rows(head.dq.from(next), head.rows_from(next), head.head_dim);
-                prefetch_rows(head.dk.from(next), head.rows_from(next), head.head_dim);
+                prefetch_rows(head.q.from(next), rows_from(head, next), head.head_dim);
+                prefetch_rows(head.dout.from(next), rows_from(head, next), head.head_dim);
+                prefetch_rows(head.dq.from(next), rows_from(head, next), head.head_dim);
+                prefetch_rows(head.dk.from(next), rows_from(head, next), head.head_dim);
             }
             // The gradients of these queries' own keys are not there before their diagonal pair,
             // the last one that adds to dq.
@@ -192,46 +157,23 @@ void differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
                 dq.get(pair.num_queries, head.head_dim, blocks.dq, stride);
             differentiate_pair<Start::sum>(pair, head.head_dim, blocks);
             if (diagonal)
-                write_rows(blocks.dq, pair.num_queries, head.head_dim, head.scale(), dq.upper);
+                write_rows(blocks.dq, stride, pair.num_queries, head.head_dim,
+                           scale_of(head.head_dim), dq.upper);
             else
                 dq.put(blocks.dq, stride, pair.num_queries, head.head_dim);
         }
-        write_rows(blocks.dk, num_keys, head.head_dim, 1.0F, head.dk.from(first_key));
-        write_rows(blocks.dv, num_keys, head.head_dim, 1.0F, head.dv.from(first_key));
+        write_rows(blocks.dk, stride, num_keys, head.head_dim, 1.0F, head.dk.from(first_key));
+        write_rows(blocks.dv, stride, num_keys, head.head_dim, 1.0F, head.dv.from(first_key));
     }
 }
 
 template <class T>
 void differentiate_all(const AttentionBackward& op)
 {
-    const AttentionExtents e = extents_of(op);
-    SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const T* qkv = op.qkv.as<T>();
-    const T* dout = op.dout.as<T>();
-    const T* out = op.out.as<T>();
-    T* qkv_gradient = op.qkv_gradient.as<T>();
-    const float* logsumexp = op.logsumexp.as<float>();
-    float* row_dot = op.row_dot.as<float>();
-    const std::int64_t channels = e.heads * e.head_dim;
-
-    parallel_for(e.sequences * e.heads, [=](std::int64_t item) {
-        const std::int64_t b = item / e.heads, h = item % e.heads;
-        const std::int64_t in_heads = b * e.positions * channels + h * e.head_dim;
-        const std::int64_t in_qkv = b * e.positions * 3 * channels + h * e.head_dim;
+    const GradientHeads<T> heads(op);
+    parallel_for(heads.places.count(), [&](std::int64_t head) {
         BackwardBlocks blocks;
-        differentiate(HeadGradient<T>{.q = {qkv + in_qkv, 3 * channels},
-                                      .k = {qkv + in_qkv + channels, 3 * channels},
-                                      .v = {qkv + in_qkv + 2 * channels, 3 * channels},
-                                      .dout = {dout + in_heads, channels},
-                                      .out = {out + in_heads, channels},
-                                      .dq = {qkv_gradient + in_qkv, 3 * channels},
-                                      .dk = {qkv_gradient + in_qkv + channels, 3 * channels},
-                                      .dv = {qkv_gradient + in_qkv + 2 * channels, 3 * channels},
-                                      .logsumexp = logsumexp + item * e.positions,
-                                      .row_dot = row_dot + item * e.positions,
-                                      .positions = e.positions,
-                                      .head_dim = e.head_dim},
-                      blocks);
+        differentiate(heads[head], blocks);
     });
 }
 

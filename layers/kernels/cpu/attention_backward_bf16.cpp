@@ -5,9 +5,10 @@
 // is written last.
 #include "layers/kernels/cpu/attention_bf16.hpp"
 
+#include "layers/kernels/cpu/attention_heads.hpp"
+#include "layers/kernels/cpu/attention_rows.hpp"
 #include "layers/kernels/cpu/parallel_calls.hpp"
 #include "layers/kernels/cpu/waiting_sums.hpp"
-#include "layers/kernels/extents.hpp"
 
 namespace sluice::kernels {
 
@@ -28,27 +29,7 @@ struct BackwardBlocks {
     alignas(64) float dv[key_block * max_head_dim];   ///< [key][D] sums over queries
 };
 
-struct HeadGradient {
-    HeadRows<const BFloat16> q, k, v, dout, out;
-    HeadRows<BFloat16> dq, dk, dv;
-    const float* logsumexp; ///< [T]
-    float* row_dot;         ///< [T]
-    std::int64_t positions, head_dim;
-};
-
-/// row_dot: dout · out, row by row.
-void add_up_row_dots(const HeadGradient& head)
-{
-    for (std::int64_t query = 0; query < head.positions; ++query) {
-        Lanes products{};
-        for_each_chunk(head.head_dim, [&](std::int64_t c, auto count) {
-            products += load(head.dout[query] + c, count) * load(head.out[query] + c, count);
-        });
-        head.row_dot[query] = sum(products);
-    }
-}
-
-void differentiate_scores(const HeadGradient& head, const CausalBlock& block,
+void differentiate_scores(const HeadGradient<BFloat16>& head, const CausalBlock& block,
                           BackwardBlocks& blocks)
 {
     const float scale = scale_of(head.head_dim);
@@ -57,15 +38,13 @@ void differentiate_scores(const HeadGradient& head, const CausalBlock& block,
         const ScoreRow row{blocks.scores + at, block.visible_keys(query), block.num_keys, scale};
         const RowGradient gradient{blocks.dp + at, head.logsumexp[position],
                                    head.row_dot[position]};
-        has_wide_lanes()
-            ? score_gradient_row_in_wide_lanes(row, gradient, blocks.p + at, blocks.ds + at)
-            : score_gradient_row(row, gradient, blocks.p + at, blocks.ds + at);
+        score_gradient_row(row, gradient, blocks.p + at, blocks.ds + at);
     }
 }
 
 /// What a block of queries and one of keys add to the gradients.
-void differentiate_block(const HeadGradient& head, const CausalBlock& block, OntoSums onto_dq,
-                         BlockProducts& products, BackwardBlocks& blocks)
+void differentiate_block(const HeadGradient<BFloat16>& head, const CausalBlock& block,
+                         OntoSums onto_dq, BlockProducts& products, BackwardBlocks& blocks)
 {
     const auto& [first_query, num_queries, first_key, num_keys] = block;
     const std::int64_t head_dim = head.head_dim, stride = blocks.stride;
@@ -87,16 +66,7 @@ void differentiate_block(const HeadGradient& head, const CausalBlock& block, Ont
                       onto_dq, blocks.dq, head_dim);
 }
 
-void write_rows(const float* sums, std::int64_t num_rows, std::int64_t head_dim, float factor,
-                HeadRows<BFloat16> to)
-{
-    for (std::int64_t row = 0; row < num_rows; ++row)
-        for_each_chunk(head_dim, [&](std::int64_t c, auto count) {
-            store(to[row] + c, factor * load(sums + row * head_dim + c, count), count);
-        });
-}
-
-dnnl_status_t differentiate(const HeadGradient& head, BackwardBlocks& blocks)
+dnnl_status_t differentiate(const HeadGradient<BFloat16>& head, BackwardBlocks& blocks)
 {
     add_up_row_dots(head);
     BlockProducts products;
@@ -118,12 +88,12 @@ dnnl_status_t differentiate(const HeadGradient& head, BackwardBlocks& blocks)
                                 CausalBlock::of(first_query, num_queries, first_key, key_block),
                                 first_key > 0 ? OntoSums::yes : OntoSums::no, products, blocks);
             if (first_query < first_key + key_block)
-                write_rows(blocks.dq, num_queries, head_dim, scale, dq.upper);
+                write_rows(blocks.dq, head_dim, num_queries, head_dim, scale, dq.upper);
             else
                 dq.put(blocks.dq, head_dim, num_queries, head_dim);
         }
-        write_rows(blocks.dk, num_keys, head_dim, scale, head.dk.from(first_key));
-        write_rows(blocks.dv, num_keys, head_dim, 1.0F, head.dv.from(first_key));
+        write_rows(blocks.dk, head_dim, num_keys, head_dim, scale, head.dk.from(first_key));
+        write_rows(blocks.dv, head_dim, num_keys, head_dim, 1.0F, head.dv.from(first_key));
     }
     return products.status();
 }
@@ -132,36 +102,11 @@ dnnl_status_t differentiate(const HeadGradient& head, BackwardBlocks& blocks)
 
 void differentiate_in_bf16(const AttentionBackward& op)
 {
-    const AttentionExtents e = extents_of(op);
-    SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const auto* qkv = op.qkv.as<BFloat16>();
-    const auto* dout = op.dout.as<BFloat16>();
-    const auto* out = op.out.as<BFloat16>();
-    auto* qkv_gradient = op.qkv_gradient.as<BFloat16>();
-    const auto* logsumexp = op.logsumexp.as<float>();
-    auto* row_dot = op.row_dot.as<float>();
-    const std::int64_t channels = e.heads * e.head_dim;
-
-    const auto differentiate_head = [=](std::int64_t item) {
-        const std::int64_t b = item / e.heads, h = item % e.heads;
-        const std::int64_t in_heads = b * e.positions * channels + h * e.head_dim;
-        const std::int64_t in_qkv = b * e.positions * 3 * channels + h * e.head_dim;
+    const GradientHeads<BFloat16> heads(op);
+    const dnnl_status_t status = parallel_calls(heads.places.count(), [&](std::int64_t head) {
         BackwardBlocks blocks;
-        return differentiate({.q = {qkv + in_qkv, 3 * channels},
-                              .k = {qkv + in_qkv + channels, 3 * channels},
-                              .v = {qkv + in_qkv + 2 * channels, 3 * channels},
-                              .dout = {dout + in_heads, channels},
-                              .out = {out + in_heads, channels},
-                              .dq = {qkv_gradient + in_qkv, 3 * channels},
-                              .dk = {qkv_gradient + in_qkv + channels, 3 * channels},
-                              .dv = {qkv_gradient + in_qkv + 2 * channels, 3 * channels},
-                              .logsumexp = logsumexp + item * e.positions,
-                              .row_dot = row_dot + item * e.positions,
-                              .positions = e.positions,
-                              .head_dim = e.head_dim},
-                             blocks);
-    };
-    const dnnl_status_t status = parallel_calls(e.sequences * e.heads, differentiate_head);
+        return differentiate(heads[head], blocks);
+    });
     SLUICE_CHECK(status == dnnl_success, "oneDNN returned " << status << " in attention");
 }
 

@@ -2,8 +2,9 @@
 // keys.
 #include "layers/kernels/cpu/attention_bf16.hpp"
 
+#include "layers/kernels/cpu/attention_heads.hpp"
+#include "layers/kernels/cpu/attention_rows.hpp"
 #include "layers/kernels/cpu/parallel_calls.hpp"
-#include "layers/kernels/extents.hpp"
 
 #include <limits>
 
@@ -32,23 +33,18 @@ float update_row(const CausalBlock& block, std::int64_t query, float scale, Forw
                        block.num_keys, scale};
     BFloat16* weights = blocks.weights + query * blocks.stride;
     const float old_maximum = blocks.maximum[query];
-    const RowSum sum = has_wide_lanes() ? softmax_row_in_wide_lanes(row, old_maximum, weights)
-                                        : softmax_row(row, old_maximum, weights);
+    const RowSum sum = softmax_row(row, old_maximum, weights);
     const float rescale = exp(broadcast(old_maximum - sum.maximum))[0];
     blocks.maximum[query] = sum.maximum;
     blocks.weight_sum[query] = std::fma(rescale, blocks.weight_sum[query], sum.weights);
     return rescale;
 }
 
-struct Head {
-    HeadRows<const BFloat16> q, k, v;
-    HeadRows<BFloat16> out;
-    float* logsumexp; ///< [T]
-};
-
-dnnl_status_t attend(const Head& head, std::int64_t first_query, std::int64_t num_queries,
-                     std::int64_t head_dim, ForwardBlocks& blocks)
+dnnl_status_t attend(const HeadForward<BFloat16>& head, std::int64_t first_query,
+                     ForwardBlocks& blocks)
 {
+    const std::int64_t num_queries = std::min(query_block, head.positions - first_query);
+    const std::int64_t head_dim = head.head_dim;
     const float scale = scale_of(head_dim);
     BlockProducts products;
     std::fill_n(blocks.maximum, num_queries, -std::numeric_limits<float>::infinity());
@@ -84,33 +80,14 @@ dnnl_status_t attend(const Head& head, std::int64_t first_query, std::int64_t nu
 
 void attend_in_bf16(const AttentionForward& op)
 {
-    const AttentionExtents e = extents_of(op);
-    SLUICE_CHECK(e.head_dim <= max_head_dim, "head_dim " << e.head_dim);
-    const auto* qkv = op.qkv.as<BFloat16>();
-    auto* out = op.out.as<BFloat16>();
-    auto* logsumexp = op.logsumexp.as<float>();
-    const std::int64_t channels = e.heads * e.head_dim;
-    const std::int64_t num_blocks = (e.positions + query_block - 1) / query_block;
-
-    const auto attend_block = [=](std::int64_t item) {
-        const std::int64_t head = item / num_blocks, b = head / e.heads, h = head % e.heads;
-        // Late queries see more keys: first and last blocks alternate, so that a thread's run of
-        // items is as long as any other's.
-        const std::int64_t turn = item % num_blocks;
-        const std::int64_t block = turn % 2 == 0 ? turn / 2 : num_blocks - 1 - turn / 2;
-        const std::int64_t first_query = block * query_block;
-
-        const BFloat16* first = qkv + b * e.positions * 3 * channels + h * e.head_dim;
-        ForwardBlocks blocks;
-        return attend({.q = {first, 3 * channels},
-                       .k = {first + channels, 3 * channels},
-                       .v = {first + 2 * channels, 3 * channels},
-                       .out = {out + b * e.positions * channels + h * e.head_dim, channels},
-                       .logsumexp = logsumexp + head * e.positions},
-                      first_query, std::min(query_block, e.positions - first_query), e.head_dim,
-                      blocks);
-    };
-    const dnnl_status_t status = parallel_calls(e.sequences * e.heads * num_blocks, attend_block);
+    const ForwardHeads<BFloat16> heads(op);
+    const std::int64_t num_blocks = (heads.places.e.positions + query_block - 1) / query_block;
+    const dnnl_status_t status =
+        parallel_calls(heads.places.count() * num_blocks, [&](std::int64_t item) {
+            ForwardBlocks blocks;
+            return attend(heads[item / num_blocks],
+                          block_in_turn(item % num_blocks, num_blocks) * query_block, blocks);
+        });
     SLUICE_CHECK(status == dnnl_success, "oneDNN returned " << status << " in attention");
 }
 

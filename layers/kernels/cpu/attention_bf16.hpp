@@ -9,13 +9,10 @@
 #pragma once
 
 #include "layers/kernels/attention.hpp"
-#include "layers/kernels/cpu/attention_rows.hpp"
 #include "layers/kernels/cpu/bf16_product.hpp"
 #include "layers/kernels/cpu/head_rows.hpp"
-#include "layers/kernels/cpu/lanes.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace sluice::kernels {
 
@@ -46,11 +43,6 @@ struct CausalBlock {
 /// Of rows [query][key] and [query][channel]; no power of two: such strides collide in the first
 /// cache.
 constexpr std::int64_t padded(std::int64_t columns) { return columns + 16; }
-
-inline float scale_of(std::int64_t head_dim)
-{
-    return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim)));
-}
 
 /// One head's products of blocks, and whether the library could make all of them.
 class BlockProducts {

@@ -1,4 +1,5 @@
-// Rows of scores in float32 to weights, and their gradients, in bfloat16.
+// Rows of scores in float32 to weights, and their gradients, in bfloat16: in wide lanes alone,
+// which every processor with AMX has (attention_bf16.hpp).
 //
 // Legend: a row has `num_keys` keys, of which its query sees the first `visible`, at least one. The
 // memory of a row reaches to the next multiple of num_wide_lanes: what lies behind num_keys is read
@@ -31,12 +32,9 @@ struct RowGradient {
 /// weights = exp(scale * scores - maximum), zero for keys that are not seen; the maximum is that of
 /// this row or `old_maximum`.
 RowSum softmax_row(const ScoreRow& row, float old_maximum, BFloat16* weights);
-RowSum softmax_row_in_wide_lanes(const ScoreRow& row, float old_maximum, BFloat16* weights);
 
 /// p = exp(scale * scores - logsumexp), ds = p (dp - row_dot), zero for keys that are not seen.
 void score_gradient_row(const ScoreRow& row, const RowGradient& gradient, BFloat16* p,
                         BFloat16* ds);
-void score_gradient_row_in_wide_lanes(const ScoreRow& row, const RowGradient& gradient, BFloat16* p,
-                                      BFloat16* ds);
 
 } // namespace sluice::kernels

@@ -1,5 +1,5 @@
-// Of x86-64 processors alone; elsewhere wide_lanes_absent.cpp stands in. Every step is that of
-// lanes.hpp and attention_rows.cpp, so the bits are the same.
+// Of x86-64 processors alone; elsewhere wide_lanes_absent.cpp stands in. exp and rounding are
+// those of lanes.hpp, step by step.
 #include "layers/kernels/cpu/attention_rows.hpp"
 
 #include "layers/kernels/cpu/lanes.hpp"
@@ -73,8 +73,7 @@ SLUICE_WIDE inline float sum_of(__m512 x)
 
 } // namespace
 
-SLUICE_WIDE RowSum softmax_row_in_wide_lanes(const ScoreRow& row, float old_maximum,
-                                             BFloat16* weights)
+SLUICE_WIDE RowSum softmax_row(const ScoreRow& row, float old_maximum, BFloat16* weights)
 {
     constexpr float lowest = -std::numeric_limits<float>::infinity();
     __m512 largest = wide(lowest);
@@ -99,8 +98,8 @@ SLUICE_WIDE RowSum softmax_row_in_wide_lanes(const ScoreRow& row, float old_maxi
     return {maximum, sum_of(sums)};
 }
 
-SLUICE_WIDE void score_gradient_row_in_wide_lanes(const ScoreRow& row, const RowGradient& gradient,
-                                                  BFloat16* p, BFloat16* ds)
+SLUICE_WIDE void score_gradient_row(const ScoreRow& row, const RowGradient& gradient, BFloat16* p,
+                                    BFloat16* ds)
 {
     for (std::int64_t key = 0; key < row.num_keys; key += num_wide_lanes) {
         const __mmask16 visible = below(key, row.visible);

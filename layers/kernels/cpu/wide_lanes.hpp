@@ -1,6 +1,6 @@
 // Sixteen floats at a time, where a processor has AVX-512. What is written with it (*_avx512.cpp)
-// is compiled for it alone and taken where has_wide_lanes() says so, when the program runs; it
-// gives the bits of what stands beside it in eight lanes (lanes.hpp).
+// is compiled for it alone and taken where has_wide_lanes() says so, when the program runs. Where
+// something stands beside it in eight lanes (lanes.hpp), the bits are the same.
 #pragma once
 
 namespace sluice::kernels {

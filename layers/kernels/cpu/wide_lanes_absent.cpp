@@ -21,15 +21,12 @@ void multiply_two_panels(Start, const StripFactors&, const PanelFactors&, std::i
     refuse();
 }
 
-RowSum softmax_row_in_wide_lanes(const ScoreRow&, float, BFloat16*)
+RowSum softmax_row(const ScoreRow&, float, BFloat16*)
 {
     refuse();
     return {};
 }
 
-void score_gradient_row_in_wide_lanes(const ScoreRow&, const RowGradient&, BFloat16*, BFloat16*)
-{
-    refuse();
-}
+void score_gradient_row(const ScoreRow&, const RowGradient&, BFloat16*, BFloat16*) { refuse(); }
 
 } // namespace sluice::kernels
