@@ -8,10 +8,12 @@
 #include <cerrno>
 #include <cmath>
 #include <fcntl.h>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 namespace sluice {
 
@@ -22,6 +24,9 @@ struct MetricsFile::File {
     fs::path path;
     int descriptor = -1;
     std::uint64_t size_bytes = 0; ///< of the whole lines
+    std::mutex mutex;             ///< sync() comes on another thread
+    bool keeps_refused = false;
+    std::string waiting, why_waiting; ///< whole lines; what the file system said of them
 
     ~File()
     {
@@ -48,6 +53,33 @@ struct MetricsFile::File {
             rest.remove_prefix(static_cast<std::size_t>(done));
         }
         size_bytes += lines.size();
+    }
+    void append_waiting()
+    {
+        if (waiting.empty())
+            return;
+        try {
+            if (!why_waiting.empty())
+                truncate(size_bytes); // a file system that fails may have kept half a line
+            append(waiting);
+        } catch (const UserError& error) {
+            why_waiting = error.where() + ": " + error.problem();
+            throw;
+        }
+        waiting.clear();
+        why_waiting.clear();
+    }
+    void append_or_keep(std::string_view lines)
+    {
+        if (!keeps_refused)
+            return append(lines);
+        waiting += lines;
+        try {
+            append_waiting();
+        } catch (const UserError&) {
+            if (waiting.size() > most_waiting_bytes)
+                throw;
+        }
     }
 };
 
@@ -169,6 +201,15 @@ private:
     std::uint64_t begin_, end_;
 };
 
+bool is_completed(const Json& line, std::int64_t completed_updates)
+{
+    if (!line.is_object())
+        return false;
+    const auto update = line.find("update");
+    return update == line.end() || !update->is_number_integer() ||
+           update->get<std::int64_t>() <= completed_updates;
+}
+
 /// What stays of a file when a run goes on from an earlier update.
 struct Kept {
     std::uint64_t end = 0; ///< of the lines of updates up to that one
@@ -188,10 +229,7 @@ Kept kept_lines(Tail tail, const fs::path& path, std::int64_t completed_updates)
         const std::uint64_t begin = tail.last_line();
         const std::string text(tail.text_from(begin));
         const Json line = whole ? Json::parse(text, nullptr, false) : Json();
-        const auto update = line.is_object() ? line.find("update") : line.end();
-        const bool completed =
-            line.is_object() && (update == line.end() || !update->is_number_integer() ||
-                                 update->get<std::int64_t>() <= completed_updates);
+        const bool completed = is_completed(line, completed_updates);
         if (completed && line.value("event", Json()) != "checkpoint")
             break;
         if (completed) {
@@ -211,6 +249,18 @@ Kept kept_lines(Tail tail, const fs::path& path, std::int64_t completed_updates)
     return kept;
 }
 
+std::string completed_lines(const std::string& lines, std::int64_t completed_updates)
+{
+    std::string kept;
+    for (std::size_t begin = 0, end = 0; begin < lines.size(); begin = end) {
+        end = lines.find('\n', begin) + 1;
+        const std::string line = lines.substr(begin, end - begin);
+        if (is_completed(Json::parse(line, nullptr, false), completed_updates))
+            kept += line;
+    }
+    return kept;
+}
+
 } // namespace
 
 MetricsFile::MetricsFile(const fs::path& path, std::int64_t completed_updates)
@@ -227,18 +277,29 @@ MetricsFile::MetricsFile(const fs::path& path, std::int64_t completed_updates)
         throw file_error("fstat", path, errno);
     file_->size_bytes = static_cast<std::uint64_t>(status.st_size);
     drop_after(completed_updates);
+    sync();
 }
 
 MetricsFile::~MetricsFile() = default;
 
+void MetricsFile::keep_refused_lines() { file_->keeps_refused = true; }
+
+std::string MetricsFile::why_lines_wait() const
+{
+    const std::lock_guard lock(file_->mutex);
+    return file_->why_waiting;
+}
+
 void MetricsFile::drop_after(std::int64_t completed_updates)
 {
+    const std::lock_guard lock(file_->mutex);
     const Kept kept = kept_lines(Tail(file_->descriptor, file_->path, file_->size_bytes),
                                  file_->path, completed_updates);
     if (kept.end != file_->size_bytes)
         file_->truncate(kept.end);
-    file_->append(kept.late);
-    sync();
+    const std::string waiting =
+        completed_lines(std::exchange(file_->waiting, {}), completed_updates);
+    file_->append_or_keep(kept.late + waiting);
 }
 
 bool MetricsFile::has(std::string_view event, std::int64_t update) const
@@ -262,11 +323,14 @@ bool MetricsFile::has(std::string_view event, std::int64_t update) const
 
 void MetricsFile::write(std::string_view event, std::span<const MetricField> fields)
 {
-    file_->append(line_of(event, fields));
+    const std::string line = line_of(event, fields);
+    const std::lock_guard lock(file_->mutex);
+    file_->append_or_keep(line);
 }
 
 bool MetricsFile::put_back()
 {
+    const std::lock_guard lock(file_->mutex);
     struct stat ours {};
     struct stat there {};
     const bool is_there = ::stat(file_->path.c_str(), &there) == 0;
@@ -295,6 +359,10 @@ bool MetricsFile::put_back()
 
 void MetricsFile::sync()
 {
+    {
+        const std::lock_guard lock(file_->mutex);
+        file_->append_waiting();
+    }
     if (retried([&] { return ::fsync(file_->descriptor); }) != 0)
         throw file_error("fsync", file_->path, errno);
 }

@@ -25,14 +25,23 @@ struct MetricField {
 
 class MetricsFile {
 public:
+    static constexpr std::size_t most_waiting_bytes = std::size_t{1} << 28;
+
     /// Opens for appending. Lines of updates after `completed_updates` (written by a run that died
     /// before its next checkpoint) are removed first, and so is a half-written last line, so that
     /// every update appears once. Throws UserError (data).
     MetricsFile(const std::filesystem::path& path, std::int64_t completed_updates);
     ~MetricsFile();
 
+    /// From now on lines that the file system refuses wait in memory instead, and are written in
+    /// their order before the next one or at sync().
+    void keep_refused_lines();
+    /// Why lines wait; empty where none do.
+    std::string why_lines_wait() const;
+
     /// Appends {"event":event, fields...} and hands the line to the operating system before
-    /// returning. Throws UserError (data); the file then ends with the line before.
+    /// returning. Throws UserError (data); the file then ends with the line before. Where refused
+    /// lines are kept, that is so once most_waiting_bytes of them wait.
     void write(std::string_view event, std::span<const MetricField> fields);
     /// Removes the lines of updates after `completed_updates`: the run went back to there.
     void drop_after(std::int64_t completed_updates);
@@ -43,8 +52,8 @@ public:
     /// notice: puts it back under its name, whole, and what is there aside, as NAME.other. Whether
     /// that was so. Beside sync() on another thread, as write().
     bool put_back();
-    /// fsync, before a checkpoint is declared complete. May be called on another thread than
-    /// write(), and beside it.
+    /// fsync, before a checkpoint is declared complete. Throws UserError (data), also where lines
+    /// still wait. May be called on another thread than write(), and beside it.
     void sync();
 
 private:

@@ -6,6 +6,7 @@
 #include "layers/recompute.hpp"
 #include "pipeline/residual_warmup.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -105,6 +106,12 @@ struct DataConfig {
     std::string train_checksum;
 };
 
+/// What a run does when a save that is due, or its metrics, cannot be written.
+enum class WriteFailure : std::uint8_t {
+    stop,
+    go_on, ///< lines of metrics wait in memory; the save is tried again
+};
+
 struct CheckpointConfig {
     std::int64_t every_updates = 1000; ///< 0: only at the end and when stopped
     std::int64_t keep_last = 2;        ///< 0: all
@@ -112,6 +119,9 @@ struct CheckpointConfig {
     /// Whether training goes on while a checkpoint is written, from a copy in memory. `automatic`:
     /// where the memory for it is there (settle_saves in src/plan/memory_limit.hpp).
     Switch asynchronous = Switch::automatic;
+    WriteFailure on_failure = WriteFailure::stop;
+    /// Updates from a save that failed until it is tried again.
+    std::int64_t retry_after() const { return std::max<std::int64_t>(1, every_updates / 10); }
 };
 
 /// What becomes of an update whose gradients are not finite or whose loss is a spike.

@@ -33,6 +33,7 @@ const Names recompute_names{"none", "lean", "full"};
 const Names transport_names{"auto", "mpi", "nccl", "staged"};
 const Names precision_names{"fp32", "fp64", "bf16", "pure-bf16", "auto"};
 const Names attention_names{"own", "cudnn"};
+const Names write_failure_names{"stop", "continue"};
 const Names device_names{"auto", "cpu", "cuda"};
 const Names nonfinite_names{"stop", "skip", "rewind"};
 const Names spike_names{"stop", "skip", "rewind", "warn"};
@@ -264,6 +265,9 @@ std::vector<RunKey> running_keys()
             "checkpoint", "asynchronous", layout,
             [](auto& c) -> auto& { return c.checkpoint.asynchronous; },
             "true where the memory is there"),
+        choice_key(
+            "checkpoint", "on_failure", layout,
+            [](auto& c) -> auto& { return c.checkpoint.on_failure; }, write_failure_names),
         choice_key("anomaly", "on_nonfinite", layout,
                    [](auto& c) -> auto& { return c.anomaly.on_nonfinite; }, nonfinite_names,
                    {{"warn", no_warning}}),

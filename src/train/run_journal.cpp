@@ -46,6 +46,8 @@ RunJournal::RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t 
     : config_(config), folder_(logged(folder)), metrics_(folder.metrics(), completed_updates),
       progress_(config)
 {
+    if (config.checkpoint.on_failure == WriteFailure::go_on)
+        metrics_.keep_refused_lines();
     folder_.tell("running", completed_updates, "", 0);
 }
 
@@ -74,8 +76,7 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
             fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));
     for (const std::string& difference : changed_rounding)
         log_warning(difference + ": from here on sums are rounded in another order");
-    metrics_.write("start",
-                   std::vector<MetricField>{
+    write("start", std::vector<MetricField>{
                        {"update", completed_updates},
                        {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
                        {"replicas", std::int64_t{replicas.count()}},
@@ -87,6 +88,35 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                        {"gpus", hardware.gpus},
                        {"precision", std::string(name_of(config_.precision))},
                        {"transport", hardware.transport}});
+}
+
+void RunJournal::write(std::string_view event, std::span<const MetricField> fields)
+{
+    metrics_.write(event, fields);
+    tell_of_waiting_lines();
+}
+
+void RunJournal::tell_of_waiting_lines()
+{
+    const std::string why = metrics_.why_lines_wait();
+    if (lines_wait_ == !why.empty())
+        return;
+    lines_wait_ = !why.empty();
+    if (lines_wait_)
+        progress_.warn(why + "; lines of metrics wait in memory until they can be written");
+    else
+        progress_.note("lines of metrics that waited in memory are written");
+}
+
+void RunJournal::attempt(const std::function<void()>& work)
+{
+    try {
+        work();
+    } catch (const UserError& error) {
+        if (config_.checkpoint.on_failure == WriteFailure::stop)
+            throw;
+        progress_.warn(error.where() + ": " + error.problem());
+    }
 }
 
 /// First and last global sample of a range of batches.
@@ -112,7 +142,7 @@ void RunJournal::updated(const Update& update)
         {"alpha", std::vector<double>(update.alphas.begin(), update.alphas.end())}};
     if (!update.parameters_digest.empty())
         fields.push_back({"parameters_digest", update.parameters_digest});
-    metrics_.write("update", fields);
+    write("update", fields);
     progress_.show({.update = update.number,
                     .loss = update.summary.loss,
                     .grad_norm = update.summary.grad_norm,
@@ -123,16 +153,16 @@ void RunJournal::updated(const Update& update)
 
 void RunJournal::measured_activation_norms(std::int64_t update, const std::vector<double>& rms)
 {
-    metrics_.write("activation_norm", std::vector<MetricField>{{"update", update}, {"rms", rms}});
+    write("activation_norm", std::vector<MetricField>{{"update", update}, {"rms", rms}});
 }
 
 void RunJournal::evaluated(std::int64_t update, double loss, std::int64_t tokens, double seconds)
 {
-    metrics_.write("eval", std::vector<MetricField>{{"update", update},
-                                                    {"loss", loss},
-                                                    {"perplexity", std::exp(loss)},
-                                                    {"tokens", tokens},
-                                                    {"seconds", seconds}});
+    write("eval", std::vector<MetricField>{{"update", update},
+                                           {"loss", loss},
+                                           {"perplexity", std::exp(loss)},
+                                           {"tokens", tokens},
+                                           {"seconds", seconds}});
     progress_.note(fmt::format("update {}: validation loss {:.4f}, perplexity {:.2f} ({} tokens)",
                                update, loss, std::exp(loss),
                                count_text(static_cast<double>(tokens))));
@@ -140,11 +170,11 @@ void RunJournal::evaluated(std::int64_t update, double loss, std::int64_t tokens
 
 void RunJournal::traced(const WrittenTrace& written)
 {
-    metrics_.write("trace", std::vector<MetricField>{{"update", written.last_update},
-                                                     {"first_update", written.first_update},
-                                                     {"path", written.trace.string()},
-                                                     {"ledger", written.ledger.string()},
-                                                     {"seconds", written.seconds}});
+    write("trace", std::vector<MetricField>{{"update", written.last_update},
+                                            {"first_update", written.first_update},
+                                            {"path", written.trace.string()},
+                                            {"ledger", written.ledger.string()},
+                                            {"seconds", written.seconds}});
     progress_.note(fmt::format("traced updates {}-{} (ms per update): {}", written.first_update,
                                written.last_update, written.trace.string()));
     for (const std::string& line : written.table)
@@ -158,14 +188,13 @@ void RunJournal::injects(std::int64_t update, const std::string& fault)
 
 void RunJournal::met(const AnomalyVerdict& verdict)
 {
-    metrics_.write("anomaly",
-                   std::vector<MetricField>{{"update", verdict.update},
-                                            {"kind", std::string(name_of(verdict.anomaly.kind))},
-                                            {"response", std::string(name_of(verdict.response))},
-                                            {"loss", verdict.anomaly.loss},
-                                            {"samples", samples_of(verdict.batches)},
-                                            {"reason", verdict.anomaly.what}});
-    metrics_.sync();
+    write("anomaly", std::vector<MetricField>{{"update", verdict.update},
+                                              {"kind", std::string(name_of(verdict.anomaly.kind))},
+                                              {"response", std::string(name_of(verdict.response))},
+                                              {"loss", verdict.anomaly.loss},
+                                              {"samples", samples_of(verdict.batches)},
+                                              {"reason", verdict.anomaly.what}});
+    attempt([this] { metrics_.sync(); });
     if (verdict.response == AnomalyResponse::warn)
         progress_.warn(fmt::format("update {}: {}", verdict.update, verdict.text));
 }
@@ -174,18 +203,19 @@ void RunJournal::went_back(const AnomalyVerdict& verdict, std::int64_t completed
 {
     metrics_.drop_after(completed_updates);
     const auto& [first, last] = verdict.batches;
-    metrics_.write("rewind",
-                   std::vector<MetricField>{{"update", completed_updates},
-                                            {"from", verdict.update},
-                                            {"to", completed_updates},
-                                            {"kind", std::string(name_of(verdict.anomaly.kind))},
-                                            {"loss", verdict.anomaly.loss},
-                                            {"skipped_batches", std::vector{first, last}},
-                                            {"samples", samples_of(verdict.batches)},
-                                            {"num_rewinds", verdict.num_rewinds},
-                                            {"reason", verdict.anomaly.what}});
-    metrics_.sync();
-    folder_.tell("running", completed_updates, "", 0);
+    write("rewind", std::vector<MetricField>{{"update", completed_updates},
+                                             {"from", verdict.update},
+                                             {"to", completed_updates},
+                                             {"kind", std::string(name_of(verdict.anomaly.kind))},
+                                             {"loss", verdict.anomaly.loss},
+                                             {"skipped_batches", std::vector{first, last}},
+                                             {"samples", samples_of(verdict.batches)},
+                                             {"num_rewinds", verdict.num_rewinds},
+                                             {"reason", verdict.anomaly.what}});
+    attempt([&] {
+        metrics_.sync();
+        folder_.tell("running", completed_updates, "", 0);
+    });
     const auto samples = samples_of(verdict.batches);
     const std::string batches = first == last
                                     ? fmt::format("batch {} is", first)
@@ -201,17 +231,16 @@ void RunJournal::went_back(const AnomalyVerdict& verdict, std::int64_t completed
 void RunJournal::changed_pace(std::int64_t update, const SlowRank& rank)
 {
     const StragglerNotice& notice = rank.notice;
-    metrics_.write("straggler",
-                   std::vector<MetricField>{{"update", update},
-                                            {"rank", std::int64_t{notice.rank}},
-                                            {"replica", rank.replica},
-                                            {"stages", rank.stages},
-                                            {"host", rank.host},
-                                            {"recovered", notice.recovered},
-                                            {"slowdown", notice.slowdown},
-                                            {"compute_seconds", notice.seconds},
-                                            {"usual_compute_seconds", notice.usual_seconds},
-                                            {"from_start", notice.from_start}});
+    write("straggler", std::vector<MetricField>{{"update", update},
+                                                {"rank", std::int64_t{notice.rank}},
+                                                {"replica", rank.replica},
+                                                {"stages", rank.stages},
+                                                {"host", rank.host},
+                                                {"recovered", notice.recovered},
+                                                {"slowdown", notice.slowdown},
+                                                {"compute_seconds", notice.seconds},
+                                                {"usual_compute_seconds", notice.usual_seconds},
+                                                {"from_start", notice.from_start}});
     if (notice.recovered)
         progress_.note(fmt::format("update {}: {} is as fast as usual again", update, rank.name));
     else if (notice.from_start)
@@ -241,20 +270,28 @@ void RunJournal::put_files_back()
 
 void RunJournal::saved(const SavedCheckpoint& saved)
 {
-    put_files_back();
+    attempt([this] { put_files_back(); });
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(saved.update);
-    metrics_.write("checkpoint",
-                   std::vector<MetricField>{{"update", saved.update},
-                                            {"path", folder.string()},
-                                            {"parameters_digest", saved.parameters_digest},
-                                            {"seconds", saved.seconds},
-                                            {"stall_seconds", saved.stall_seconds},
-                                            {"write_seconds", saved.write_seconds}});
-    folder_.tell("running", saved.update, "", 0);
+    write("checkpoint", std::vector<MetricField>{{"update", saved.update},
+                                                 {"path", folder.string()},
+                                                 {"parameters_digest", saved.parameters_digest},
+                                                 {"seconds", saved.seconds},
+                                                 {"stall_seconds", saved.stall_seconds},
+                                                 {"write_seconds", saved.write_seconds}});
+    attempt([&] { folder_.tell("running", saved.update, "", 0); });
     progress_.note(saved.stall_seconds < saved.seconds
                        ? fmt::format("saved {} ({:.1f} s, training stood still for {:.2f} s)",
                                      folder.string(), saved.seconds, saved.stall_seconds)
                        : fmt::format("saved {} ({:.1f} s)", folder.string(), saved.seconds));
+}
+
+void RunJournal::not_saved(std::int64_t update, std::int64_t next_update, const UserError& error)
+{
+    const std::string reason = error.where() + ": " + error.problem();
+    write("checkpoint_failed", std::vector<MetricField>{{"update", update}, {"reason", reason}});
+    progress_.warn(fmt::format("update {} could not be saved: {}; training goes on, and saves "
+                               "again after update {}",
+                               update, reason, next_update));
 }
 
 void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)
@@ -273,8 +310,8 @@ void RunJournal::ended(const End& end, const std::vector<double>& peak_resident_
                                     {"peak_resident_bytes", whole(peak_resident_bytes)}};
     if (!peak_device_bytes.empty())
         fields.push_back({"peak_device_bytes", whole(peak_device_bytes)});
-    put_files_back();
-    metrics_.write("stop", fields);
+    attempt([this] { put_files_back(); });
+    write("stop", fields);
     metrics_.sync();
     const ExitCode code = end.finished ? ExitCode::finished : ExitCode::stopped;
     folder_.tell(end.finished ? "finished" : "stopped", end.update, end.reason,

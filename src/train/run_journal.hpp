@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include "core/error.hpp"
 #include "io/metrics_file.hpp"
 #include "pipeline/replicas.hpp"
 #include "src/config/run_config.hpp"
@@ -17,9 +18,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -28,7 +31,8 @@ class RunJournal {
 public:
     /// Opens the log and the metrics, which lose what they say beyond `completed_updates`, and sets
     /// the status to running. `config` and `folder` outlive the journal. Throws UserError (data),
-    /// as everything here does when a file cannot be written.
+    /// as everything here does when a file cannot be written, unless checkpoint.on_failure lets the
+    /// run go on: then that is a warning, until the run's end.
     RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t completed_updates);
 
     /// `plan`: of one replica. `changed_rounding`: keys that make a resumed run round in another
@@ -68,6 +72,9 @@ public:
     /// After `update`: a rank has become slow, or has recovered.
     void changed_pace(std::int64_t update, const SlowRank& rank);
     void saved(const SavedCheckpoint& saved);
+    /// The save of `update` has failed, and training goes on; it is tried again after
+    /// `next_update`.
+    void not_saved(std::int64_t update, std::int64_t next_update, const UserError& error);
     /// A save of `update` is due while `earlier` is still being written.
     void waiting_for_save(std::int64_t update, std::int64_t earlier);
 
@@ -87,6 +94,10 @@ public:
     void sync() { metrics_.sync(); }
 
 private:
+    void write(std::string_view event, std::span<const MetricField> fields);
+    /// Lines of metrics wait, or wait no longer: said once.
+    void tell_of_waiting_lines();
+    void attempt(const std::function<void()>& work); ///< a refusal of files may be a warning
     std::vector<std::int64_t> samples_of(const BatchRange& batches) const;
     void put_files_back();
 
@@ -94,6 +105,7 @@ private:
     RunFolder& folder_;
     MetricsFile metrics_;
     TrainingProgress progress_;
+    bool lines_wait_ = false;
 };
 
 } // namespace sluice

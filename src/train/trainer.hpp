@@ -24,6 +24,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,6 +96,10 @@ private:
     bool evaluate();
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
     void save_if_due(bool goes_on);
+    bool save_is_due() const;
+    /// A step of a save that the run can do without: where the run file lets training go on, a
+    /// refusal of files is told on all ranks, and the save is tried again.
+    void attempt(const std::function<void()>& step);
     /// Collective, while no save is under way. Throws WeightsRefused on every rank where one has
     /// weights that are not finite.
     void refuse_unusable_weights();
@@ -132,6 +137,7 @@ private:
     std::int64_t completed_updates_ = 0;
     std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;
+    std::int64_t retry_update_ = -1; ///< when a save that failed is tried again
     bool evaluating_ = false;
     bool evaluation_owed_ = false; ///< one was due, and a request to stop came before or within
     bool fault_met_ = false;       ///< an update was one that a fault was asked for

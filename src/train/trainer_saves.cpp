@@ -89,12 +89,36 @@ void Trainer::save()
                   .write_seconds = seconds});
 }
 
+bool Trainer::save_is_due() const
+{
+    return due(config_.checkpoint.every_updates, completed_updates_) ||
+           completed_updates_ == retry_update_;
+}
+
 void Trainer::save_if_due(bool goes_on)
 {
     if (!goes_on)
         save();
-    else if (due(config_.checkpoint.every_updates, completed_updates_))
-        saver_ ? begin_save() : save();
+    else if (save_is_due()) {
+        retry_update_ = -1;
+        attempt([this] { saver_ ? begin_save() : save(); });
+    }
+}
+
+void Trainer::attempt(const std::function<void()>& step)
+{
+    try {
+        step();
+    } catch (const AgreedError& error) {
+        if (config_.checkpoint.on_failure == WriteFailure::stop || error.code() != ExitCode::data)
+            throw;
+        retry_update_ = completed_updates_ + config_.checkpoint.retry_after();
+        stop_.saving(false);
+        tell([&](RunJournal& journal) {
+            const std::int64_t update = saver_ ? saver_->update() : completed_updates_;
+            journal.not_saved(update, retry_update_, error);
+        });
+    }
 }
 
 void Trainer::begin_save()
@@ -115,8 +139,10 @@ void Trainer::follow_save()
 {
     enter(RankPhase::saving); // rank 0 writes the status
     enter(Activity::checkpoint);
-    if (const auto saved = saver_->advance())
-        record_saved(*saved);
+    attempt([this] {
+        if (const auto saved = saver_->advance())
+            record_saved(*saved);
+    });
 }
 
 void Trainer::finish_save()
@@ -125,7 +151,7 @@ void Trainer::finish_save()
         return;
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
-    record_saved(saver_->finish());
+    attempt([this] { record_saved(saver_->finish()); });
 }
 
 void Trainer::record_saved(const SavedCheckpoint& saved)

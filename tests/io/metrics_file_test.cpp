@@ -27,6 +27,23 @@ std::string update_line(std::int64_t update)
            ",\"loss\":0.10000000000000001}\n";
 }
 
+/// While it lives, the file can grow by ten bytes.
+class FullDisk {
+public:
+    explicit FullDisk(const fs::path& path)
+    {
+        ::getrlimit(RLIMIT_FSIZE, &before_);
+        const rlimit small{fs::file_size(path) + 10, before_.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &small);
+    }
+    ~FullDisk() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+    FullDisk(const FullDisk&) = delete;
+    FullDisk& operator=(const FullDisk&) = delete;
+
+private:
+    rlimit before_{};
+};
+
 void append(const fs::path& path, const std::string& text)
 {
     std::ofstream(path, std::ios::app | std::ios::binary) << text;
@@ -159,12 +176,11 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
     const fs::path path = scratch.path() / "metrics.jsonl";
     MetricsFile file(path, 0);
     write_update(file, 1);
-    rlimit before{};
-    ::getrlimit(RLIMIT_FSIZE, &before);
-    const rlimit small{fs::file_size(path) + 10, before.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &small);
-    const std::string message = message_of([&] { write_update(file, 2); });
-    ::setrlimit(RLIMIT_FSIZE, &before);
+    std::string message;
+    {
+        const FullDisk full(path);
+        message = message_of([&] { write_update(file, 2); });
+    }
     BOOST_TEST(contains(message, "metrics.jsonl: File too large (write)"), message);
     BOOST_TEST(read_file(path) == update_line(1));
     write_update(file, 2);
@@ -172,6 +188,65 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
     BOOST_TEST(read_file(path) == update_line(1) + update_line(2));
     BOOST_TEST(contains(message_of([&] { MetricsFile(scratch.path() / "absent/m.jsonl", 0); }),
                         "No such file or directory (open)"));
+}
+
+BOOST_AUTO_TEST_CASE(refused_lines_wait_in_their_order)
+{
+    TemporaryFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    file.keep_refused_lines();
+    write_update(file, 1);
+    BOOST_TEST(file.why_lines_wait() == "");
+    {
+        const FullDisk full(path);
+        write_update(file, 2);
+        write_update(file, 3);
+        BOOST_TEST(read_file(path) == update_line(1));
+        BOOST_TEST(file.why_lines_wait() == path.string() + ": File too large (write)");
+        BOOST_TEST(contains(message_of([&] { file.sync(); }), "File too large (write)"));
+    }
+    write_update(file, 4);
+    const std::string all = update_line(1) + update_line(2) + update_line(3) + update_line(4);
+    BOOST_TEST(read_file(path) == all);
+    BOOST_TEST(file.why_lines_wait() == "");
+    {
+        const FullDisk full(path);
+        write_update(file, 5);
+    }
+    file.sync();
+    BOOST_TEST(read_file(path) == all + update_line(5));
+}
+
+BOOST_AUTO_TEST_CASE(lines_that_wait_are_dropped_like_those_that_are_written)
+{
+    TemporaryFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    file.keep_refused_lines();
+    write_update(file, 1);
+    {
+        const FullDisk full(path);
+        write_update(file, 2);
+        write_update(file, 3);
+        file.drop_after(2);
+    }
+    file.sync();
+    BOOST_TEST(read_file(path) == update_line(1) + update_line(2));
+}
+
+BOOST_AUTO_TEST_CASE(lines_that_wait_have_a_limit)
+{
+    TemporaryFolder scratch;
+    const fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file(path, 0);
+    file.keep_refused_lines();
+    write_update(file, 1);
+    const FullDisk full(path);
+    const std::vector<MetricField> large{
+        {"text", std::string(MetricsFile::most_waiting_bytes / 2, 'x')}};
+    file.write("note", large);
+    BOOST_TEST(contains(message_of([&] { file.write("note", large); }), "File too large (write)"));
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_goes_while_it_is_written_is_put_back)

@@ -64,6 +64,7 @@ BOOST_AUTO_TEST_CASE(layout_never_appears)
                                       "checkpoint.keep_last=0",
                                       "checkpoint.keep_every=9",
                                       "checkpoint.asynchronous=true",
+                                      "checkpoint.on_failure=continue",
                                       "eval.every_updates=0",
                                       "eval.tokens=512",
                                       "metrics.activation_norm_every=1",

@@ -25,7 +25,7 @@ std::string fields(const RunConfig& c)
         << name_of(c.precision) << '|' << c.tf32 << '|' << static_cast<int>(c.attention) << '|'
         << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
         << c.checkpoint.keep_every << '|' << static_cast<int>(c.checkpoint.asynchronous) << '|'
-        << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
+        << static_cast<int>(c.checkpoint.on_failure) << '|' << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
         << '|' << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates
         << '|' << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
         << c.run.hang_seconds;
@@ -79,6 +79,7 @@ const std::vector<std::string> unusual{"model.num_heads=1", // 64 wide, as cuDNN
                                        "checkpoint.keep_last=5",
                                        "checkpoint.keep_every=14",
                                        "checkpoint.asynchronous=false",
+                                       "checkpoint.on_failure=continue",
                                        "anomaly.on_nonfinite=skip",
                                        "anomaly.loss_spike_sigma=6.5",
                                        "anomaly.spike_window=50",
