@@ -25,9 +25,10 @@ std::string fields(const RunConfig& c)
         << name_of(c.precision) << '|' << c.tf32 << '|' << static_cast<int>(c.attention) << '|'
         << c.checkpoint.every_updates << '|' << c.checkpoint.keep_last << '|'
         << c.checkpoint.keep_every << '|' << static_cast<int>(c.checkpoint.asynchronous) << '|'
-        << static_cast<int>(c.checkpoint.on_failure) << '|' << c.eval.every_updates << '|' << c.eval.tokens << '|' << c.metrics.activation_norm_every
-        << '|' << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates
-        << '|' << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
+        << static_cast<int>(c.checkpoint.on_failure) << '|' << c.eval.every_updates << '|'
+        << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
+        << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
+        << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
         << c.run.hang_seconds;
     out << '|' << c.run.time_limit_seconds << '|' << name_of(c.anomaly.on_nonfinite) << '|'
         << c.anomaly.loss_spike_sigma << '|' << c.anomaly.spike_window << '|'
