@@ -21,13 +21,16 @@ RUN = (*SMALL_MODEL, "run.updates=4", "checkpoint.every_updates=2", "checkpoint.
        "eval.every_updates=3", "eval.tokens=64")
 
 
+# Ranks of the run, the rank whose calls fail, and what the run does when files cannot be written.
+RUNS = ((1, 0, "stop"), (2, 0, "stop"), (2, 1, "stop"), (2, 0, "continue"))
+
 AT_A_TIME = 4  # launchers and disks make each wait most of its time
 
 
 class Call:
-    def __init__(self, ranks, rank, line, folder):
+    def __init__(self, ranks, rank, response, line, folder):
         number, self.call, path = line.split(" ", 2)
-        self.ranks, self.rank, self.number = ranks, rank, int(number)
+        self.ranks, self.rank, self.response, self.number = ranks, rank, response, int(number)
         self.path = os.path.relpath(path, folder)
 
     def file(self):
@@ -39,7 +42,11 @@ class Call:
         return re.sub(r"(\.?)update-\d+", r"\1update-N", name)
 
     def text(self, kind):
-        return f"{kind} at call {self.number} of rank {self.rank} of {self.ranks} ({self.call} {self.path})"
+        return (f"{kind} at call {self.number} of rank {self.rank} of {self.ranks} ({self.call} {self.path}), "
+                f"on_failure = {self.response}")
+
+    def kind_of_run(self):
+        return str(self.ranks) if self.response == "stop" else f"{self.ranks}, {self.response}"
 
 
 class Files:
@@ -53,17 +60,21 @@ class Files:
                              {"count": count or "all", "seed": seed})
         self.cells = collections.defaultdict(collections.Counter)
 
-    def calls_of(self, ranks, rank):
-        name = f"count-{ranks}-{rank}"
+    def calls_of(self, ranks, rank, response):
+        name = f"count-{ranks}-{rank}-{response}"
         log = self.run.folder / f"{name}.log"
-        result = self.run.run_once(ranks, name, preload={"at": 0, "rank": rank, "log": log,
-                                                         **self.left_alone(name)})
+        result = self.run.run_once(ranks, name, overrides=self.responding(response),
+                                   preload={"at": 0, "rank": rank, "log": log, **self.left_alone(name)})
         owe(result.returncode == 0, result.stderr)
         self.run.owe_same_result(name)
         folder = self.run.folder / name
-        calls = [Call(ranks, rank, line, folder) for line in log.read_text().splitlines()]
+        calls = [Call(ranks, rank, response, line, folder) for line in log.read_text().splitlines()]
         owe(len(calls) > 20, f"only {len(calls)} calls on rank {rank}: is the library preloaded?")
         return calls
+
+    @staticmethod
+    def responding(response):
+        return (f"checkpoint.on_failure={response}",)
 
     def left_alone(self, name):
         """A log that cannot be written must not end a run; it is opened past our library anyway."""
@@ -93,7 +104,7 @@ class Files:
     def one(self, case):
         """(case, outcome, why it is bad)."""
         call, kind = case
-        name = f"{kind}-{call.ranks}-{call.rank}-{call.number:05}"
+        name = f"{kind}-{call.ranks}-{call.rank}-{call.response}-{call.number:05}"
         try:
             outcome = self.disturb(name, call, kind)
         except AssertionError as error:
@@ -104,10 +115,11 @@ class Files:
         return case, outcome, None
 
     def disturb(self, name, call, kind):
-        result = self.run.run_once(call.ranks, name, preload={
+        result = self.run.run_once(call.ranks, name, overrides=self.responding(call.response), preload={
             "at": call.number, "kind": kind, "rank": call.rank, **self.left_alone(name)})
         if result.returncode == 0:
-            owe(kind != "kill", "it was not killed: is anything disturbed at all?")
+            killed_at_its_end = "a rank was ended by SIGKILL; the run had finished" in result.stderr
+            owe(kind != "kill" or killed_at_its_end, "it was not killed: is anything disturbed at all?")
             self.owe_said_or_whole(name, result.stderr, kind)
             if "could not be deleted" in result.stderr:  # the next start tries again
                 again = self.run.run_once(1, name)
@@ -149,16 +161,16 @@ class Files:
 
     def go(self):
         cases = []
-        for ranks, rank in ((1, 0), (2, 0), (2, 1)):
-            calls = self.calls_of(ranks, rank)
+        for ranks, rank, response in RUNS:
+            calls = self.calls_of(ranks, rank, response)
             cases += self.cases(calls)
-            self.report.facts[f"calls of rank {rank} of {ranks}"] = len(calls)
+            self.report.facts[f"calls of rank {rank} of {ranks} ({response})"] = len(calls)
         self.report.facts["tried"] = len(cases)
         outcomes = collections.Counter()
         with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
             for number, (case, outcome, why) in enumerate(pool.map(self.one, cases), 1):
                 call, kind = case
-                self.cells[(call.ranks, call.call, call.file())][(kind, outcome)] += 1
+                self.cells[(call.kind_of_run(), call.call, call.file())][(kind, outcome)] += 1
                 outcomes[outcome] += 1
                 if why:
                     self.report.fail(call.text(kind), why)
