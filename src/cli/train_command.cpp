@@ -21,7 +21,10 @@
 #include "src/train/stop_signals.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
 #include <regex>
+#include <unistd.h>
 
 namespace sluice {
 
@@ -130,6 +133,18 @@ StopSignalOptions stop_signal_options(int rank, const std::filesystem::path& run
             }};
 }
 
+/// Ends this process where ranks do not find each other. Rank 0 says so, others once it had the
+/// time to and did not.
+std::unique_ptr<StartDeadline> start_deadline(int rank, double hang_seconds)
+{
+    const double seconds = start_seconds(hang_seconds);
+    return std::make_unique<StartDeadline>(seconds + 3.0 * std::min(rank, 2), [rank, seconds] {
+        std::fprintf(stderr, "\nsluice: %s\n",
+                     missed_start_text(rank, seconds, stopped_siblings()).c_str());
+        _exit(static_cast<int>(ExitCode::peer)); // the main thread is stuck in MPI
+    });
+}
+
 int train(const TrainOptions& options)
 {
     const std::filesystem::path run_dir = run_dir_of(options.run_file, options.run_dir);
@@ -160,9 +175,11 @@ int train(const TrainOptions& options)
 
     ask_for_queues_on_gpus();
     ask_nccl_for_messages_alone();
+    auto deadline =
+        launched.by_launcher ? start_deadline(launched.rank, config.run.hang_seconds) : nullptr;
     auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
-    RankRun run(std::move(transport), run_dir);
+    RankRun run(std::move(transport), run_dir, std::move(deadline));
     return run.go(config, resume_request(options.resume), options.stop_after, fault);
 }
 

@@ -2,9 +2,9 @@
 
 #include "core/error.hpp"
 #include "src/process/stopwatch.hpp"
+#include "src/process/thread_without_signals.hpp"
 
 #include <algorithm>
-#include <csignal>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <utility>
@@ -22,18 +22,12 @@ void BackgroundTask::start(std::function<void()> work)
     SLUICE_CHECK(!thread_.joinable(), "work is under way");
     failure_ = nullptr;
     running_.store(true, std::memory_order_relaxed);
-    // The new thread inherits the mask: signals are for the thread that looks for them.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
-        thread_ = std::thread([this, work = std::move(work)] { run(work); });
+        thread_ = thread_without_signals([this, work = std::move(work)] { run(work); });
     } catch (...) {
         running_.store(false, std::memory_order_relaxed);
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
         throw;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void BackgroundTask::run(const std::function<void()>& work) noexcept

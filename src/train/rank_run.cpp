@@ -51,8 +51,10 @@ Result in_a_moment(std::function<Result()> work)
 
 } // namespace
 
-RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir)
-    : transport_(std::move(transport)), folder_(std::move(run_dir))
+RankRun::RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir,
+                 std::unique_ptr<StartDeadline> deadline)
+    : start_deadline_(std::move(deadline)), transport_(std::move(transport)),
+      folder_(std::move(run_dir))
 {
     transport_->publish_into(&activity_);
 }
@@ -246,6 +248,7 @@ void RankRun::watch(const RunConfig& config)
     for (int rank = 0; rank < transport_->num_ranks(); ++rank)
         options.rank_name.push_back(name_of(rank));
     watch_ = std::make_unique<Watchdog>(*transport_, activity_, std::move(options));
+    start_deadline_.reset();
     const std::vector<int>& unwatched = watch_->unwatched();
     if (transport_->rank() == 0 && !unwatched.empty())
         log_warning(std::to_string(unwatched.size()) + " rank(s), the first of them " +

@@ -6,6 +6,7 @@
 #include "pipeline/rank_activity.hpp"
 #include "src/train/gpu_links.hpp"
 #include "src/train/trainer.hpp"
+#include "src/watch/start_deadline.hpp"
 #include "src/watch/watchdog.hpp"
 
 #include <atomic>
@@ -17,7 +18,9 @@ namespace sluice {
 
 class RankRun {
 public:
-    RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir);
+    /// `deadline`, which may be none, ends once the ranks watch each other.
+    RankRun(std::unique_ptr<Transport> transport, std::filesystem::path run_dir,
+            std::unique_ptr<StartDeadline> deadline = nullptr);
     /// Collective: all ranks leave together.
     ~RankRun();
     RankRun(const RankRun&) = delete;
@@ -58,6 +61,7 @@ private:
     /// "rank 3", with its replica where there are several.
     std::string name_of(int rank) const;
 
+    std::unique_ptr<StartDeadline> start_deadline_;
     std::unique_ptr<Transport> transport_;
     RunFolder folder_;
     int num_replicas_ = 1;

@@ -1,5 +1,6 @@
 #include "src/watch/watchdog.hpp"
 
+#include "src/process/thread_without_signals.hpp"
 #include "src/watch/heartbeat_links.hpp"
 #include "src/watch/stall.hpp"
 
@@ -8,7 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <csignal>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -59,16 +59,11 @@ public:
     /// From now on this rank is heard, and whom it hears is watched.
     void start()
     {
-        // Signals are for the thread that looks for them (src/train/stop_signals).
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        thread_ = std::thread([this] {
+        thread_ = thread_without_signals([this] {
             last_tick_ = Clock::now();
             tick();
             io_.run();
         });
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
 
     /// Watched are also `others`, whose connections with this rank stand, if they never say a word.

@@ -83,6 +83,21 @@ class Hangs(stopping_test.Processes):
     def test_rank_1_stopped_at_the_start(self):
         self.check_stopped_at_the_start(1)
 
+    def test_a_rank_that_never_comes_to_mpi(self):
+        """Stopped before anybody can watch it: within MPI_Init the others would wait for good."""
+        name = "never-came"
+        process = self.begin(name, overrides=("run.hang_seconds=0.5",))
+        deadline = time.monotonic() + 30
+        while 1 not in self.ranks_of(self.folder / name):
+            self.assertLess(time.monotonic(), deadline)
+        pid = self.stop_rank(name, 1)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 71, errors)
+        ours = [line for line in errors.splitlines() if line.startswith("sluice: ")]
+        self.assertEqual(ours, ["sluice: rank 0 has waited for other ranks to start for 20 s; "
+                                f"stopped on this machine: process {pid}"])
+        self.assertEqual(self.ranks_of(self.folder / name), {})
+
     def test_a_main_thread_that_goes_on_no_further(self):
         process = self.begin("loop", "--inject", "hang@6:2")
         errors = self.check_end(process, "loop", "rank 1 hangs", "waiting for nobody", "update 6",
