@@ -77,6 +77,9 @@ public:
         put(update_, update);
         enter(RankPhase::training);
     }
+    /// Of the run, in this process and before.
+    void publish_completed_updates(std::int64_t number) { put(completed_updates_, number); }
+    std::int64_t completed_updates() const { return completed_updates_; }
     void finish_update(double seconds)
     {
         put(update_seconds_, seconds);
@@ -163,7 +166,7 @@ private:
 
     std::atomic<std::uint64_t> changes_{0}, file_steps_{0};
     std::atomic<double> checkpoint_bytes_{0.0};
-    std::atomic<std::int64_t> update_{0}, finished_updates_{0};
+    std::atomic<std::int64_t> update_{0}, finished_updates_{0}, completed_updates_{0};
     std::atomic<double> update_seconds_{0.0};
     std::atomic<RankPhase> phase_{RankPhase::starting};
     std::atomic<Activity> activity_{Activity::other};

@@ -283,9 +283,9 @@ void RankRun::write_failed_status(const std::string& why, ExitCode code)
     try {
         // Before it has started, what the run would go on from is what it was.
         const auto before = started_ ? std::nullopt : read_status(folder_.status());
-        const std::int64_t update = started_ && trainer_ ? trainer_->completed_updates()
-                                    : before             ? before->update
-                                                         : 0;
+        const std::int64_t update = started_ ? activity_.completed_updates()
+                                    : before ? before->update
+                                             : 0;
         write_status(folder_.status(), "failed", update, why, static_cast<int>(code));
     } catch (const std::exception&) {
         // The message on standard error is what is left to give.

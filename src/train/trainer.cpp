@@ -77,6 +77,13 @@ void Trainer::open_data()
     });
 }
 
+void Trainer::set_completed_updates(std::int64_t number)
+{
+    completed_updates_ = number;
+    if (RankActivity* activity = replicas_.world().activity())
+        activity->publish_completed_updates(number);
+}
+
 void Trainer::enter(RankPhase phase)
 {
     if (RankActivity* activity = replicas_.world().activity())
@@ -254,7 +261,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
     if (recorder_ != nullptr)
         recorder_->end_update();
     anomalies_.accept(summary.loss);
-    published_updates_ = completed_updates_ = update;
+    set_completed_updates(update);
     if (RankActivity* activity = replicas_.world().activity())
         activity->finish_update(watch.seconds());
     record_update(summary, lr, watch.seconds());

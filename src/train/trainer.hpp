@@ -22,7 +22,6 @@
 #include "src/train/token_stream.hpp"
 #include "src/train/update_reduction.hpp"
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -47,13 +46,13 @@ public:
     /// in this process at most (0: all). Returns `finished` or `stopped`.
     ExitCode run(std::int64_t stop_after, const FaultInjection& fault);
 
-    /// May be asked from any thread.
-    std::int64_t completed_updates() const { return published_updates_; }
+    std::int64_t completed_updates() const { return completed_updates_; }
     /// What this rank is doing, in words, for the message when something breaks.
     std::string where() const;
 
 private:
     void open_data();
+    void set_completed_updates(std::int64_t number);
     TimeBudget time_budget() const;
     /// Collective. Whether it lies in this run's folder.
     bool is_own(const std::filesystem::path& checkpoint);
@@ -135,7 +134,6 @@ private:
     std::vector<double> all_alphas_, norms_;    ///< [num_layers]
     std::vector<std::string> changed_rounding_; ///< by the resume, to be warned of
     std::int64_t completed_updates_ = 0;
-    std::atomic<std::int64_t> published_updates_{0}; ///< the same, for other threads
     std::int64_t saved_update_ = -1;
     std::int64_t retry_update_ = -1; ///< when a save that failed is tried again
     bool evaluating_ = false;

@@ -26,7 +26,7 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
         changed_rounding_ = refuse_changed_result(reader, config_, hardware);
         restore_stage(reader, stage_, replicas_.world().activity());
         progress = reader.progress();
-        published_updates_ = completed_updates_ = progress.update;
+        set_completed_updates(progress.update);
         saved_update_ = completed_updates_;
     });
     return progress;

@@ -237,7 +237,8 @@ void UpdateReduction::check_finite(Stage& stage, double loss)
         throw AnomalousUpdate({AnomalyKind::not_finite, what + "; no weight was changed", loss});
     };
     if (!std::isfinite(loss))
-        refuse("the loss is not finite (" + std::to_string(loss) + ")");
+        refuse("the loss is not finite (" + std::string(std::isnan(loss) ? "nan" : "infinite") +
+               ")" + microbatches_without_loss());
     // Backward runs from the head to the embedding: the last bad parameter is nearest the cause.
     for (std::size_t i = at_.counters; i-- > 0;) {
         if (std::isfinite(values_[i]))
@@ -247,6 +248,24 @@ void UpdateReduction::check_finite(Stage& stage, double loss)
         refuse("the gradient of " + parameter.name + " is not finite (" +
                stage_of_parameter(parameter, replica) + ")");
     }
+}
+
+/// Of the global batch; nothing where only their sum is not finite.
+std::string UpdateReduction::microbatches_without_loss() const
+{
+    const std::span<const double> losses =
+        std::span(values_).subspan(at_.losses, num_replicas_ * num_microbatches_);
+    const auto is_bad = [](double loss) { return !std::isfinite(loss); };
+    const auto num_bad = static_cast<std::size_t>(std::ranges::count_if(losses, is_bad));
+    const std::string total = std::to_string(losses.size());
+    if (num_bad == 0)
+        return "";
+    if (num_bad == losses.size())
+        return ", in all " + total + " micro-batches";
+    const auto first = std::ranges::find_if(losses, is_bad) - losses.begin();
+    const std::string others = num_bad == 1 ? "" : " and " + std::to_string(num_bad - 1) + " more";
+    return ", in micro-batch " + std::to_string(first) + others + " of " + total +
+           " (counted from 0)";
 }
 
 /// The sums are bad in a part; each replica still has what it sent to others. Where all of that is

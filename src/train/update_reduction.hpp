@@ -119,6 +119,7 @@ private:
     void check_finite(Stage& stage, double loss);
     int replica_with_bad_gradient(Stage& stage, std::size_t parameter);
     double loss_sum() const;
+    std::string microbatches_without_loss() const;
     std::string rank_of_chunk(std::size_t chunk, int replica) const;
     std::string stage_of_layer(std::int64_t layer, int replica) const;
     std::string stage_of_parameter(const ParameterSpec& parameter, int replica) const;
