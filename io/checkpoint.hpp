@@ -99,6 +99,11 @@ std::int64_t update_of_checkpoint(const std::filesystem::path& folder);
 /// Completed checkpoints below `checkpoints`, oldest first. Folders without a manifest are not
 /// listed.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
+/// With those folders. A save gives a folder its name once the manifest is in it: somebody or
+/// something has taken that away since.
+std::vector<std::filesystem::path>
+list_named_as_checkpoints(const std::filesystem::path& checkpoints);
+bool has_manifest(const std::filesystem::path& folder);
 /// The cheap check that retention makes: the manifest has its own checksum, and every file it lists
 /// is there with its size. What CheckpointReader::verify() finds beyond that is not looked for.
 bool looks_whole(const std::filesystem::path& folder);

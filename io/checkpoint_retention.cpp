@@ -131,13 +131,12 @@ std::set<fs::path> rewind_targets(const std::vector<fs::path>& whole, std::int64
 
 } // namespace
 
-std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
+std::vector<fs::path> list_named_as_checkpoints(const fs::path& checkpoints)
 {
     std::vector<std::pair<std::int64_t, fs::path>> found;
     for (const fs::path& entry : entries_of(checkpoints)) {
         const auto update = update_of(entry.filename().string());
-        if (update && is_there(entry, fs::file_type::directory) &&
-            is_there(entry / manifest_name, fs::file_type::regular))
+        if (update && is_there(entry, fs::file_type::directory))
             found.emplace_back(*update, entry);
     }
     std::sort(found.begin(), found.end());
@@ -145,6 +144,18 @@ std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
     for (auto& [update, folder] : found)
         folders.push_back(std::move(folder));
     return folders;
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& checkpoints)
+{
+    std::vector<fs::path> folders = list_named_as_checkpoints(checkpoints);
+    std::erase_if(folders, [](const fs::path& folder) { return !has_manifest(folder); });
+    return folders;
+}
+
+bool has_manifest(const fs::path& folder)
+{
+    return is_there(folder / manifest_name, fs::file_type::regular);
 }
 
 std::int64_t update_of_checkpoint(const fs::path& folder)

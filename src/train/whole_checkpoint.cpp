@@ -38,13 +38,15 @@ void require_readable(const fs::path& checkpoint)
 fs::path newest_whole_checkpoint(const fs::path& checkpoints, const std::function<void()>& on_block,
                                  std::int64_t most_update)
 {
-    auto folders = list_checkpoints(checkpoints);
+    auto folders = list_named_as_checkpoints(checkpoints);
     std::reverse(folders.begin(), folders.end());
     for (const fs::path& folder : folders) {
         if (update_of_checkpoint(folder) > most_update)
             continue;
         require_readable(folder);
-        const auto problems = problems_in_checkpoint(folder, on_block);
+        const auto problems = has_manifest(folder)
+                                  ? problems_in_checkpoint(folder, on_block)
+                                  : std::vector<std::string>{"manifest.json is missing"};
         if (problems.empty())
             return folder;
         log_warning("skipping damaged checkpoint " + folder.string() + ":" +

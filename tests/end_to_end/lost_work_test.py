@@ -44,6 +44,15 @@ class DamagedCheckpoints(RunTest):
         self.assertIn("update-00000006 at update 6", result.stderr)
         self.assertEqual(self.names("flipped"), ["12"])
 
+    def test_one_without_its_manifest_is_not_passed_over_in_silence(self):
+        overrides = ("checkpoint.every_updates=4", "checkpoint.keep_last=2")
+        self.train(1, "manifest", "--stop-after", "8", expect=75, overrides=overrides)
+        (self.last_checkpoint("manifest") / "manifest.json").unlink()
+        result = self.train(1, "manifest", overrides=overrides)
+        self.assertRegex(result.stderr, r"skipping damaged checkpoint \S*update-00000008:\s+manifest.json is missing")
+        self.assertIn("update-00000004 at update 4", result.stderr)
+        self.assertEqual(self.names("manifest"), ["08", "12"])
+
     def test_prune_reads_what_it_counts_on(self):
         self.train(1, "pruned", overrides=("checkpoint.every_updates=4", "checkpoint.keep_last=0"))
         flip_a_bit(self.last_checkpoint("pruned"))
