@@ -286,7 +286,8 @@ void add_submit_command(CLI::App& app, ChosenCommand& chosen)
     command->add_option("--name", options->name, "Name of the job [the run file's]");
     command
         ->add_option("--run-dir", options->run_dir,
-                     "Folder of the run [runs/<name of the run file>]")
+                     "Folder of the run [runs/<name of the run file>; of a run folder's own "
+                     "config.toml, that folder]")
         ->check(not_empty());
     add_set_option(*command, options->overrides);
     command->add_flag("--dry-run", options->dry_run, "Print the script instead of submitting it");

@@ -199,7 +199,8 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
             "saves and stops")
         ->check(CLI::Range(std::int64_t{1}, most_ranks));
     command->add_option("--run-dir", options->run_dir,
-                        "Folder of the run [runs/<name of the run file>]");
+                        "Folder of the run [runs/<name of the run file>; of a run folder's own "
+                        "config.toml, that folder]");
     command
         ->add_option(
             "--resume", options->resume,

@@ -5,7 +5,8 @@ namespace sluice {
 
 std::string resolved_toml(const RunConfig& config)
 {
-    std::string text = "# Written by sluice: every key, presets expanded.\n";
+    std::string text(resolved_toml_heading);
+    text += '\n';
     std::string_view section;
     for (const RunKey& key : run_keys()) {
         if (!key.get)

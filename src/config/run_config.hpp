@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -218,6 +219,9 @@ Precision element_types(const RunConfig& config);
 /// does 4e14 FLOPs a second. An H100 agrees at both ends.
 bool captures_graphs(const RunConfig& config);
 
+/// The first line of what resolved_toml() gives.
+inline constexpr std::string_view resolved_toml_heading =
+    "# Written by sluice: every key, presets expanded.";
 /// Every key written out; parsing it gives the same RunConfig.
 std::string resolved_toml(const RunConfig& config);
 

@@ -2,11 +2,35 @@
 
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
+#include "core/logging.hpp"
 #include "io/status_file.hpp"
+#include "src/config/run_config.hpp"
 
+#include <fstream>
 #include <vector>
 
 namespace sluice {
+
+namespace {
+
+bool was_written_by_a_run(const std::filesystem::path& config)
+{
+    std::ifstream file(config);
+    std::string heading;
+    return std::getline(file, heading) && heading == resolved_toml_heading;
+}
+
+/// `run_file` is what RunFolder::write_config() has left there.
+bool is_of_a_run_folder(const std::filesystem::path& run_file)
+{
+    std::error_code error;
+    return run_file.filename() == "config.toml" &&
+           std::filesystem::is_regular_file(run_file, error) &&
+           std::filesystem::is_directory(run_file.parent_path() / "checkpoints", error) &&
+           was_written_by_a_run(run_file);
+}
+
+} // namespace
 
 void RunFolder::create_and_lock()
 {
@@ -54,6 +78,17 @@ bool RunFolder::lock(std::chrono::milliseconds patience)
     }
 }
 
+void RunFolder::write_config(std::string_view resolved) const
+{
+    std::error_code error;
+    if (std::filesystem::is_regular_file(config(), error) && !was_written_by_a_run(config())) {
+        const std::string other = config().string() + ".other";
+        rename_durably(config(), other);
+        log_warning("the run folder had a config.toml that no run has written; it is now " + other);
+    }
+    write_file_durably(config(), resolved);
+}
+
 std::string RunFolder::status_text() const
 {
     try {
@@ -87,6 +122,10 @@ std::filesystem::path run_dir_of(const std::string& run_file, const std::string&
 {
     if (!run_dir.empty())
         return run_dir;
+    if (is_of_a_run_folder(run_file)) {
+        const auto folder = std::filesystem::path(run_file).parent_path();
+        return folder.empty() ? "." : folder;
+    }
     return std::filesystem::path("runs") / std::filesystem::path(run_file).stem();
 }
 

@@ -32,6 +32,10 @@ public:
     /// Likewise another one, by FileLock::this_process() there.
     bool is_held_by(const std::string& process) const { return lock_.holder() == process; }
 
+    /// Writes the resolved run file as config(). One that somebody else has written stays beside it,
+    /// as config.toml.other, with a warning.
+    void write_config(std::string_view resolved) const;
+
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
     /// job's.
     void remember_status() { last_status_ = status_text(); }
@@ -64,7 +68,8 @@ private:
     std::string last_status_;
 };
 
-/// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>.
+/// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>; where the run file
+/// is the one that a run has written into its folder, that folder.
 std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir);
 
 } // namespace sluice

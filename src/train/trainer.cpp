@@ -1,6 +1,5 @@
 #include "src/train/trainer.hpp"
 
-#include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "core/wait_attendant.hpp"
@@ -119,7 +118,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         // What a save or a deletion that died has left takes space, and the next save may be far.
         delete_old_checkpoints(folder_.checkpoints(), {});
         const std::string short_of_space = refuse_unsavable();
-        write_file_durably(folder_.config(), resolved_toml(config_));
+        folder_.write_config(resolved_toml(config_));
         journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget(),
                             started_by_launch_ranks() ? folder_.signal_file()

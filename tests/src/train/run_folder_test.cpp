@@ -2,6 +2,7 @@
 
 #include "core/durable_file.hpp"
 #include "io/status_file.hpp"
+#include "src/config/run_config.hpp"
 #include "tests/temporary_folder.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -43,6 +44,37 @@ BOOST_AUTO_TEST_CASE(a_status_that_was_deleted_is_written_again)
     std::filesystem::remove(folder.status());
     folder.tell("finished", 9, "all updates done", 0);
     BOOST_TEST(says(folder, "finished"));
+}
+
+BOOST_AUTO_TEST_CASE(a_run_goes_on_by_the_config_in_its_folder)
+{
+    const TemporaryFolder scratch;
+    const RunFolder folder(scratch.path() / "old");
+    BOOST_TEST(run_dir_of("first.toml", "") == "runs/first");
+    BOOST_TEST(run_dir_of("first.toml", "there") == "there");
+    std::filesystem::create_directories(folder.checkpoints());
+    write_file_durably(folder.config(), "# mine\n");
+    BOOST_TEST(run_dir_of(folder.config().string(), "") == "runs/config");
+    folder.write_config(std::string(resolved_toml_heading) + "\n[model]\n");
+    BOOST_TEST(run_dir_of(folder.config().string(), "") == folder.path());
+    BOOST_TEST(run_dir_of(folder.config().string(), "there") == "there");
+    std::filesystem::remove(folder.checkpoints());
+    BOOST_TEST(run_dir_of(folder.config().string(), "") == "runs/config");
+}
+
+BOOST_AUTO_TEST_CASE(a_config_of_somebody_stays_beside_that_of_the_run)
+{
+    const TemporaryFolder scratch;
+    const RunFolder folder(scratch.path());
+    const std::string resolved = std::string(resolved_toml_heading) + "\n[model]\n";
+    const std::filesystem::path other = folder.config().string() + ".other";
+    folder.write_config(resolved);
+    folder.write_config(resolved + "[run]\n");
+    BOOST_TEST(!std::filesystem::exists(other));
+    write_file_durably(folder.config(), "# mine\n");
+    folder.write_config(resolved);
+    BOOST_TEST(read_file(other) == "# mine\n");
+    BOOST_TEST(read_file(folder.config()) == resolved);
 }
 
 // As after SIGCONT, which mpirun sends before it ends a rank that had been stopped.
