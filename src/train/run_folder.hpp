@@ -32,8 +32,8 @@ public:
     /// Likewise another one, by FileLock::this_process() there.
     bool is_held_by(const std::string& process) const { return lock_.holder() == process; }
 
-    /// Writes the resolved run file as config(). One that somebody else has written stays beside it,
-    /// as config.toml.other, with a warning.
+    /// Writes the resolved run file as config(). One that somebody else has written stays beside
+    /// it, as config.toml.other, with a warning.
     void write_config(std::string_view resolved) const;
 
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
