@@ -33,7 +33,7 @@ void FileLock::let_go()
 }
 
 /// Or the last holder has removed it after it was opened here, and others lock another file.
-bool FileLock::is_still_in_place() const
+bool FileLock::is_same_file() const
 {
     struct stat mine {
     }, there{};
@@ -59,7 +59,8 @@ bool FileLock::take(std::chrono::milliseconds patience)
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
         }
-    } while (!is_still_in_place() && --tries_left > 0);
+    } while (!is_same_file() && --tries_left > 0);
+    tells_files_apart_ = tries_left > 0;
     const std::string who = this_process();
     // Nothing is lost where it cannot be written.
     if (::ftruncate(descriptor_, 0) == 0) [[maybe_unused]]
@@ -74,6 +75,16 @@ std::string FileLock::holder() const
     } catch (const UserError&) {
         return "";
     }
+}
+
+bool FileLock::is_in_place() const
+{
+    struct stat there {};
+    const bool is_gone = ::stat(path_.c_str(), &there) != 0;
+    if (!tells_files_apart_ ||
+        (is_gone && errno != ENOENT)) // a network file system has a bad moment
+        return true;
+    return !is_gone && is_same_file();
 }
 
 bool FileLock::is_held_here() const { return holder() == this_process(); }

@@ -31,14 +31,18 @@ public:
     static std::string this_process(); ///< as its name would stand there
     /// Whether this process was the last to take it, by whatever object.
     bool is_held_here() const;
+    /// Whether what this object holds still is the file under that name, which others would lock.
+    /// True where the file system cannot tell.
+    bool is_in_place() const;
 
 private:
-    bool is_still_in_place() const;
+    bool is_same_file() const;
     void let_go();
 
     std::filesystem::path path_;
     Afterwards afterwards_;
     int descriptor_ = -1;
+    bool tells_files_apart_ = true; ///< the file system, when it was taken
 };
 
 } // namespace sluice

@@ -305,6 +305,11 @@ bool RankRun::is_failure_of_this_job(const std::string& status) const
     return (started_ || status != status_before_) && status.find("\"failed\"") != std::string::npos;
 }
 
+bool RankRun::folder_is_ours() const
+{
+    return folder_.is_held_by(rank_zero_) || folder_.is_held_by("");
+}
+
 void RankRun::abandon(const std::string& why, ExitCode code)
 {
     if (watch_)
@@ -317,7 +322,7 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     const bool told = trainer_ && is_failure_of_this_job(folder_.status_text());
     if (!told) {
         std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
-        if (trainer_)
+        if (trainer_ && folder_is_ours())
             write_failed_status(text, code);
     }
     transport_->abort(static_cast<int>(code));
@@ -353,7 +358,7 @@ void RankRun::end_by(const Alarm& alarm)
         in_a_moment<bool>([text] { return std::fputs(text.c_str(), stderr) >= 0; });
         if (!over)
             in_a_moment<bool>([this, reason] {
-                if (folder_.is_held_by(rank_zero_))
+                if (folder_is_ours())
                     write_failed_status(reason, ExitCode::peer);
                 return true;
             });

@@ -7,6 +7,7 @@
 #include "src/config/run_config.hpp"
 
 #include <fstream>
+#include <utility>
 #include <vector>
 
 namespace sluice {
@@ -76,6 +77,40 @@ bool RunFolder::lock(std::chrono::milliseconds patience)
         throw data_error("cannot write into the run folder: " + error.problem(), path_.string(),
                          "choose a folder you can write with --run-dir");
     }
+}
+
+void RunFolder::keep_lock()
+{
+    if (lock_.is_in_place()) {
+        told_of_lock_ = false;
+        return;
+    }
+    const std::string trouble = lock_again();
+    if (trouble.empty())
+        log_warning("somebody has deleted the lock of the run folder; it is locked again");
+    else if (!std::exchange(told_of_lock_, true))
+        log_warning(trouble);
+}
+
+/// Why that cannot be done now; empty where it is done.
+std::string RunFolder::lock_again()
+{
+    std::error_code error;
+    if (!std::filesystem::is_directory(path_, error))
+        return path_.string() + ": the run folder is gone; put it back before the next save";
+    bool is_ours = false;
+    try {
+        const bool was_taken_since = !lock_.holder().empty(); // and may have ended by now
+        is_ours = !was_taken_since && lock();
+    } catch (const UserError& refused) { // of a full disk, say
+        return refused.where() + ": " + refused.problem();
+    }
+    if (!is_ours)
+        throw data_error("another run (" + lock_.holder() +
+                             ") has taken this run folder: its lock was deleted while this run "
+                             "was writing into it",
+                         path_.string(), "let that run go on: it does what this one has done");
+    return {};
 }
 
 void RunFolder::write_config(std::string_view resolved) const

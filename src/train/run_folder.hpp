@@ -27,6 +27,11 @@ public:
     /// Throws UserError (data) when it cannot be written.
     bool lock(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
+    /// On rank 0 while it trains: people delete lock files that look left over, and move folders.
+    /// Locks the folder again where its lock is gone, and warns of that. Throws UserError (data)
+    /// where another run has it by now.
+    void keep_lock();
+
     /// Whether this process was the last to lock it, by whatever object.
     bool is_held_here() const { return lock_.is_held_here(); }
     /// Likewise another one, by FileLock::this_process() there.
@@ -62,10 +67,12 @@ public:
 
 private:
     void create_folders() const;
+    std::string lock_again();
 
     std::filesystem::path path_;
     FileLock lock_;
     std::string last_status_;
+    bool told_of_lock_ = false; ///< that it is gone, and cannot be taken again
 };
 
 /// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>; where the run file

@@ -37,6 +37,23 @@ BOOST_AUTO_TEST_CASE(one_holds_it_at_a_time_and_is_named)
                         "No such file or directory (open)"));
 }
 
+BOOST_AUTO_TEST_CASE(whoever_holds_it_sees_that_the_file_was_deleted)
+{
+    const TemporaryFolder folder;
+    FileLock first(folder / "lock"), second(folder / "lock");
+    BOOST_TEST(first.take());
+    BOOST_TEST(first.is_in_place());
+    fs::remove(folder / "lock");
+    BOOST_TEST(!first.is_in_place());
+    BOOST_TEST(first.take());
+    BOOST_TEST(first.is_in_place());
+    BOOST_TEST(!second.take());
+    fs::remove(folder / "lock");
+    BOOST_TEST(second.take());
+    BOOST_TEST(!first.is_in_place());
+    BOOST_TEST(!first.take());
+}
+
 BOOST_AUTO_TEST_CASE(a_killed_process_holds_nothing)
 {
     const TemporaryFolder folder;

@@ -11,6 +11,7 @@ import unittest
 import unittest.mock
 
 from harness import SLUICE, RunTest, call, environment
+from stopping_test import Processes
 
 SLOW_DISK = os.environ.get("SLOW_DISK", "")
 
@@ -238,6 +239,51 @@ class Resumes(RunTest):
         self.assertEqual(result.returncode, 75, result.stderr)
         for parent in (self.folder, self.folder / "new", self.folder / "new/a"):
             self.assertIn(f"<{parent}>)", trace.read_text())
+
+
+class DeletedLocks(Processes):
+    """A lock file looks left over to people."""
+
+    updates = 100000
+    own_launcher = True
+
+    def begin(self, name):
+        process = self.start(2, name, overrides=("lr_schedule.kind=constant",))
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        self.wait_for_update(name, 5)
+        return process
+
+    def test_it_is_locked_again(self):
+        process = self.begin("again")
+        lock = self.folder / "again/.lock"
+        lock.unlink()
+        deadline = time.monotonic() + 30
+        while not lock.exists():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        result = self.train(1, "again", expect=2)
+        self.assertIn("another run", result.stderr)
+        (self.folder / "again/STOP").touch()
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, errors)
+        self.assertIn("somebody has deleted the lock", errors)
+
+    def test_a_run_that_was_overtaken_ends(self):
+        """It slept while its lock was deleted, and another run began, ended, and left its own word."""
+        process = self.begin("taken")
+        ranks = self.ranks_of(self.folder / "taken").values()
+        for pid in ranks:
+            os.kill(pid, signal.SIGSTOP)
+        (self.folder / "taken/.lock").unlink()
+        self.train(1, "taken", "--stop-after", 3, expect=75, overrides=("lr_schedule.kind=constant",))
+        left = self.status("taken")
+        for pid in ranks:
+            os.kill(pid, signal.SIGCONT)
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 3, errors)
+        self.assertRegex(errors, "sluice: rank 0: .*another run .* has taken this run folder")
+        self.assertEqual(self.status("taken"), left)
 
 
 class IgnoredChildren(RunTest):

@@ -4,6 +4,7 @@
 #include "io/status_file.hpp"
 #include "src/config/run_config.hpp"
 #include "tests/temporary_folder.hpp"
+#include "tests/thrown_message.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <memory>
@@ -44,6 +45,37 @@ BOOST_AUTO_TEST_CASE(a_status_that_was_deleted_is_written_again)
     std::filesystem::remove(folder.status());
     folder.tell("finished", 9, "all updates done", 0);
     BOOST_TEST(says(folder, "finished"));
+}
+
+BOOST_AUTO_TEST_CASE(a_deleted_lock_is_made_again_unless_another_run_has_it)
+{
+    const TemporaryFolder scratch;
+    RunFolder ours(scratch.path() / "run"), theirs(scratch.path() / "run");
+    ours.create_and_lock();
+    ours.keep_lock();
+    std::filesystem::remove(ours.path() / ".lock");
+    ours.keep_lock();
+    BOOST_TEST(!theirs.lock());
+    std::filesystem::remove(ours.path() / ".lock");
+    const auto refused_for = [&] { return testing::message_of([&] { ours.keep_lock(); }); };
+    auto theirs_for_a_while = std::make_unique<RunFolder>(ours.path());
+    BOOST_TEST(theirs_for_a_while->lock());
+    const std::string message = "another run (process " + std::to_string(getpid());
+    BOOST_TEST(testing::contains(refused_for(), message));
+    theirs_for_a_while.reset(); // it has been there all the same
+    BOOST_TEST(testing::contains(refused_for(), message));
+}
+
+BOOST_AUTO_TEST_CASE(a_folder_that_is_moved_for_a_while_stays_locked)
+{
+    const TemporaryFolder scratch;
+    RunFolder ours(scratch.path() / "run"), theirs(scratch.path() / "run");
+    ours.create_and_lock();
+    std::filesystem::rename(ours.path(), scratch.path() / "moved");
+    ours.keep_lock();
+    std::filesystem::rename(scratch.path() / "moved", ours.path());
+    ours.keep_lock();
+    BOOST_TEST(!theirs.lock());
 }
 
 BOOST_AUTO_TEST_CASE(a_run_goes_on_by_the_config_in_its_folder)
