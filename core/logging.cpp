@@ -30,6 +30,13 @@ const std::shared_ptr<spdlog::sinks::dist_sink_mt>& kept()
     return sinks;
 }
 
+std::shared_ptr<spdlog::sinks::basic_file_sink_mt> file_sink(const std::filesystem::path& path)
+{
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
+    sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %v");
+    return sink;
+}
+
 /// Each level has its own word in front, so the pattern is the bare text.
 std::shared_ptr<spdlog::logger> make_logger()
 {
@@ -74,8 +81,7 @@ void log_to_file(const std::filesystem::path& path)
         throw data_error("this is a pipe, and a run would wait for its reader", path.string(),
                          "remove it: log.txt is a file");
     try {
-        auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
-        sink->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %v");
+        auto sink = file_sink(path);
         if (const auto said = std::dynamic_pointer_cast<Said>(kept()->sinks().front()))
             for (const auto& message : said->last_raw())
                 sink->log(message);
@@ -84,6 +90,20 @@ void log_to_file(const std::filesystem::path& path)
     } catch (const spdlog::spdlog_ex& error) {
         throw data_error(std::string("cannot open the log file: ") + error.what(), path.string(),
                          "check the permissions of its folder");
+    }
+}
+
+void log_last_words(const std::filesystem::path& path, std::string_view message)
+{
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error))
+        return;
+    try {
+        const std::string text = "[sluice] error: " + std::string(message);
+        const auto sink = file_sink(path);
+        sink->log({"sluice", spdlog::level::err, text});
+        sink->flush();
+    } catch (const spdlog::spdlog_ex&) { // of a full disk, say
     }
 }
 

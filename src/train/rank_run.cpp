@@ -98,6 +98,8 @@ int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resum
         return train(config, resume, stop_after, fault);
     } catch (const AgreedError& error) {
         record_failure(error.what(), error.code());
+        if (transport_->rank() == 0 && trainer_)
+            log_last_words(folder_.log(), error.what());
         trainer_.reset(); // ends the progress line
         // Before MPI is left: launchers end the others when the first of them has ended with an
         // error.
@@ -292,6 +294,14 @@ void RankRun::write_failed_status(const std::string& why, ExitCode code)
     }
 }
 
+void RankRun::leave_last_words(const std::string& why, ExitCode code)
+{
+    if (!folder_is_ours())
+        return;
+    write_failed_status(why, code);
+    log_last_words(folder_.log(), why);
+}
+
 void RankRun::record_failure(const std::string& why, ExitCode code)
 {
     // Before the trainer is there, the folder may be another run's.
@@ -322,8 +332,8 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     const bool told = trainer_ && is_failure_of_this_job(folder_.status_text());
     if (!told) {
         std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
-        if (trainer_ && folder_is_ours())
-            write_failed_status(text, code);
+        if (trainer_)
+            leave_last_words(text, code);
     }
     transport_->abort(static_cast<int>(code));
     std::abort(); // never reached; not every compiler knows that of a virtual function
@@ -358,8 +368,7 @@ void RankRun::end_by(const Alarm& alarm)
         in_a_moment<bool>([text] { return std::fputs(text.c_str(), stderr) >= 0; });
         if (!over)
             in_a_moment<bool>([this, reason] {
-                if (folder_is_ours())
-                    write_failed_status(reason, ExitCode::peer);
+                leave_last_words(reason, ExitCode::peer);
                 return true;
             });
     }

@@ -55,6 +55,8 @@ private:
     /// On the watching thread: a rank is gone or hangs.
     [[noreturn]] void end_by(const Alarm& alarm);
     void write_failed_status(const std::string& why, ExitCode code);
+    /// Into status and log, unless another run has the folder.
+    void leave_last_words(const std::string& why, ExitCode code);
     /// No other run has taken the folder.
     bool folder_is_ours() const;
     /// `status`, as it stands in the folder, gives a reason why this very job has failed.

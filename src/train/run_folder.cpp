@@ -136,8 +136,10 @@ std::string RunFolder::status_text() const
 void RunFolder::tell_ended_without_a_word(std::string_view reason) const
 {
     try {
-        if (const auto now = read_status(status()); now && now->state == "running")
+        if (const auto now = read_status(status()); now && now->state == "running") {
             write_status(status(), "failed", now->update, reason, static_cast<int>(ExitCode::peer));
+            log_last_words(log(), reason);
+        }
     } catch (const UserError&) {
         // What is said on standard error is left.
     }

@@ -49,8 +49,8 @@ public:
     void tell(std::string_view state, std::int64_t update, std::string_view reason, int exit_code);
     std::string status_text() const; ///< nothing where there is none
     /// For whoever is left when the ranks are gone: where status.json still says that the run is
-    /// running, it says from now on that the run has failed. The update stays, which is that of
-    /// the newest checkpoint. Errors are ignored.
+    /// running, it says from now on that the run has failed, and so does the log. The update
+    /// stays, which is that of the newest checkpoint. Errors are ignored.
     void tell_ended_without_a_word(std::string_view reason) const;
 
     const std::filesystem::path& path() const { return path_; }

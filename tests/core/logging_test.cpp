@@ -74,4 +74,19 @@ BOOST_AUTO_TEST_CASE(the_log_file_is_appended_to_with_times)
     BOOST_CHECK_THROW(log_to_file("/proc/nonexistent/log.txt"), UserError);
 }
 
+BOOST_AUTO_TEST_CASE(last_words_come_from_any_process_to_a_log_that_is_there)
+{
+    const TemporaryFolder folder;
+    const fs::path log = folder / "log.txt";
+    log_last_words(log, "nobody has begun it");
+    BOOST_TEST(!fs::exists(log));
+    log_to_file(log);
+    standard_error_of(folder / "e", [] { log_info("first"); });
+    const auto at_its_end = [&] { log_last_words(log, "rank 1 hangs"); };
+    BOOST_TEST(standard_error_of(folder / "e", at_its_end) == "");
+    BOOST_TEST(read_file(log).find(" [sluice] first\n") != std::string::npos);
+    BOOST_TEST(read_file(log).ends_with(" [sluice] error: rank 1 hangs\n"));
+    log_last_words("/proc/1/status", "not a log"); // nor writable, by many
+}
+
 BOOST_AUTO_TEST_SUITE_END()

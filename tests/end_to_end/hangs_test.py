@@ -39,6 +39,9 @@ class Hangs(stopping_test.Processes):
         status = self.status(name)
         self.assertEqual((status["state"], status["exit_code"]), ("failed", 71))
         self.assertIn(culprit, status["reason"])
+        log = self.folder / name / "log.txt"
+        if log.exists():  # from the start of training on
+            self.assertIn(f"error: {culprit}", log.read_text().splitlines()[-1])
         self.assertEqual(self.ranks_of(self.folder / name), {})
         return errors
 
