@@ -229,9 +229,9 @@ void add_optimizer(std::vector<KernelBenchmark>& all, const KernelShapes& s, DTy
              measure(test, 2.0 * states + bytes_of({op.gradient}) + copy, WorkUnit::bytes, op);
          }});
     all.push_back({"sum_of_squares", dtype, [=](KernelUnderTest& test) {
-                       const kernels::SumOfSquares op{.x = test.random(shape, dtype),
-                                                      .result = test.random({1}, DType::f64)};
-                       measure(test, bytes_of({op.x}), WorkUnit::bytes, op);
+                       const kernels::SumOfSquares op{.x = {test.random(shape, dtype)},
+                                                      .results = test.random({1}, DType::f64)};
+                       measure(test, bytes_of({op.x.front()}), WorkUnit::bytes, op);
                    }});
     const Shape message{s.num_tokens(), s.hidden};
     all.push_back({"checksum", dtype, [=](KernelUnderTest& test) {

@@ -288,7 +288,7 @@ void sum_of_squares(benchmark::State& state)
     Array x({vocabulary, hidden});
     double result = 0.0;
     for (auto _ : state)
-        launch(stream, SumOfSquares{.x = x.view(), .result = view_of(&result, {1})});
+        launch(stream, SumOfSquares{.x = {x.view()}, .results = view_of(&result, {1})});
     report_floats(state, vocabulary * hidden);
 }
 

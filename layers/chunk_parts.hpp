@@ -213,7 +213,34 @@ struct ModelChunk::Parts {
 
     void square(const TensorView& x, const TensorView& results, std::int64_t index) const
     {
-        kernels::launch(stream, kernels::SumOfSquares{.x = x, .result = results.slice(index, {1})});
+        kernels::launch(stream,
+                        kernels::SumOfSquares{.x = {x}, .results = results.slice(index, {1})});
+    }
+
+    /// Of every parameter whose moments are here, into its place among layout.gradient_squares.
+    void square_gradients() const
+    {
+        for (const ParameterGroup& group : groups) {
+            kernels::SumOfSquares sums;
+            std::size_t first = group.first, count = 0;
+            const auto launch = [&] {
+                sums.results = layout.gradient_squares.slice(static_cast<std::int64_t>(first),
+                                                             {static_cast<std::int64_t>(count)});
+                if (count > 0)
+                    kernels::launch(stream, sums);
+                count = 0;
+            };
+            for (std::size_t i = group.first; i < group.last; ++i) {
+                if (layout.parameters[i].owned.empty() || count == sums.x.size())
+                    launch();
+                if (layout.parameters[i].owned.empty())
+                    continue;
+                if (count == 0)
+                    first = i;
+                sums.x[count++] = layout.parameters[i].owned_gradient();
+            }
+            launch();
+        }
     }
 
     /// To where captured work reads them.
@@ -228,15 +255,34 @@ struct ModelChunk::Parts {
                           [&](const TensorView& row) { std::memcpy(row.data, both, sizeof both); });
     }
 
-    void update(const Parameter& parameter, kernels::AdamW step) const
+    /// A step of all parameters, in as few launches as there are runs of neighbours that are
+    /// decayed alike: between them lie zeros, which stay zeros.
+    void update(const kernels::AdamW& numbers) const
     {
-        step.weight = parameter.owned_weight();
-        step.gradient = parameter.owned_gradient();
-        step.first_moment = parameter.first_moment;
-        step.second_moment = parameter.second_moment;
-        if (parameter.has_master())
-            step.compute_copy = parameter.owned_value();
-        const bool decayed = parameter.spec.decayed;
+        const auto is_like = [](const Parameter& one, const Parameter& other) {
+            return one.owned.empty() == other.owned.empty() &&
+                   one.spec.decayed == other.spec.decayed;
+        };
+        for (const ParameterGroup& group : groups)
+            for (std::size_t first = group.first, last = first; first < group.last; first = last) {
+                while (last < group.last &&
+                       is_like(layout.parameters[first], layout.parameters[last]))
+                    ++last;
+                if (!layout.parameters[first].owned.empty())
+                    update(std::span(layout.parameters).subspan(first, last - first), numbers);
+            }
+    }
+
+    void update(std::span<const Parameter> neighbours, kernels::AdamW step) const
+    {
+        const Parameter &front = neighbours.front(), &back = neighbours.back();
+        step.weight = joined(front.owned_weight(), back.owned_weight());
+        step.gradient = joined(front.owned_gradient(), back.owned_gradient());
+        step.first_moment = joined(front.first_moment, back.first_moment);
+        step.second_moment = joined(front.second_moment, back.second_moment);
+        if (front.has_master())
+            step.compute_copy = joined(front.owned_value(), back.owned_value());
+        const bool decayed = front.spec.decayed;
         if (!decayed)
             step.weight_decay = 0.0;
         if (!layout.adamw_factors.empty())

@@ -166,12 +166,8 @@ void ModelChunk::gradient_squares(std::span<double> sums) const
     const auto& parameters = parts_->layout.parameters;
     SLUICE_CHECK(sums.size() == parameters.size(),
                  sums.size() << " sums, " << parameters.size() << " parameters");
-    parts_->run({.kind = ActionKey::Kind::gradient_squares}, nullptr, [&] {
-        for (std::size_t i = 0; i < parameters.size(); ++i)
-            if (!parameters[i].owned.empty())
-                parts_->square(parameters[i].owned_gradient(), parts_->layout.gradient_squares,
-                               static_cast<std::int64_t>(i));
-    });
+    parts_->run({.kind = ActionKey::Kind::gradient_squares}, nullptr,
+                [&] { parts_->square_gradients(); });
     const HostCopy found(parts_->stream, parts_->layout.gradient_squares);
     for (std::size_t i = 0; i < parameters.size(); ++i)
         sums[i] = parameters[i].owned.empty() ? 0.0 : found.view().as<double>()[i];
@@ -181,11 +177,8 @@ void ModelChunk::update_weights(const kernels::AdamW& numbers)
 {
     parts_->require_gradients();
     parts_->upload(numbers);
-    parts_->run({.kind = ActionKey::Kind::update_weights}, nullptr, [&] {
-        for (const Parameter& parameter : parts_->layout.parameters)
-            if (!parameter.owned.empty())
-                parts_->update(parameter, numbers);
-    });
+    parts_->run({.kind = ActionKey::Kind::update_weights}, nullptr,
+                [&] { parts_->update(numbers); });
 }
 
 double ModelChunk::sum_of_squares(const TensorView& x) const

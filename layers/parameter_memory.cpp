@@ -156,6 +156,17 @@ ElementRange owned_elements(const ParameterGroup& group, const Parameter& parame
                    parameter.spec.shape.num_elements());
 }
 
+TensorView joined(const TensorView& first, const TensorView& last)
+{
+    const auto num_bytes = static_cast<const std::byte*>(last.data) -
+                           static_cast<const std::byte*>(first.data) +
+                           static_cast<std::ptrdiff_t>(last.num_bytes());
+    SLUICE_CHECK(first.dtype == last.dtype && num_bytes > 0, num_bytes << " bytes");
+    TensorView all = first;
+    all.shape = {num_bytes / static_cast<std::ptrdiff_t>(size_of(first.dtype))};
+    return all;
+}
+
 std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,
                                            const Precision& precision, MomentShard shard,
                                            Arena& values, Arena& gradients, Arena& states)

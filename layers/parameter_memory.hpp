@@ -40,6 +40,10 @@ std::vector<ParameterGroup> groups_of(std::span<const Parameter> parameters);
 ElementRange owned_elements(const ParameterGroup& group, const Parameter& parameter,
                             MomentShard shard);
 
+/// All elements from the first of `first` to the last of `last`, which lie behind each other in one
+/// piece of memory: [n].
+TensorView joined(const TensorView& first, const TensorView& last);
+
 /// Takes memory for every parameter of `range`: values, gradients, and the shard's part of master
 /// weights (where `precision` has them) and moments from an arena each. All are zero.
 std::vector<Parameter> allocate_parameters(const ModelSpec& spec, const LayerRange& range,

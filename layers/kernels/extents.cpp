@@ -197,6 +197,19 @@ std::int64_t extents_of(const Add& op)
     return op.x.num_elements();
 }
 
+std::int64_t extents_of(const SumOfSquares& op)
+{
+    const std::int64_t count = op.results.num_elements();
+    SLUICE_CHECK(count > 0 && count <= SumOfSquares::most_tensors && op.results.dtype == DType::f64,
+                 count << " sums in " << name_of(op.results.dtype));
+    for (std::int64_t i = 0; i < count; ++i) {
+        const TensorView& x = op.x[static_cast<std::size_t>(i)];
+        SLUICE_CHECK(!x.empty() && x.dtype == op.x.front().dtype,
+                     "x[" << i << "] of " << x.num_elements() << " " << name_of(x.dtype));
+    }
+    return count;
+}
+
 void check_ids(const TensorView& ids, std::int64_t num_ids)
 {
     for (const std::int32_t id : ids.elements<std::int32_t>())

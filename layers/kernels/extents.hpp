@@ -41,11 +41,12 @@ AttentionExtents extents_of(const RotaryForward& op);
 AttentionExtents extents_of(const RotaryBackward& op);
 AttentionExtents extents_of(const AttentionForward& op);
 AttentionExtents extents_of(const AttentionBackward& op);
-RowExtents extents_of(const RotaryTable& op); ///< positions and D/2
-std::int64_t extents_of(const AdamW& op);     ///< n
-std::int64_t extents_of(const Copy& op);      ///< elements
-std::int64_t extents_of(const Scale& op);     ///< elements
-std::int64_t extents_of(const Add& op);       ///< elements
+RowExtents extents_of(const RotaryTable& op);    ///< positions and D/2
+std::int64_t extents_of(const AdamW& op);        ///< n
+std::int64_t extents_of(const Copy& op);         ///< elements
+std::int64_t extents_of(const Scale& op);        ///< elements
+std::int64_t extents_of(const Add& op);          ///< elements
+std::int64_t extents_of(const SumOfSquares& op); ///< tensors
 
 /// Every id in [0, num_ids), for ids in host memory.
 void check_ids(const TensorView& ids, std::int64_t num_ids);

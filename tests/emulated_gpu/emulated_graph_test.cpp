@@ -182,8 +182,8 @@ BOOST_AUTO_TEST_CASE(work_with_a_workspace_runs_again)
     const DeviceMemory sum(sizeof(double));
     const auto graph = n.capture([&] {
         kernels::launch(n.stream.stream(),
-                        kernels::SumOfSquares{.x = n.view(n.in),
-                                              .result = {sum.data(), DType::f64, {1}, n.device}});
+                        kernels::SumOfSquares{.x = {n.view(n.in)},
+                                              .results = {sum.data(), DType::f64, {1}, n.device}});
     });
     n.stream.synchronize();
     for (int i = 0; i < 2; ++i) {

@@ -56,8 +56,8 @@ BOOST_AUTO_TEST_CASE(an_operation_runs_when_the_host_waits)
                                                     .y = view_of(y.data(), device),
                                                     .factor = 2.0});
     kernels::launch(stream.stream(),
-                    kernels::SumOfSquares{.x = view_of(y.data(), device),
-                                          .result = view_of(sum.data(), device, DType::f64, 1)});
+                    kernels::SumOfSquares{.x = {view_of(y.data(), device)},
+                                          .results = view_of(sum.data(), device, DType::f64, 1)});
     stream.copy(result.data(), sum.data(), sizeof(double));
     BOOST_TEST(!(seen == seen)); // NaN: nothing has run
     stream.synchronize();

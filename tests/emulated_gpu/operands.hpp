@@ -122,8 +122,11 @@ inline Operands operands_of(const kernels::RotaryBackward& op)
 }
 inline Operands operands_of(const kernels::SumOfSquares& op)
 {
-    const auto& [x, result] = op;
-    return {{"x", x}, written("result", result)};
+    const auto& [x, results] = op;
+    Operands all{written("results", results)};
+    for (std::int64_t i = 0; i < results.num_elements(); ++i)
+        all.push_back({"x", x[static_cast<std::size_t>(i)]});
+    return all;
 }
 inline Operands operands_of(const kernels::SwigluForward& op)
 {

@@ -83,7 +83,7 @@ FAULTS = [
      "if (!entry(array).owned[0].empty())", "if (false)"),
     # bf16 and its master weights.
     ("the bf16 copy does not follow the master", "layers/chunk_parts.hpp",
-     "step.compute_copy = parameter.owned_value();", ";"),
+     "step.compute_copy = joined(front.owned_value(), back.owned_value());", ";"),
     ("checkpoints hold the rounded weight, not the master", "src/train/state_gather.cpp",
      "parameter.has_master() ? parameter.master : parameter.value", "parameter.value"),
     ("bf16 cut off instead of rounded", KERNELS + "cpu/lanes.hpp",

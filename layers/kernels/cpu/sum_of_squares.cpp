@@ -62,7 +62,11 @@ double sum_in_blocks(const TensorView& tensor)
 
 void run(Cpu, const SumOfSquares& op)
 {
-    with_type_of(op.x, [&]<class T>(Type<T>) { *op.result.as<double>() = sum_in_blocks<T>(op.x); });
+    const std::int64_t count = extents_of(op);
+    with_type_of(op.x.front(), [&]<class T>(Type<T>) {
+        for (std::int64_t i = 0; i < count; ++i)
+            op.results.as<double>()[i] = sum_in_blocks<T>(op.x[static_cast<std::size_t>(i)]);
+    });
 }
 
 } // namespace sluice::kernels

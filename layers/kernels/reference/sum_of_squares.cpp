@@ -4,10 +4,13 @@ namespace sluice::kernels {
 
 void run(Reference, const SumOfSquares& op)
 {
-    double sum = 0.0;
-    for (const double x : op.x.elements<double>())
-        sum += x * x;
-    op.result.as<double>()[0] = sum;
+    const std::int64_t count = extents_of(op);
+    for (std::int64_t i = 0; i < count; ++i) {
+        double sum = 0.0;
+        for (const double x : op.x[static_cast<std::size_t>(i)].elements<double>())
+            sum += x * x;
+        op.results.as<double>()[i] = sum;
+    }
 }
 
 } // namespace sluice::kernels

@@ -14,7 +14,7 @@ namespace {
 double launched(const Stream& stream, const TensorView& x)
 {
     double result = std::nan("");
-    kernels::launch(stream, SumOfSquares{.x = x, .result = view_of(&result, {1})});
+    kernels::launch(stream, SumOfSquares{.x = {x}, .results = view_of(&result, {1})});
     return result;
 }
 
