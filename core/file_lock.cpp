@@ -32,13 +32,18 @@ void FileLock::let_go()
         ::close(std::exchange(descriptor_, -1));
 }
 
-/// Or the last holder has removed it after it was opened here, and others lock another file.
-bool FileLock::is_same_file() const
+/// Of what was opened here and what stands under the name: the last holder may have removed it
+/// since, and others lock another file.
+FileLock::Sameness FileLock::sameness() const
 {
     struct stat mine {
     }, there{};
-    return ::fstat(descriptor_, &mine) == 0 && ::stat(path_.c_str(), &there) == 0 &&
-           mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+    if (::stat(path_.c_str(), &there) != 0) // other errors: a network file system's bad moment
+        return errno == ENOENT ? Sameness::other : Sameness::unknown;
+    if (::fstat(descriptor_, &mine) != 0)
+        return Sameness::unknown;
+    return mine.st_dev == there.st_dev && mine.st_ino == there.st_ino ? Sameness::same
+                                                                      : Sameness::other;
 }
 
 bool FileLock::take(std::chrono::milliseconds patience)
@@ -59,7 +64,7 @@ bool FileLock::take(std::chrono::milliseconds patience)
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
         }
-    } while (!is_same_file() && --tries_left > 0);
+    } while (sameness() != Sameness::same && --tries_left > 0);
     tells_files_apart_ = tries_left > 0;
     const std::string who = this_process();
     // Nothing is lost where it cannot be written.
@@ -79,12 +84,7 @@ std::string FileLock::holder() const
 
 bool FileLock::is_in_place() const
 {
-    struct stat there {};
-    const bool is_gone = ::stat(path_.c_str(), &there) != 0;
-    if (!tells_files_apart_ ||
-        (is_gone && errno != ENOENT)) // a network file system has a bad moment
-        return true;
-    return !is_gone && is_same_file();
+    return descriptor_ >= 0 && (!tells_files_apart_ || sameness() != Sameness::other);
 }
 
 bool FileLock::is_held_here() const { return holder() == this_process(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -32,11 +33,12 @@ public:
     /// Whether this process was the last to take it, by whatever object.
     bool is_held_here() const;
     /// Whether what this object holds still is the file under that name, which others would lock.
-    /// True where the file system cannot tell.
+    /// True where the file system cannot tell, or not now.
     bool is_in_place() const;
 
 private:
-    bool is_same_file() const;
+    enum class Sameness : std::uint8_t { same, other, unknown };
+    Sameness sameness() const;
     void let_go();
 
     std::filesystem::path path_;

@@ -99,7 +99,8 @@ void log_last_words(const std::filesystem::path& path, std::string_view message)
     if (!std::filesystem::is_regular_file(path, error))
         return;
     try {
-        const std::string text = "[sluice] error: " + std::string(message);
+        const std::string text =
+            "[sluice] error: " + std::string(message.substr(0, message.find('\n')));
         const auto sink = file_sink(path);
         sink->log({"sluice", spdlog::level::err, text});
         sink->flush();

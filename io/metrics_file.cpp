@@ -3,85 +3,18 @@
 #include "core/durable_file.hpp"
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "io/line_file.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <fcntl.h>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <spdlog/fmt/fmt.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <utility>
 
 namespace sluice {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-struct MetricsFile::File {
-    fs::path path;
-    int descriptor = -1;
-    std::uint64_t size_bytes = 0; ///< of the whole lines
-    std::mutex mutex;             ///< sync() comes on another thread
-    bool keeps_refused = false;
-    std::string waiting, why_waiting; ///< whole lines; what the file system said of them
-
-    ~File()
-    {
-        if (descriptor >= 0)
-            ::close(descriptor);
-    }
-    void truncate(std::uint64_t to_bytes)
-    {
-        if (retried([&] { return ::ftruncate(descriptor, static_cast<off_t>(to_bytes)); }) != 0)
-            throw file_error("ftruncate", path, errno);
-        size_bytes = to_bytes;
-    }
-    void append(std::string_view lines)
-    {
-        for (std::string_view rest = lines; !rest.empty();) {
-            const ssize_t done = ::write(descriptor, rest.data(), rest.size());
-            if (done < 0 && errno == EINTR)
-                continue;
-            if (done < 0) {
-                const int code = errno;
-                truncate(size_bytes); // no half line
-                throw file_error("write", path, code);
-            }
-            rest.remove_prefix(static_cast<std::size_t>(done));
-        }
-        size_bytes += lines.size();
-    }
-    void append_waiting()
-    {
-        if (waiting.empty())
-            return;
-        try {
-            if (!why_waiting.empty())
-                truncate(size_bytes); // a file system that fails may have kept half a line
-            append(waiting);
-        } catch (const UserError& error) {
-            why_waiting = error.where() + ": " + error.problem();
-            throw;
-        }
-        waiting.clear();
-        why_waiting.clear();
-    }
-    void append_or_keep(std::string_view lines)
-    {
-        if (!keeps_refused)
-            return append(lines);
-        waiting += lines;
-        try {
-            append_waiting();
-        } catch (const UserError&) {
-            if (waiting.size() > most_waiting_bytes)
-                throw;
-        }
-    }
-};
 
 namespace {
 
@@ -166,12 +99,6 @@ public:
             extend();
         }
     }
-    const std::string& whole_text()
-    {
-        while (begin_ > 0)
-            extend();
-        return bytes_;
-    }
     std::string_view text_from(std::uint64_t begin) const
     {
         return std::string_view(bytes_).substr(static_cast<std::size_t>(begin - begin_));
@@ -210,11 +137,17 @@ bool is_completed(const Json& line, std::int64_t completed_updates)
            update->get<std::int64_t>() <= completed_updates;
 }
 
+/// Of saves that were written while training went on, updates later.
+bool is_told_late(const Json& line)
+{
+    const Json event = line.value("event", Json());
+    return event == "checkpoint" || event == "checkpoint_failed";
+}
+
 /// What stays of a file when a run goes on from an earlier update.
 struct Kept {
     std::uint64_t end = 0; ///< of the lines of updates up to that one
-    /// Lines behind it that stay all the same: a checkpoint that was written while training went on
-    /// is announced updates later.
+    /// Lines behind it that stay all the same.
     std::string late;
 };
 
@@ -230,7 +163,7 @@ Kept kept_lines(Tail tail, const fs::path& path, std::int64_t completed_updates)
         const std::string text(tail.text_from(begin));
         const Json line = whole ? Json::parse(text, nullptr, false) : Json();
         const bool completed = is_completed(line, completed_updates);
-        if (completed && line.value("event", Json()) != "checkpoint")
+        if (completed && !is_told_late(line))
             break;
         if (completed) {
             late.insert(0, text);
@@ -264,47 +197,33 @@ std::string completed_lines(const std::string& lines, std::int64_t completed_upd
 } // namespace
 
 MetricsFile::MetricsFile(const fs::path& path, std::int64_t completed_updates)
-    : file_(std::make_unique<File>())
+    : file_(std::make_unique<LineFile>(path))
 {
-    report_size_limit_as_error();
-    file_->path = path;
-    file_->descriptor = retried(
-        [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666); });
-    if (file_->descriptor < 0)
-        throw file_error("open", path, errno);
-    struct stat status {};
-    if (::fstat(file_->descriptor, &status) != 0)
-        throw file_error("fstat", path, errno);
-    file_->size_bytes = static_cast<std::uint64_t>(status.st_size);
     drop_after(completed_updates);
     sync();
 }
 
 MetricsFile::~MetricsFile() = default;
 
-void MetricsFile::keep_refused_lines() { file_->keeps_refused = true; }
-
-std::string MetricsFile::why_lines_wait() const
+void MetricsFile::keep_refused_lines(std::size_t most_bytes)
 {
-    const std::lock_guard lock(file_->mutex);
-    return file_->why_waiting;
+    file_->keep_refused_lines(most_bytes);
 }
+
+std::string MetricsFile::why_lines_wait() const { return file_->why_lines_wait(); }
 
 void MetricsFile::drop_after(std::int64_t completed_updates)
 {
-    const std::lock_guard lock(file_->mutex);
-    const Kept kept = kept_lines(Tail(file_->descriptor, file_->path, file_->size_bytes),
-                                 file_->path, completed_updates);
-    if (kept.end != file_->size_bytes)
-        file_->truncate(kept.end);
-    const std::string waiting =
-        completed_lines(std::exchange(file_->waiting, {}), completed_updates);
-    file_->append_or_keep(kept.late + waiting);
+    const Kept kept = kept_lines(Tail(file_->descriptor(), file_->path(), file_->size_bytes()),
+                                 file_->path(), completed_updates);
+    file_->cut(kept.end, kept.late, [&](const std::string& waiting) {
+        return completed_lines(waiting, completed_updates);
+    });
 }
 
 bool MetricsFile::has(std::string_view event, std::int64_t update) const
 {
-    Tail tail(file_->descriptor, file_->path, file_->size_bytes);
+    Tail tail(file_->descriptor(), file_->path(), file_->size_bytes());
     while (tail.end() > 0) {
         const std::uint64_t begin = tail.last_line();
         const Json line = Json::parse(tail.text_from(begin), nullptr, false);
@@ -314,7 +233,7 @@ bool MetricsFile::has(std::string_view event, std::int64_t update) const
         const bool is_of_event = line.value("event", Json()) == event;
         if (is_of_event && line["update"] == update)
             return true;
-        // Updates grow along the file, but for checkpoints that are announced late.
+        // Updates grow along the file, but for saves that are told of late.
         if (line.value("event", Json()) == "update" && line["update"] < update)
             return false;
     }
@@ -323,48 +242,11 @@ bool MetricsFile::has(std::string_view event, std::int64_t update) const
 
 void MetricsFile::write(std::string_view event, std::span<const MetricField> fields)
 {
-    const std::string line = line_of(event, fields);
-    const std::lock_guard lock(file_->mutex);
-    file_->append_or_keep(line);
+    file_->append(line_of(event, fields));
 }
 
-bool MetricsFile::put_back()
-{
-    const std::lock_guard lock(file_->mutex);
-    struct stat ours {};
-    struct stat there {};
-    const bool is_there = ::stat(file_->path.c_str(), &there) == 0;
-    if (!is_there && errno != ENOENT)
-        throw file_error("stat", file_->path, errno);
-    if (::fstat(file_->descriptor, &ours) != 0)
-        throw file_error("fstat", file_->path, errno);
-    if (is_there && ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
-        return false;
-    if (is_there)
-        rename_durably(file_->path, file_->path.string() + ".other");
-    Tail all(file_->descriptor, file_->path, file_->size_bytes);
-    write_file_durably(file_->path, all.whole_text());
-    const int anew =
-        retried([&] { return ::open(file_->path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC); });
-    if (anew < 0)
-        throw file_error("open", file_->path, errno);
-    // The number stays: another thread may be about to sync it.
-    const int moved = retried([&] { return ::dup3(anew, file_->descriptor, O_CLOEXEC); });
-    const int code = errno;
-    ::close(anew);
-    if (moved < 0)
-        throw file_error("dup", file_->path, code);
-    return true;
-}
+bool MetricsFile::put_back() { return file_->put_back(); }
 
-void MetricsFile::sync()
-{
-    {
-        const std::lock_guard lock(file_->mutex);
-        file_->append_waiting();
-    }
-    if (retried([&] { return ::fsync(file_->descriptor); }) != 0)
-        throw file_error("fsync", file_->path, errno);
-}
+void MetricsFile::sync() { file_->sync(); }
 
 } // namespace sluice

@@ -15,6 +15,8 @@
 
 namespace sluice {
 
+class LineFile;
+
 using MetricValue = std::variant<std::int64_t, double, std::string, std::vector<double>, bool,
                                  std::vector<std::int64_t>, std::vector<std::string>>;
 
@@ -25,23 +27,22 @@ struct MetricField {
 
 class MetricsFile {
 public:
-    static constexpr std::size_t most_waiting_bytes = std::size_t{1} << 28;
-
     /// Opens for appending. Lines of updates after `completed_updates` (written by a run that died
     /// before its next checkpoint) are removed first, and so is a half-written last line, so that
     /// every update appears once. Throws UserError (data).
     MetricsFile(const std::filesystem::path& path, std::int64_t completed_updates);
     ~MetricsFile();
 
-    /// From now on lines that the file system refuses wait in memory instead, and are written in
-    /// their order before the next one or at sync().
-    void keep_refused_lines();
+    /// From now on lines that the file system refuses wait in memory instead, up to so many bytes,
+    /// and are written in their order before the next one or at sync(); so are those that it took
+    /// and could not put on disk.
+    void keep_refused_lines(std::size_t most_bytes = std::size_t{1} << 28);
     /// Why lines wait; empty where none do.
     std::string why_lines_wait() const;
 
     /// Appends {"event":event, fields...} and hands the line to the operating system before
     /// returning. Throws UserError (data); the file then ends with the line before. Where refused
-    /// lines are kept, that is so once most_waiting_bytes of them wait.
+    /// lines are kept, that is so once too many of them wait.
     void write(std::string_view event, std::span<const MetricField> fields);
     /// Removes the lines of updates after `completed_updates`: the run went back to there.
     void drop_after(std::int64_t completed_updates);
@@ -57,8 +58,7 @@ public:
     void sync();
 
 private:
-    struct File;
-    std::unique_ptr<File> file_;
+    std::unique_ptr<LineFile> file_;
 };
 
 } // namespace sluice

@@ -147,12 +147,23 @@ decide() {
     requeue "$code" "$when"
 }
 
+# As `sluice train` without --run-dir.
+run_dir_of() {
+    local folder
+    folder=$(dirname "$1")
+    if [[ ${1##*/} == config.toml && -d $folder/checkpoints ]] && head -n 1 "$1" | grep -q '^# Written by sluice:'; then
+        printf '%s' "$folder"
+    else
+        printf '%s' "runs/$(basename "$1" .toml)"
+    fi
+}
+
 # TERM and USR1 may reach this shell only (--signal=B:USR1@N, scancel --batch): ranks take both for
 # "save and stop". srun runs in the background, because a shell that waits runs no traps.
 train_and_continue() {
     local run_file=$1 code=0 step options=()
     shift
-    run_dir=${SLUICE_RUN_DIR:-runs/$(basename "$run_file" .toml)}
+    run_dir=${SLUICE_RUN_DIR:-$(run_dir_of "$run_file")}
     status_before=$(status_text)
     update_before=$(status_of update)
     if [[ -n ${SLUICE_MODULES:-} ]]; then

@@ -192,7 +192,7 @@ BatchJob job_from(const SubmitOptions& options)
     refuse_odd_time(value_of(job.sbatch, "time"));
     for (const auto& [name, value] : site.variables)
         set(job.variables, name, value);
-    if (!options.run_dir.empty()) // the command line has the last word
+    if (!options.run_dir.empty() || is_config_of_a_run(options.run_file)) // above the site's
         set(job.variables, "SLUICE_RUN_DIR", run_dir);
     for (const std::string& override : options.overrides)
         job.train_options.insert(job.train_options.end(), {"--set", override});

@@ -133,12 +133,12 @@ StopSignalOptions stop_signal_options(int rank, const std::filesystem::path& run
             }};
 }
 
-/// Ends this process where ranks do not find each other. Rank 0 says so, others once it had the
-/// time to and did not.
-std::unique_ptr<StartDeadline> start_deadline(int rank, double hang_seconds)
+/// Ends this process where ranks do not find each other. Rank 0 says so, every other one once those
+/// before it had the time to and did not.
+std::unique_ptr<StartDeadline> start_deadline(int rank, const RunSection& run)
 {
-    const double seconds = start_seconds(hang_seconds);
-    return std::make_unique<StartDeadline>(seconds + 3.0 * std::min(rank, 2), [rank, seconds] {
+    const double seconds = start_seconds(run.start_seconds, run.hang_seconds);
+    return std::make_unique<StartDeadline>(seconds + 3.0 * std::min(rank, 20), [rank, seconds] {
         std::fprintf(stderr, "\nsluice: %s\n",
                      missed_start_text(rank, seconds, stopped_siblings()).c_str());
         _exit(static_cast<int>(ExitCode::peer)); // the main thread is stuck in MPI
@@ -175,8 +175,7 @@ int train(const TrainOptions& options)
 
     ask_for_queues_on_gpus();
     ask_nccl_for_messages_alone();
-    auto deadline =
-        launched.by_launcher ? start_deadline(launched.rank, config.run.hang_seconds) : nullptr;
+    auto deadline = launched.by_launcher ? start_deadline(launched.rank, config.run) : nullptr;
     auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
     RankRun run(std::move(transport), run_dir, std::move(deadline));

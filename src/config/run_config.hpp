@@ -170,7 +170,9 @@ struct RunSection {
     std::string device = "auto";         ///< auto cpu cuda; see src/train/rank_device.hpp
     std::int32_t threads_per_rank = 0;   ///< 0: cores / ranks on this machine
     std::int64_t time_limit_seconds = 0; ///< stop in time by itself; 0: no limit but Slurm's
-    double hang_seconds = 0.0; ///< that a rank may stand still; 0: see src/watch/hang_bounds.hpp
+    double hang_seconds = 0.0;  ///< that a rank may stand still; 0: see src/watch/hang_bounds.hpp
+    double start_seconds = 0.0; ///< that ranks may take to find each other; 0: start_seconds() in
+                                ///< src/watch/start_deadline.hpp
 };
 
 struct RunConfig {

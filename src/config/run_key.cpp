@@ -322,6 +322,9 @@ std::vector<RunKey> running_keys()
         real_key(
             "run", "hang_seconds", layout, [](auto& c) -> auto& { return c.run.hang_seconds; },
             not_negative),
+        real_key(
+            "run", "start_seconds", layout, [](auto& c) -> auto& { return c.run.start_seconds; },
+            not_negative),
     };
 }
 

@@ -97,9 +97,8 @@ int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resum
     try {
         return train(config, resume, stop_after, fault);
     } catch (const AgreedError& error) {
-        record_failure(error.what(), error.code());
         if (transport_->rank() == 0 && trainer_)
-            log_last_words(folder_.log(), error.what());
+            leave_last_words(error.what(), error.code());
         trainer_.reset(); // ends the progress line
         // Before MPI is left: launchers end the others when the first of them has ended with an
         // error.
@@ -107,12 +106,12 @@ int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resum
             std::fprintf(stderr, "sluice: %s\n", error.what());
         return static_cast<int>(error.code());
     } catch (const WeightsRefused& error) {
-        record_failure(error.what(), ExitCode::invariant);
+        record_refusal(error.what());
         if (transport_->rank() == 0)
             log_error(error.what());
         return static_cast<int>(ExitCode::invariant);
     } catch (const UpdateRefused& error) {
-        record_failure(error.what(), ExitCode::invariant);
+        record_refusal(error.what());
         if (transport_->rank() == 0)
             log_error("update " + std::to_string(trainer_->completed_updates() + 1) + ": " +
                       error.what());
@@ -302,22 +301,23 @@ void RankRun::leave_last_words(const std::string& why, ExitCode code)
     log_last_words(folder_.log(), why);
 }
 
-void RankRun::record_failure(const std::string& why, ExitCode code)
+void RankRun::record_refusal(const std::string& why)
 {
-    // Before the trainer is there, the folder may be another run's.
-    if (transport_->rank() == 0 && trainer_)
-        write_failed_status(why, code);
+    if (transport_->rank() == 0 && folder_is_ours())
+        write_failed_status(why, ExitCode::invariant);
 }
 
 bool RankRun::is_failure_of_this_job(const std::string& status) const
 {
+    if (!folder_is_ours())
+        return false;
     // Once started, what it says is this job's; before, the last job's may still stand there.
     return (started_ || status != status_before_) && status.find("\"failed\"") != std::string::npos;
 }
 
 bool RankRun::folder_is_ours() const
 {
-    return folder_.is_held_by(rank_zero_) || folder_.is_held_by("");
+    return !folder_.was_taken() && (folder_.is_held_by(rank_zero_) || folder_.is_held_by(""));
 }
 
 void RankRun::abandon(const std::string& why, ExitCode code)
@@ -337,6 +337,21 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     }
     transport_->abort(static_cast<int>(code));
     std::abort(); // never reached; not every compiler knows that of a virtual function
+}
+
+/// One file may hang where the other does not.
+void RankRun::leave_last_words_in_a_moment(const std::string& why)
+{
+    in_a_moment<bool>([this, why] {
+        if (folder_is_ours())
+            write_failed_status(why, ExitCode::peer);
+        return true;
+    });
+    in_a_moment<bool>([this, why] {
+        if (folder_is_ours())
+            log_last_words(folder_.log(), why);
+        return true;
+    });
 }
 
 void RankRun::end_by(const Alarm& alarm)
@@ -367,10 +382,7 @@ void RankRun::end_by(const Alarm& alarm)
                 "\n";
         in_a_moment<bool>([text] { return std::fputs(text.c_str(), stderr) >= 0; });
         if (!over)
-            in_a_moment<bool>([this, reason] {
-                leave_last_words(reason, ExitCode::peer);
-                return true;
-            });
+            leave_last_words_in_a_moment(reason);
     }
     // The main thread may be stuck in a message to that rank: nothing orderly is left to do.
     _exit(static_cast<int>(ExitCode::peer));

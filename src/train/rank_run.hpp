@@ -46,8 +46,8 @@ private:
     std::size_t connect(const RunConfig& config, const RunPlan& plan, std::size_t bytes_per_rank);
     /// Collective. Cores and GPUs of every rank, said by rank 0.
     void announce_binding();
-    /// Failures known to all: rank 0 keeps the reason.
-    void record_failure(const std::string& why, ExitCode code);
+    /// Refusals known to all, which are logged: rank 0 keeps the reason.
+    void record_refusal(const std::string& why);
     /// Ends all ranks from one that cannot go on.
     [[noreturn]] void abandon(const std::string& why, ExitCode code);
     /// Collective.
@@ -57,6 +57,7 @@ private:
     void write_failed_status(const std::string& why, ExitCode code);
     /// Into status and log, unless another run has the folder.
     void leave_last_words(const std::string& why, ExitCode code);
+    void leave_last_words_in_a_moment(const std::string& why); ///< as a hanging rank may
     /// No other run has taken the folder.
     bool folder_is_ours() const;
     /// `status`, as it stands in the folder, gives a reason why this very job has failed.

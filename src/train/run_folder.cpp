@@ -21,16 +21,6 @@ bool was_written_by_a_run(const std::filesystem::path& config)
     return std::getline(file, heading) && heading == resolved_toml_heading;
 }
 
-/// `run_file` is what RunFolder::write_config() has left there.
-bool is_of_a_run_folder(const std::filesystem::path& run_file)
-{
-    std::error_code error;
-    return run_file.filename() == "config.toml" &&
-           std::filesystem::is_regular_file(run_file, error) &&
-           std::filesystem::is_directory(run_file.parent_path() / "checkpoints", error) &&
-           was_written_by_a_run(run_file);
-}
-
 } // namespace
 
 void RunFolder::create_and_lock()
@@ -98,27 +88,35 @@ std::string RunFolder::lock_again()
     std::error_code error;
     if (!std::filesystem::is_directory(path_, error))
         return path_.string() + ": the run folder is gone; put it back before the next save";
+    const auto refuse_where_taken = [this] {
+        const std::string there = status_text();
+        if (there.empty() || there == last_status_)
+            return;
+        taken_ = true;
+        throw data_error("another run has taken this run folder since its lock was deleted",
+                         path_.string(), "let that run go on: it does what this one has done");
+    };
+    refuse_where_taken(); // before the lock gets another name
+    // Another holder may be `sluice checkpoint prune`, which is soon done, or a run that begins.
+    const auto patience = std::chrono::seconds(told_of_lock_ ? 0 : 5);
     bool is_ours = false;
     try {
-        const bool was_taken_since = !lock_.holder().empty(); // and may have ended by now
-        is_ours = !was_taken_since && lock();
+        is_ours = lock(patience);
     } catch (const UserError& refused) { // of a full disk, say
         return refused.where() + ": " + refused.problem();
     }
-    if (!is_ours)
-        throw data_error("another run (" + lock_.holder() +
-                             ") has taken this run folder: its lock was deleted while this run "
-                             "was writing into it",
-                         path_.string(), "let that run go on: it does what this one has done");
-    return {};
+    refuse_where_taken();
+    return is_ours ? "" : path_.string() + ": " + lock_.holder() + " has locked the run folder";
 }
 
 void RunFolder::write_config(std::string_view resolved) const
 {
     std::error_code error;
     if (std::filesystem::is_regular_file(config(), error) && !was_written_by_a_run(config())) {
-        const std::string other = config().string() + ".other";
-        rename_durably(config(), other);
+        std::string other = config().string() + ".other";
+        for (int number = 2; std::filesystem::exists(other, error); ++number)
+            other = config().string() + ".other" + std::to_string(number);
+        write_file_durably(other, read_file(config()));
         log_warning("the run folder had a config.toml that no run has written; it is now " + other);
     }
     write_file_durably(config(), resolved);
@@ -155,11 +153,20 @@ void RunFolder::tell(std::string_view state, std::int64_t update, std::string_vi
     remember_status();
 }
 
+bool is_config_of_a_run(const std::filesystem::path& run_file)
+{
+    std::error_code error;
+    return run_file.filename() == "config.toml" &&
+           std::filesystem::is_regular_file(run_file, error) &&
+           std::filesystem::is_directory(run_file.parent_path() / "checkpoints", error) &&
+           was_written_by_a_run(run_file);
+}
+
 std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir)
 {
     if (!run_dir.empty())
         return run_dir;
-    if (is_of_a_run_folder(run_file)) {
+    if (is_config_of_a_run(run_file)) {
         const auto folder = std::filesystem::path(run_file).parent_path();
         return folder.empty() ? "." : folder;
     }

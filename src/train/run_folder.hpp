@@ -3,6 +3,7 @@
 
 #include "core/file_lock.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -29,13 +30,15 @@ public:
 
     /// On rank 0 while it trains: people delete lock files that look left over, and move folders.
     /// Locks the folder again where its lock is gone, and warns of that. Throws UserError (data)
-    /// where another run has it by now.
+    /// where another run has begun there since.
     void keep_lock();
 
     /// Whether this process was the last to lock it, by whatever object.
     bool is_held_here() const { return lock_.is_held_here(); }
     /// Likewise another one, by FileLock::this_process() there.
     bool is_held_by(const std::string& process) const { return lock_.holder() == process; }
+    /// keep_lock() has found another run in it.
+    bool was_taken() const { return taken_; }
 
     /// Writes the resolved run file as config(). One that somebody else has written stays beside
     /// it, as config.toml.other, with a warning.
@@ -72,11 +75,15 @@ private:
     std::filesystem::path path_;
     FileLock lock_;
     std::string last_status_;
+    std::atomic<bool> taken_{false};
     bool told_of_lock_ = false; ///< that it is gone, and cannot be taken again
 };
 
+/// Whether it is the one that a run has written into its folder.
+bool is_config_of_a_run(const std::filesystem::path& run_file);
+
 /// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>; where the run file
-/// is the one that a run has written into its folder, that folder.
+/// is config_of_a_run(), its folder.
 std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir);
 
 } // namespace sluice

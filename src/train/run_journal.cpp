@@ -285,13 +285,13 @@ void RunJournal::saved(const SavedCheckpoint& saved)
                        : fmt::format("saved {} ({:.1f} s)", folder.string(), saved.seconds));
 }
 
-void RunJournal::not_saved(std::int64_t update, std::int64_t next_update, const UserError& error)
+void RunJournal::not_saved(std::int64_t update, const UserError& error)
 {
     const std::string reason = error.where() + ": " + error.problem();
     write("checkpoint_failed", std::vector<MetricField>{{"update", update}, {"reason", reason}});
-    progress_.warn(fmt::format("update {} could not be saved: {}; training goes on, and saves "
-                               "again after update {}",
-                               update, reason, next_update));
+    progress_.warn(fmt::format("update {} could not be saved: {}; the run goes on without, as "
+                               "checkpoint.on_failure says",
+                               update, reason));
 }
 
 void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)

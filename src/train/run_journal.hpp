@@ -72,9 +72,8 @@ public:
     /// After `update`: a rank has become slow, or has recovered.
     void changed_pace(std::int64_t update, const SlowRank& rank);
     void saved(const SavedCheckpoint& saved);
-    /// The save of `update` has failed, and training goes on; it is tried again after
-    /// `next_update`.
-    void not_saved(std::int64_t update, std::int64_t next_update, const UserError& error);
+    /// The save of `update` has failed, and the run goes on.
+    void not_saved(std::int64_t update, const UserError& error);
     /// A save of `update` is due while `earlier` is still being written.
     void waiting_for_save(std::int64_t update, std::int64_t earlier);
 

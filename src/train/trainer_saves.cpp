@@ -27,6 +27,8 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
         restore_stage(reader, stage_, replicas_.world().activity());
         progress = reader.progress();
         set_completed_updates(progress.update);
+        if (retry_update_ >= 0)
+            retry_save_soon(); // from where the run goes on
         saved_update_ = completed_updates_;
     });
     return progress;
@@ -77,6 +79,7 @@ void Trainer::save()
     const Stopwatch watch;
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
+    keep_lock();
     refuse_unusable_weights();
     on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
     const std::string digest =
@@ -99,26 +102,29 @@ void Trainer::save_if_due(bool goes_on)
 {
     if (!goes_on)
         save();
-    else if (save_is_due()) {
-        retry_update_ = -1;
-        attempt([this] { saver_ ? begin_save() : save(); });
-    }
+    else if (save_is_due() && !attempt([this] { saver_ ? begin_save() : save(); }))
+        retry_save_soon();
 }
 
-void Trainer::attempt(const std::function<void()>& step)
+bool Trainer::attempt(const std::function<void()>& step)
 {
     try {
         step();
+        return true;
     } catch (const AgreedError& error) {
         if (config_.checkpoint.on_failure == WriteFailure::stop || error.code() != ExitCode::data)
             throw;
-        retry_update_ = completed_updates_ + config_.checkpoint.retry_after();
         stop_.saving(false);
         tell([&](RunJournal& journal) {
-            const std::int64_t update = saver_ ? saver_->update() : completed_updates_;
-            journal.not_saved(update, retry_update_, error);
+            journal.not_saved(saver_ ? saver_->update() : completed_updates_, error);
         });
+        return false;
     }
+}
+
+void Trainer::retry_save_soon()
+{
+    retry_update_ = completed_updates_ + config_.checkpoint.retry_after();
 }
 
 void Trainer::begin_save()
@@ -130,8 +136,10 @@ void Trainer::begin_save()
     finish_save();
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
+    keep_lock();
     refuse_unusable_weights();
     saver_->begin(progress());
+    retry_update_ = -1;
     stop_.saving(true);
 }
 
@@ -139,10 +147,12 @@ void Trainer::follow_save()
 {
     enter(RankPhase::saving); // rank 0 writes the status
     enter(Activity::checkpoint);
-    attempt([this] {
+    const bool went_on = attempt([this] {
         if (const auto saved = saver_->advance())
             record_saved(*saved);
     });
+    if (!went_on)
+        retry_save_soon();
 }
 
 void Trainer::finish_save()
@@ -151,12 +161,19 @@ void Trainer::finish_save()
         return;
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
-    attempt([this] { record_saved(saver_->finish()); });
+    attempt([this] { record_saved(saver_->finish()); }); // what comes next is a save, or no save
+}
+
+/// A save takes time: another run may have come meanwhile.
+void Trainer::keep_lock()
+{
+    on_rank_zero(replicas_.world(), [&] { folder_.keep_lock(); });
 }
 
 void Trainer::record_saved(const SavedCheckpoint& saved)
 {
     saved_update_ = saved.update;
+    retry_update_ = -1;
     stop_.saving(false);
     stop_.saved(saved.write_seconds);
     if (journal_)

@@ -37,9 +37,9 @@ std::optional<ProcessStatus> status_of(const std::filesystem::path& process)
 
 } // namespace
 
-double start_seconds(double hang_seconds)
+double start_seconds(double start_seconds, double hang_seconds)
 {
-    return hang_seconds > 0.0 ? std::max(20.0, 20.0 * hang_seconds) : 900.0;
+    return start_seconds > 0.0 ? start_seconds : std::max(900.0, 20.0 * hang_seconds);
 }
 
 StartDeadline::StartDeadline(double seconds, std::function<void()> on_missed)
@@ -77,11 +77,12 @@ std::vector<pid_t> stopped_siblings()
 {
     std::vector<pid_t> stopped;
     std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-        const std::string name = entry.path().filename().string();
+    for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
         if (name.find_first_not_of("0123456789") != std::string::npos)
             continue;
-        const auto status = status_of(entry.path());
+        const auto status = status_of(entry->path());
         if (status && status->parent == getppid() && (status->state == 'T' || status->state == 't'))
             stopped.push_back(std::stoi(name));
     }
@@ -100,7 +101,7 @@ std::string missed_start_text(int rank, double seconds, const std::vector<pid_t>
     return text + "\n  what to do: " +
            (stopped.empty() ? "see whether every machine of the job answers, then run" : "run") +
            " the same command again; where so many ranks need longer to start, raise "
-           "run.hang_seconds";
+           "run.start_seconds";
 }
 
 } // namespace sluice

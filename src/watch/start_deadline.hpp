@@ -16,9 +16,10 @@
 
 namespace sluice {
 
-/// How long ranks may take to find each other. `hang_seconds`: of the run file; 0: 15 minutes,
-/// since hundreds of machines may have to load the program first.
-double start_seconds(double hang_seconds);
+/// How long ranks may take to find each other, of the run file's run.start_seconds and
+/// run.hang_seconds. Where neither says more, 15 minutes: hundreds of machines may have to load the
+/// program first.
+double start_seconds(double start_seconds, double hang_seconds);
 
 class StartDeadline {
 public:

@@ -52,6 +52,7 @@ BOOST_AUTO_TEST_CASE(whoever_holds_it_sees_that_the_file_was_deleted)
     BOOST_TEST(second.take());
     BOOST_TEST(!first.is_in_place());
     BOOST_TEST(!first.take());
+    BOOST_TEST(!first.is_in_place()); // it holds nothing any more
 }
 
 BOOST_AUTO_TEST_CASE(a_killed_process_holds_nothing)

@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(last_words_come_from_any_process_to_a_log_that_is_there)
     BOOST_TEST(!fs::exists(log));
     log_to_file(log);
     standard_error_of(folder / "e", [] { log_info("first"); });
-    const auto at_its_end = [&] { log_last_words(log, "rank 1 hangs"); };
+    const auto at_its_end = [&] { log_last_words(log, "rank 1 hangs\n  what to do: wait"); };
     BOOST_TEST(standard_error_of(folder / "e", at_its_end) == "");
     BOOST_TEST(read_file(log).find(" [sluice] first\n") != std::string::npos);
     BOOST_TEST(read_file(log).ends_with(" [sluice] error: rank 1 hangs\n"));

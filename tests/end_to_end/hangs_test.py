@@ -89,7 +89,7 @@ class Hangs(stopping_test.Processes):
     def test_a_rank_that_never_comes_to_mpi(self):
         """Stopped before anybody can watch it: within MPI_Init the others would wait for good."""
         name = "never-came"
-        process = self.begin(name, overrides=("run.hang_seconds=0.5",))
+        process = self.begin(name, overrides=("run.start_seconds=10",))
         deadline = time.monotonic() + 30
         while 1 not in self.ranks_of(self.folder / name):
             self.assertLess(time.monotonic(), deadline)
@@ -97,7 +97,7 @@ class Hangs(stopping_test.Processes):
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 71, errors)
         ours = [line for line in errors.splitlines() if line.startswith("sluice: ")]
-        self.assertEqual(ours, ["sluice: rank 0 has waited for other ranks to start for 20 s; "
+        self.assertEqual(ours, ["sluice: rank 0 has waited for other ranks to start for 10 s; "
                                 f"stopped on this machine: process {pid}"])
         self.assertEqual(self.ranks_of(self.folder / name), {})
 

@@ -282,7 +282,7 @@ class DeletedLocks(Processes):
             os.kill(pid, signal.SIGCONT)
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 3, errors)
-        self.assertRegex(errors, "sluice: rank 0: .*another run .* has taken this run folder")
+        self.assertRegex(errors, "sluice: rank 0: .*another run has taken this run folder")
         self.assertEqual(self.status("taken"), left)
 
 

@@ -130,10 +130,12 @@ BOOST_AUTO_TEST_CASE(late_checkpoints_stay_where_the_updates_before_them_go)
     TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     const auto announce = [](MetricsFile& file, std::int64_t update) {
-        file.write("checkpoint", std::vector<MetricField>{{"update", update}});
+        file.write(update == 2 ? "checkpoint_failed" : "checkpoint",
+                   std::vector<MetricField>{{"update", update}});
     };
     const auto announcement = [](std::int64_t update) {
-        return "{\"event\":\"checkpoint\",\"update\":" + std::to_string(update) + "}\n";
+        return "{\"event\":\"checkpoint" + std::string(update == 2 ? "_failed" : "") +
+               "\",\"update\":" + std::to_string(update) + "}\n";
     };
     {
         MetricsFile file(path, 0);
@@ -240,11 +242,10 @@ BOOST_AUTO_TEST_CASE(lines_that_wait_have_a_limit)
     TemporaryFolder scratch;
     const fs::path path = scratch.path() / "metrics.jsonl";
     MetricsFile file(path, 0);
-    file.keep_refused_lines();
+    file.keep_refused_lines(1000);
     write_update(file, 1);
     const FullDisk full(path);
-    const std::vector<MetricField> large{
-        {"text", std::string(MetricsFile::most_waiting_bytes / 2, 'x')}};
+    const std::vector<MetricField> large{{"text", std::string(700, 'x')}};
     file.write("note", large);
     BOOST_TEST(contains(message_of([&] { file.write("note", large); }), "File too large (write)"));
 }

@@ -15,7 +15,7 @@ class Portable(RunTest):
         # Held to AVX2, as the portable one stands for processors that know no AMX.
         for precision, isa in (("fp32", "DEFAULT"), ("bf16", "AVX2")):
             with self.subTest(precision), unittest.mock.patch.dict(os.environ, ONEDNN_MAX_CPU_ISA=isa):
-                overrides = (f"precision.compute={precision}",)
+                overrides = (f"precision.compute={precision}", "run.device=cpu")
                 self.train(2, f"full-{precision}", overrides=overrides)
                 with unittest.mock.patch.object(harness, "SLUICE", PORTABLE):
                     self.train(2, f"portable-{precision}", overrides=overrides)

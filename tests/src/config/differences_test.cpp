@@ -71,6 +71,7 @@ BOOST_AUTO_TEST_CASE(layout_never_appears)
                                       "metrics.digest_every_update=true",
                                       "run.device=cpu",
                                       "run.threads_per_rank=2",
+                                      "run.start_seconds=60",
                                       "anomaly.on_nonfinite=rewind",
                                       "anomaly.loss_spike_sigma=7",
                                       "anomaly.spike_window=9",

@@ -29,7 +29,7 @@ std::string fields(const RunConfig& c)
         << c.eval.tokens << '|' << c.metrics.activation_norm_every << '|'
         << c.metrics.digest_every_update << '|' << c.trace.updates << '|' << c.run.updates << '|'
         << c.run.seed << '|' << c.run.device << '|' << c.run.threads_per_rank << '|'
-        << c.run.hang_seconds;
+        << c.run.hang_seconds << '|' << c.run.start_seconds;
     out << '|' << c.run.time_limit_seconds << '|' << name_of(c.anomaly.on_nonfinite) << '|'
         << c.anomaly.loss_spike_sigma << '|' << c.anomaly.spike_window << '|'
         << name_of(c.anomaly.on_spike) << '|' << c.anomaly.rewind_updates << '|'
@@ -98,6 +98,7 @@ const std::vector<std::string> unusual{"model.num_heads=1", // 64 wide, as cuDNN
                                        "run.device=cpu",
                                        "run.threads_per_rank=3",
                                        "run.hang_seconds=7",
+                                       "run.start_seconds=1200",
                                        "run.time_limit_seconds=3600"};
 
 BOOST_AUTO_TEST_CASE(parsing_it_gives_the_same_run)

@@ -31,9 +31,10 @@ BOOST_AUTO_TEST_CASE(whoever_is_late_is_told_once)
 
 BOOST_AUTO_TEST_CASE(the_bound_follows_the_run_file)
 {
-    BOOST_TEST(start_seconds(0.0) == 900.0);
-    BOOST_TEST(start_seconds(30.0) == 600.0);
-    BOOST_TEST(start_seconds(0.1) == 20.0);
+    BOOST_TEST(start_seconds(0.0, 0.0) == 900.0);
+    BOOST_TEST(start_seconds(0.0, 5.0) == 900.0);
+    BOOST_TEST(start_seconds(0.0, 60.0) == 1200.0);
+    BOOST_TEST(start_seconds(20.0, 60.0) == 20.0);
 }
 
 // This process is the parent that both children share, as mpirun is of ranks.
@@ -67,7 +68,7 @@ BOOST_AUTO_TEST_CASE(last_words_name_who_is_stopped)
     BOOST_TEST(missed_start_text(0, 900.0, {}) ==
                "rank 0 has waited for other ranks to start for 900 s\n"
                "  what to do: see whether every machine of the job answers, then run the same "
-               "command again; where so many ranks need longer to start, raise run.hang_seconds");
+               "command again; where so many ranks need longer to start, raise run.start_seconds");
     BOOST_TEST(missed_start_text(1, 20.0, {7, 9})
                    .starts_with("rank 1 has waited for other ranks to start for 20 s; stopped on "
                                 "this machine: process 7, "
