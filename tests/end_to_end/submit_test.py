@@ -1,9 +1,12 @@
 """`sluice submit` without a Slurm: the script it would hand over."""
 
+import pathlib
 import subprocess
 import unittest
 
 from harness import RunTest, SLUICE, call
+
+CHAIN = pathlib.Path(__file__).resolve().parents[2] / "slurm" / "chain.sh"
 
 SITE = """\
 SBATCH_PARTITION=standard
@@ -41,6 +44,17 @@ class Submit(RunTest):
         for options, folder in (((), "/scratch/runs"), (("--run-dir", "mine"), "mine")):
             script = self.dry_run("--site", "runs.env", *options).stdout
             self.assertIn(f"export SLUICE_RUN_DIR={folder}", script.splitlines())
+
+    def test_a_runs_own_config_is_of_its_folder(self):
+        """As `sluice train` has it, and for people who hand it to slurm/train.sbatch."""
+        self.train(1, "old")
+        (self.folder / "runs.env").write_text("SLUICE_RUN_DIR=/scratch/runs\n")
+        script = call(SLUICE, "submit", "old/config.toml", "--site", "runs.env", "--dry-run", cwd=self.folder).stdout
+        self.assertIn("export SLUICE_RUN_DIR=old", script.splitlines())
+        for run_file, folder in (("old/config.toml", "old"), (str(self.run_file), "runs/run")):
+            said = subprocess.run(["bash", "-c", 'source "$0"; run_dir_of "$1"', CHAIN, run_file], cwd=self.folder,
+                                  text=True, stdout=subprocess.PIPE)
+            self.assertEqual(said.stdout, folder)
 
     def test_gpus(self):
         """The plan for GPUs is held against their memory, not the nodes'; what cannot be meant is said."""
