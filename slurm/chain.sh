@@ -151,7 +151,7 @@ decide() {
 run_dir_of() {
     local folder
     folder=$(dirname "$1")
-    if [[ ${1##*/} == config.toml && -d $folder/checkpoints ]] && head -n 1 "$1" | grep -q '^# Written by sluice:'; then
+    if [[ ${1##*/} == config.toml && ( -e $folder/metrics.jsonl || -e $folder/status.json ) ]]; then
         printf '%s' "$folder"
     else
         printf '%s' "runs/$(basename "$1" .toml)"

@@ -6,6 +6,9 @@
 
 namespace sluice::kernels {
 
+/// Widest heads that backends take; reference: any.
+inline constexpr std::int64_t max_head_dim_on_cpus = 256, max_head_dim_on_gpus = 128;
+
 struct AttentionForward {
     TensorView qkv;       ///< [B,T,3,H,D] in, already rotated
     TensorView out;       ///< [B,T,H,D] overwritten

@@ -1,6 +1,7 @@
 #include "src/config/validation.hpp"
 
 #include "core/error.hpp"
+#include "layers/kernels/attention.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "src/config/layout.hpp"
 #include "src/config/presets.hpp"
@@ -257,6 +258,25 @@ void check_anomaly(const AnomalyConfig& anomaly, const RunFile& file)
 
 } // namespace
 
+void refuse_wide_heads(const RunConfig& config, const std::string& where)
+{
+    const bool on_gpus = config.run.device == "cuda";
+    const std::int64_t widest =
+        on_gpus ? kernels::max_head_dim_on_gpus : kernels::max_head_dim_on_cpus;
+    const std::int64_t width = config.model.head_dim();
+    if (width <= widest || (!on_gpus && config.precision == ComputePrecision::fp64))
+        return;
+    std::int64_t num_heads = (config.model.hidden_size + widest - 1) / widest;
+    while (config.model.hidden_size % num_heads != 0 ||
+           config.model.hidden_size / num_heads % 2 != 0)
+        ++num_heads;
+    throw usage_error("each head would be " + text(width) + " wide, and attention on " +
+                          (on_gpus ? "GPUs" : "CPUs") + " takes up to " + text(widest) + " (" +
+                          text(config.model.num_heads) + " heads, hidden_size " +
+                          text(config.model.hidden_size) + ")",
+                      where, "write num_heads = " + text(num_heads));
+}
+
 void settle_warmup_steps(RunConfig& config, const RunFile& file)
 {
     if (!file.has("prores.total_warmup_steps"))
@@ -281,6 +301,7 @@ void validate(const RunConfig& config, const RunFile& file)
 {
     check_sizes(config.model, file);
     check_heads(config.model, file);
+    refuse_wide_heads(config, file.where({"model.num_heads", "model.hidden_size"}));
     if (config.run.updates == 0)
         missing(file, "run.updates", "give the length of the run, like updates = 1000 under [run]");
     if (config.data.train.empty())

@@ -6,6 +6,7 @@
 #include "io/status_file.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/agreement.hpp"
+#include "src/config/validation.hpp"
 #include "src/plan/candidate.hpp"
 #include "src/plan/memory_amount.hpp"
 #include "src/plan/memory_limit.hpp"
@@ -135,7 +136,10 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     const std::size_t bytes_of_processor = settle_processor(settled, hardware);
     settle_precision(settled);
     std::string idle_tf32;
-    agree(*transport_, [&] { idle_tf32 = refuse_idle_tf32(settled); });
+    agree(*transport_, [&] {
+        refuse_wide_heads(settled, "model.num_heads, model.hidden_size");
+        idle_tf32 = refuse_idle_tf32(settled);
+    });
     if (transport_->rank() == 0 && !idle_tf32.empty())
         log_warning(idle_tf32);
     const std::size_t bytes_per_rank = prepare_attention(settled, bytes_of_processor);
@@ -325,8 +329,8 @@ void RankRun::abandon(const std::string& why, ExitCode code)
     if (watch_)
         watch_->speak_for_all();
     std::string text = "rank " + std::to_string(transport_->rank()) + ": " + why;
-    if (started_ && trainer_)
-        text += " (" + trainer_->where() + ")";
+    if (started_ && trainer_) // before what to do
+        text.insert(std::min(text.find('\n'), text.size()), " (" + trainer_->where() + ")");
     // The first reason stays: a rank that was stopped and wakes up to be ended meets strange
     // things.
     const bool told = trainer_ && is_failure_of_this_job(folder_.status_text());

@@ -7,6 +7,7 @@
 #include "src/config/run_config.hpp"
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
@@ -89,8 +90,7 @@ std::string RunFolder::lock_again()
     if (!std::filesystem::is_directory(path_, error))
         return path_.string() + ": the run folder is gone; put it back before the next save";
     const auto refuse_where_taken = [this] {
-        const std::string there = status_text();
-        if (there.empty() || there == last_status_)
+        if (!another_run_speaks())
             return;
         taken_ = true;
         throw data_error("another run has taken this run folder since its lock was deleted",
@@ -107,6 +107,13 @@ std::string RunFolder::lock_again()
     }
     refuse_where_taken();
     return is_ours ? "" : path_.string() + ": " + lock_.holder() + " has locked the run folder";
+}
+
+/// In status.json. What people do to that file is no other run's word.
+bool RunFolder::another_run_speaks() const
+{
+    const auto there = nlohmann::json::parse(status_text(), nullptr, false);
+    return !there.is_discarded() && there != nlohmann::json::parse(last_status_, nullptr, false);
 }
 
 void RunFolder::write_config(std::string_view resolved) const
@@ -146,9 +153,9 @@ void RunFolder::tell_ended_without_a_word(std::string_view reason) const
 void RunFolder::tell(std::string_view state, std::int64_t update, std::string_view reason,
                      int exit_code)
 {
-    const std::string there = status_text();
-    if (!there.empty() && there != last_status_)
-        return;
+    if (status_text() != last_status_)
+        if (const auto now = read_status(status()); now && now->state == "failed")
+            return;
     write_status(status(), state, update, reason, exit_code);
     remember_status();
 }
@@ -156,10 +163,11 @@ void RunFolder::tell(std::string_view state, std::int64_t update, std::string_vi
 bool is_config_of_a_run(const std::filesystem::path& run_file)
 {
     std::error_code error;
-    return run_file.filename() == "config.toml" &&
-           std::filesystem::is_regular_file(run_file, error) &&
-           std::filesystem::is_directory(run_file.parent_path() / "checkpoints", error) &&
-           was_written_by_a_run(run_file);
+    const auto has = [&](const char* name) {
+        return std::filesystem::exists(run_file.parent_path() / name, error);
+    };
+    // Edited or not; checkpoints may be on a file system that is not mounted.
+    return run_file.filename() == "config.toml" && (has("metrics.jsonl") || has("status.json"));
 }
 
 std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir)

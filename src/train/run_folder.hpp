@@ -47,8 +47,8 @@ public:
     /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
     /// job's.
     void remember_status() { last_status_ = status_text(); }
-    /// Replaces status.json, unless another rank has since: then the job has been declared failed
-    /// while this rank was stopped, and it has only woken up to be ended.
+    /// Replaces status.json, unless it says by now that the run has failed: then another rank has
+    /// declared the job failed while this one was stopped, and it has only woken up to be ended.
     void tell(std::string_view state, std::int64_t update, std::string_view reason, int exit_code);
     std::string status_text() const; ///< nothing where there is none
     /// For whoever is left when the ranks are gone: where status.json still says that the run is
@@ -71,6 +71,7 @@ public:
 private:
     void create_folders() const;
     std::string lock_again();
+    bool another_run_speaks() const;
 
     std::filesystem::path path_;
     FileLock lock_;
@@ -79,11 +80,11 @@ private:
     bool told_of_lock_ = false; ///< that it is gone, and cannot be taken again
 };
 
-/// Whether it is the one that a run has written into its folder.
+/// Whether it is the config.toml of a run folder.
 bool is_config_of_a_run(const std::filesystem::path& run_file);
 
 /// `run_dir` as asked for, or, where that is empty, runs/<name of the run file>; where the run file
-/// is config_of_a_run(), its folder.
+/// is_config_of_a_run(), its folder.
 std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir);
 
 } // namespace sluice

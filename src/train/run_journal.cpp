@@ -92,6 +92,7 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
 
 void RunJournal::write(std::string_view event, std::span<const MetricField> fields)
 {
+    folder_.keep_lock();
     metrics_.write(event, fields);
     tell_of_waiting_lines();
 }

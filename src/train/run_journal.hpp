@@ -93,6 +93,7 @@ public:
     void sync() { metrics_.sync(); }
 
 private:
+    /// Unless another run has the folder.
     void write(std::string_view event, std::span<const MetricField> fields);
     /// Lines of metrics wait, or wait no longer: said once.
     void tell_of_waiting_lines();

@@ -270,8 +270,6 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
 bool Trainer::asked_to_stop()
 {
     const AtFiles looking(replicas_.world().activity());
-    if (journal_)
-        folder_.keep_lock();
     return stop_.is_there();
 }
 

@@ -68,7 +68,7 @@ class RunFiles(RunTest):
         for schedule in ("1f1b", "auto"):
             with self.subTest(schedule=schedule):
                 self.refuse("does not fit", "GB", "weights", ranks=2, overrides=(
-                    "model.hidden_size=16384", "model.intermediate_size=65536",
+                    "model.hidden_size=16384", "model.num_heads=128", "model.intermediate_size=65536",
                     f"pipeline.schedule={schedule}"))
 
     def test_schedule_files_that_cannot_run(self):

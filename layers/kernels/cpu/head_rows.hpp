@@ -1,13 +1,15 @@
 // Where one head's rows lie among all heads'.
 #pragma once
 
+#include "layers/kernels/attention.hpp"
+
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
 namespace sluice::kernels {
 
-inline constexpr std::int64_t max_head_dim = 256;
+inline constexpr std::int64_t max_head_dim = max_head_dim_on_cpus;
 
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple)
 {

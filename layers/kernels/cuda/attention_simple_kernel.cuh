@@ -8,7 +8,7 @@
 namespace sluice::kernels::SLUICE_DEVICE_NAMESPACE {
 
 inline constexpr int simple_rows = 16; // S
-inline constexpr std::int64_t max_simple_head_dim = 128;
+inline constexpr std::int64_t max_simple_head_dim = max_head_dim_on_gpus;
 
 /// `count` tiles of [S,D] and two of [S,S] in shared memory, rows one float apart from D and S so
 /// that columns lie in different banks.

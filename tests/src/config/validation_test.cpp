@@ -18,6 +18,10 @@ BOOST_AUTO_TEST_CASE(impossible_combinations_name_the_nearest_possible_value)
     const std::vector<Impossible> cases{
         {{"model.num_heads=5"}, {"5 heads, hidden_size 64", "num_heads = 4"}},
         {{"model.num_heads=64"}, {"1 wide", "even", "num_heads = 32"}},
+        {{"model.hidden_size=1536", "model.num_heads=4"},
+         {"384 wide", "on CPUs takes up to 256", "num_heads = 6"}},
+        {{"model.hidden_size=1536", "model.num_heads=6", "run.device=cuda"},
+         {"256 wide", "on GPUs takes up to 128", "num_heads = 12"}},
         {{"model.hidden_size=63"}, {"do not divide", "hidden_size, like 64"}},
         {{"batch.micro_batch_size=3"},
          {"3 sequences does not divide", "512", "micro_batch_size = 2"}},

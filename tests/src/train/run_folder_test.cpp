@@ -57,7 +57,9 @@ BOOST_AUTO_TEST_CASE(a_deleted_lock_is_made_again_unless_another_run_has_it)
     ours.keep_lock();
     BOOST_TEST(!theirs.lock());
     std::filesystem::remove(ours.path() / ".lock");
-    BOOST_TEST(theirs.lock()); // `sluice checkpoint prune`, say
+    ours.tell("running", 2, "", 0);
+    write_file_durably(ours.status(), ours.status_text() + "\n"); // by an editor
+    BOOST_TEST(theirs.lock());                                    // `sluice checkpoint prune`, say
     ours.keep_lock();
     BOOST_TEST(!ours.was_taken());
     theirs.tell("running", 3, "", 0);
@@ -81,17 +83,15 @@ BOOST_AUTO_TEST_CASE(a_folder_that_is_moved_for_a_while_stays_locked)
 BOOST_AUTO_TEST_CASE(a_run_goes_on_by_the_config_in_its_folder)
 {
     const TemporaryFolder scratch;
-    const RunFolder folder(scratch.path() / "old");
+    const RunFolder folder(scratch.path());
     BOOST_TEST(run_dir_of("first.toml", "") == "runs/first");
     BOOST_TEST(run_dir_of("first.toml", "there") == "there");
-    std::filesystem::create_directories(folder.checkpoints());
     write_file_durably(folder.config(), "# mine\n");
     BOOST_TEST(run_dir_of(folder.config().string(), "") == "runs/config");
-    folder.write_config(std::string(resolved_toml_heading) + "\n[model]\n");
+    write_file_durably(folder.metrics(), "");
     BOOST_TEST(run_dir_of(folder.config().string(), "") == folder.path());
     BOOST_TEST(run_dir_of(folder.config().string(), "there") == "there");
-    std::filesystem::remove(folder.checkpoints());
-    BOOST_TEST(run_dir_of(folder.config().string(), "") == "runs/config");
+    BOOST_TEST(run_dir_of((folder.path() / "run.toml").string(), "") == "runs/run");
 }
 
 BOOST_AUTO_TEST_CASE(a_config_of_somebody_stays_beside_that_of_the_run)
@@ -107,6 +107,19 @@ BOOST_AUTO_TEST_CASE(a_config_of_somebody_stays_beside_that_of_the_run)
     folder.write_config(resolved);
     BOOST_TEST(read_file(other) == "# mine\n");
     BOOST_TEST(read_file(folder.config()) == resolved);
+}
+
+BOOST_AUTO_TEST_CASE(a_status_that_somebody_touched_is_replaced)
+{
+    const TemporaryFolder scratch;
+    RunFolder folder(scratch.path());
+    folder.tell("running", 3, "", 0);
+    write_file_durably(folder.status(), folder.status_text() + "\n");
+    folder.tell("stopped", 9, "stopped by a STOP file", 75);
+    BOOST_TEST(says(folder, "stopped"));
+    write_file_durably(folder.status(), "no JSON");
+    folder.tell("running", 9, "", 0);
+    BOOST_TEST(says(folder, "running"));
 }
 
 // As after SIGCONT, which mpirun sends before it ends a rank that had been stopped.
