@@ -10,6 +10,7 @@
 #include "layers/kernels/rotary.hpp"
 #include "layers/kernels/sum_of_squares.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -217,30 +218,31 @@ struct ModelChunk::Parts {
                         kernels::SumOfSquares{.x = {x}, .results = results.slice(index, {1})});
     }
 
-    /// Of every parameter whose moments are here, into its place among layout.gradient_squares.
+    /// Of a group, those with moments here: a part of the group in one piece, so neighbours.
+    std::span<const Parameter> owned(const ParameterGroup& group) const
+    {
+        const auto all =
+            std::span(layout.parameters).subspan(group.first, group.last - group.first);
+        const auto is_owned = [](const Parameter& parameter) { return !parameter.owned.empty(); };
+        const auto first = std::ranges::find_if(all, is_owned);
+        return {first, std::find_if_not(first, all.end(), is_owned)};
+    }
+
+    /// Of every parameter with moments here, into its place among layout.gradient_squares.
     void square_gradients() const
     {
-        for (const ParameterGroup& group : groups) {
-            kernels::SumOfSquares sums;
-            std::size_t first = group.first, count = 0;
-            const auto launch = [&] {
-                sums.results = layout.gradient_squares.slice(static_cast<std::int64_t>(first),
-                                                             {static_cast<std::int64_t>(count)});
-                if (count > 0)
-                    kernels::launch(stream, sums);
-                count = 0;
-            };
-            for (std::size_t i = group.first; i < group.last; ++i) {
-                if (layout.parameters[i].owned.empty() || count == sums.x.size())
-                    launch();
-                if (layout.parameters[i].owned.empty())
-                    continue;
-                if (count == 0)
-                    first = i;
-                sums.x[count++] = layout.parameters[i].owned_gradient();
+        constexpr std::size_t at_once = kernels::SumOfSquares::most_tensors;
+        for (const ParameterGroup& group : groups)
+            for (auto left = owned(group); !left.empty();) {
+                const auto now = left.first(std::min(at_once, left.size()));
+                kernels::SumOfSquares sums{
+                    .x = {},
+                    .results = layout.gradient_squares.slice(now.data() - layout.parameters.data(),
+                                                             {std::ssize(now)})};
+                std::ranges::transform(now, sums.x.begin(), &Parameter::owned_gradient);
+                kernels::launch(stream, sums);
+                left = left.subspan(now.size());
             }
-            launch();
-        }
     }
 
     /// To where captured work reads them.
@@ -259,17 +261,13 @@ struct ModelChunk::Parts {
     /// decayed alike: between them lie zeros, which stay zeros.
     void update(const kernels::AdamW& numbers) const
     {
-        const auto is_like = [](const Parameter& one, const Parameter& other) {
-            return one.owned.empty() == other.owned.empty() &&
-                   one.spec.decayed == other.spec.decayed;
-        };
         for (const ParameterGroup& group : groups)
-            for (std::size_t first = group.first, last = first; first < group.last; first = last) {
-                while (last < group.last &&
-                       is_like(layout.parameters[first], layout.parameters[last]))
-                    ++last;
-                if (!layout.parameters[first].owned.empty())
-                    update(std::span(layout.parameters).subspan(first, last - first), numbers);
+            for (auto left = owned(group); !left.empty();) {
+                const auto behind = std::ranges::find_if(left, [&](const Parameter& parameter) {
+                    return parameter.spec.decayed != left.front().spec.decayed;
+                });
+                update({left.begin(), behind}, numbers);
+                left = {behind, left.end()};
             }
     }
 

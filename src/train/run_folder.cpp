@@ -70,17 +70,16 @@ bool RunFolder::lock(std::chrono::milliseconds patience)
     }
 }
 
-void RunFolder::keep_lock()
+std::string RunFolder::keep_lock()
 {
     if (lock_.is_in_place()) {
         told_of_lock_ = false;
-        return;
+        return {};
     }
     const std::string trouble = lock_again();
     if (trouble.empty())
-        log_warning("somebody has deleted the lock of the run folder; it is locked again");
-    else if (!std::exchange(told_of_lock_, true))
-        log_warning(trouble);
+        return "somebody has deleted the lock of the run folder; it is locked again";
+    return std::exchange(told_of_lock_, true) ? "" : trouble;
 }
 
 /// Why that cannot be done now; empty where it is done.
@@ -89,31 +88,27 @@ std::string RunFolder::lock_again()
     std::error_code error;
     if (!std::filesystem::is_directory(path_, error))
         return path_.string() + ": the run folder is gone; put it back before the next save";
-    const auto refuse_where_taken = [this] {
-        if (!another_run_speaks())
-            return;
-        taken_ = true;
-        throw data_error("another run has taken this run folder since its lock was deleted",
-                         path_.string(), "let that run go on: it does what this one has done");
-    };
     refuse_where_taken(); // before the lock gets another name
-    // Another holder may be `sluice checkpoint prune`, which is soon done, or a run that begins.
-    const auto patience = std::chrono::seconds(told_of_lock_ ? 0 : 5);
     bool is_ours = false;
     try {
-        is_ours = lock(patience);
+        is_ours = lock();
     } catch (const UserError& refused) { // of a full disk, say
         return refused.where() + ": " + refused.problem();
     }
     refuse_where_taken();
+    // `sluice checkpoint prune`, which is soon done, or a run that begins, which will speak.
     return is_ours ? "" : path_.string() + ": " + lock_.holder() + " has locked the run folder";
 }
 
-/// In status.json. What people do to that file is no other run's word.
-bool RunFolder::another_run_speaks() const
+/// By what status.json says. What people do to that file is no other run's word.
+void RunFolder::refuse_where_taken()
 {
     const auto there = nlohmann::json::parse(status_text(), nullptr, false);
-    return !there.is_discarded() && there != nlohmann::json::parse(last_status_, nullptr, false);
+    if (there.is_discarded() || there == nlohmann::json::parse(last_status_, nullptr, false))
+        return;
+    taken_ = true;
+    throw data_error("another run has taken this run folder since its lock was deleted",
+                     path_.string(), "let that run go on: it does what this one has done");
 }
 
 void RunFolder::write_config(std::string_view resolved) const

@@ -29,9 +29,9 @@ public:
     bool lock(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
     /// On rank 0 while it trains: people delete lock files that look left over, and move folders.
-    /// Locks the folder again where its lock is gone, and warns of that. Throws UserError (data)
-    /// where another run has begun there since.
-    void keep_lock();
+    /// Locks the folder again where its lock is gone. Returns what people are to be warned of, once
+    /// while it lasts, or nothing. Throws UserError (data) where another run has begun there since.
+    std::string keep_lock();
 
     /// Whether this process was the last to lock it, by whatever object.
     bool is_held_here() const { return lock_.is_held_here(); }
@@ -71,7 +71,7 @@ public:
 private:
     void create_folders() const;
     std::string lock_again();
-    bool another_run_speaks() const;
+    void refuse_where_taken();
 
     std::filesystem::path path_;
     FileLock lock_;

@@ -92,7 +92,8 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
 
 void RunJournal::write(std::string_view event, std::span<const MetricField> fields)
 {
-    folder_.keep_lock();
+    if (const std::string warning = folder_.keep_lock(); !warning.empty())
+        progress_.warn(warning);
     metrics_.write(event, fields);
     tell_of_waiting_lines();
 }

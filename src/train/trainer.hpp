@@ -96,7 +96,6 @@ private:
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
     void save_if_due(bool goes_on);
     bool save_is_due() const;
-    void keep_lock(); ///< collective
     /// A step of a save that the run can do without: where the run file lets training go on, a
     /// refusal of files is only told. False then, on all ranks.
     bool attempt(const std::function<void()>& step);

@@ -79,7 +79,6 @@ void Trainer::save()
     const Stopwatch watch;
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
-    keep_lock();
     refuse_unusable_weights();
     on_rank_zero(replicas_.world(), [&] { journal_->sync(); });
     const std::string digest =
@@ -136,7 +135,6 @@ void Trainer::begin_save()
     finish_save();
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
-    keep_lock();
     refuse_unusable_weights();
     saver_->begin(progress());
     retry_update_ = -1;
@@ -162,12 +160,6 @@ void Trainer::finish_save()
     enter(RankPhase::saving);
     enter(Activity::checkpoint);
     attempt([this] { record_saved(saver_->finish()); }); // what comes next is a save, or no save
-}
-
-/// A save takes time: another run may have come meanwhile.
-void Trainer::keep_lock()
-{
-    on_rank_zero(replicas_.world(), [&] { folder_.keep_lock(); });
 }
 
 void Trainer::record_saved(const SavedCheckpoint& saved)

@@ -192,13 +192,23 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_whole_lines)
                         "No such file or directory (open)"));
 }
 
+/// Of which the first line is written, and refused ones wait.
+struct PatientFile {
+    TemporaryFolder scratch;
+    fs::path path = scratch.path() / "metrics.jsonl";
+    MetricsFile file{path, 0};
+
+    explicit PatientFile(std::size_t most_bytes = 1000)
+    {
+        file.keep_refused_lines(most_bytes);
+        write_update(file, 1);
+    }
+};
+
 BOOST_AUTO_TEST_CASE(refused_lines_wait_in_their_order)
 {
-    TemporaryFolder scratch;
-    const fs::path path = scratch.path() / "metrics.jsonl";
-    MetricsFile file(path, 0);
-    file.keep_refused_lines();
-    write_update(file, 1);
+    PatientFile patient;
+    auto& [scratch, path, file] = patient;
     BOOST_TEST(file.why_lines_wait() == "");
     {
         const FullDisk full(path);
@@ -222,11 +232,8 @@ BOOST_AUTO_TEST_CASE(refused_lines_wait_in_their_order)
 
 BOOST_AUTO_TEST_CASE(lines_that_wait_are_dropped_like_those_that_are_written)
 {
-    TemporaryFolder scratch;
-    const fs::path path = scratch.path() / "metrics.jsonl";
-    MetricsFile file(path, 0);
-    file.keep_refused_lines();
-    write_update(file, 1);
+    PatientFile patient;
+    auto& [scratch, path, file] = patient;
     {
         const FullDisk full(path);
         write_update(file, 2);
@@ -239,15 +246,12 @@ BOOST_AUTO_TEST_CASE(lines_that_wait_are_dropped_like_those_that_are_written)
 
 BOOST_AUTO_TEST_CASE(lines_that_wait_have_a_limit)
 {
-    TemporaryFolder scratch;
-    const fs::path path = scratch.path() / "metrics.jsonl";
-    MetricsFile file(path, 0);
-    file.keep_refused_lines(1000);
-    write_update(file, 1);
-    const FullDisk full(path);
+    PatientFile patient(1000);
+    const FullDisk full(patient.path);
     const std::vector<MetricField> large{{"text", std::string(700, 'x')}};
-    file.write("note", large);
-    BOOST_TEST(contains(message_of([&] { file.write("note", large); }), "File too large (write)"));
+    patient.file.write("note", large);
+    BOOST_TEST(
+        contains(message_of([&] { patient.file.write("note", large); }), "File too large (write)"));
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_goes_while_it_is_written_is_put_back)
