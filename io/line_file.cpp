@@ -133,7 +133,8 @@ void LineFile::take_back_unsynced(const std::string& why)
 {
     waiting_.insert(0, std::exchange(unsynced_, {}));
     size_bytes_ = synced_bytes_;
-    why_waiting_ = why;
+    if (!waiting_.empty())
+        why_waiting_ = why;
 }
 
 void LineFile::sync()

@@ -85,6 +85,8 @@ BOOST_AUTO_TEST_CASE(more_than_it_may_keep_is_taken_on_trust)
     file.append("one, two, three\n");
     disk_fails = true;
     BOOST_TEST(contains(message_of([&] { file.sync(); }), "(fsync)"));
+    BOOST_TEST(file.size_bytes() == 16U);
+    BOOST_TEST(file.why_lines_wait() == "");
     file.append("four\n");
     file.sync();
     BOOST_TEST(read_file(path) == "one, two, three\nfour\n");

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <numeric>
 #include <optional>
 
 namespace sluice::testing {
@@ -43,7 +44,7 @@ WarmupSchedule schedule_named(const std::string& name)
 class Training {
 public:
     Training(const OracleFixture& fixture, const Path& path)
-        : fixture_(fixture), tokens_(fixture), stream_(path.stream),
+        : fixture_(fixture), tokens_(fixture),
           chunk_(
               chunk_options(fixture, whole_model(model_of(fixture)), path, BackwardSplit::fused, 1))
     {
@@ -69,42 +70,31 @@ public:
 
     double grad_norm()
     {
-        double sum = 0.0;
-        for (const Parameter& parameter : chunk_.parameters())
-            sum += chunk_.sum_of_squares(parameter.gradient);
-        return std::sqrt(sum);
+        std::vector<double> squares(chunk_.parameters().size());
+        chunk_.gradient_squares(squares);
+        return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
     }
 
     /// Update number `k`, counted from 0.
     void step(std::int64_t k, double lr, double grad_norm)
     {
         const double clip = fixture_.attribute("grad_clip");
-        const double beta1 = fixture_.attribute("beta1"), beta2 = fixture_.attribute("beta2");
+        kernels::AdamW numbers{};
+        numbers.gradient_scale = std::min(1.0, clip / grad_norm);
+        numbers.lr = lr;
+        numbers.beta1 = fixture_.attribute("beta1");
+        numbers.beta2 = fixture_.attribute("beta2");
+        numbers.eps = fixture_.attribute("eps");
+        numbers.weight_decay = fixture_.attribute("weight_decay");
         const auto count = static_cast<double>(k + 1);
-        for (const Parameter& parameter : chunk_.parameters())
-            kernels::launch(
-                stream_,
-                kernels::AdamW{
-                    .weight = parameter.has_master() ? parameter.master : parameter.value,
-                    .gradient = parameter.gradient,
-                    .first_moment = parameter.first_moment,
-                    .second_moment = parameter.second_moment,
-                    .compute_copy = parameter.has_master() ? parameter.value : TensorView{},
-                    .gradient_scale = std::min(1.0, clip / grad_norm),
-                    .lr = lr,
-                    .beta1 = beta1,
-                    .beta2 = beta2,
-                    .eps = fixture_.attribute("eps"),
-                    .weight_decay =
-                        parameter.spec.decayed ? fixture_.attribute("weight_decay") : 0.0,
-                    .bias_correction1 = 1.0 - std::pow(beta1, count),
-                    .bias_correction2 = 1.0 - std::pow(beta2, count)});
+        numbers.bias_correction1 = 1.0 - std::pow(numbers.beta1, count);
+        numbers.bias_correction2 = 1.0 - std::pow(numbers.beta2, count);
+        chunk_.update_weights(numbers);
     }
 
 private:
     const OracleFixture& fixture_;
     OracleTokens tokens_;
-    Stream stream_;
     ModelChunk chunk_;
 };
 
