@@ -17,8 +17,10 @@ enum class Arrangement : std::uint8_t { pre, post, sandwich, deepnorm, lns };
 enum class LnsVariant : std::uint8_t { fixed, init };
 
 /// Weight initialisation: std 0.02 everywhere; DS-Init: o and down at 0.02/sqrt(2 l); Scaled: o and
-/// down at 0.02/sqrt(2 L). DeepNorm multiplies its v, o and MLP weights by B = (8 L)^(-1/4) on top.
-enum class Init : std::uint8_t { standard, ds, scaled };
+/// down at 0.02/sqrt(2 L); Xavier: every matrix of a layer at sqrt(2 / (inputs + outputs)), as
+/// DeepNet and the authors' code have it for DeepNorm (docs/decisions/0016). DeepNorm multiplies
+/// its v, o and MLP weights by B = (8 L)^(-1/4) on top.
+enum class Init : std::uint8_t { standard, ds, scaled, xavier };
 
 /// Truncated at two standard deviations (paper; the std is that of the untruncated normal), or
 /// plain normal (the authors' code).

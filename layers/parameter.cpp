@@ -44,7 +44,14 @@ private:
                         .layer = layer_,
                         .decayed = true,
                         .continues = continues,
-                        .init_std = spec_.init_std * std_factor});
+                        .init_std = std_before_factors(shape) * std_factor});
+    }
+
+    double std_before_factors(const Shape& shape) const
+    {
+        if (spec_.init != Init::xavier)
+            return spec_.init_std;
+        return std::sqrt(2.0 / static_cast<double>(shape[0] + shape[1]));
     }
 
     void norm(const char* part)
@@ -92,7 +99,8 @@ private:
     double output_factor() const
     {
         switch (spec_.init) {
-        case Init::standard: return 1.0;
+        case Init::standard:
+        case Init::xavier: return 1.0;
         case Init::ds: return 1.0 / std::sqrt(2.0 * static_cast<double>(layer_ + 1));
         case Init::scaled: return 1.0 / std::sqrt(2.0 * static_cast<double>(spec_.num_layers));
         }

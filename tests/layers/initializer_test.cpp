@@ -60,7 +60,7 @@ BOOST_AUTO_TEST_SUITE(initializer)
 BOOST_AUTO_TEST_CASE(every_kind_of_weight_has_its_deviation_and_bound)
 {
     for (const Arrangement arrangement : {Arrangement::pre, Arrangement::deepnorm})
-        for (const Init init : {Init::standard, Init::ds, Init::scaled}) {
+        for (const Init init : {Init::standard, Init::ds, Init::scaled, Init::xavier}) {
             ModelSpec model = statistics_model(arrangement);
             model.init = init;
             for (const ParameterSpec& spec : parameters_of(model)) {

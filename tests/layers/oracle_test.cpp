@@ -245,7 +245,13 @@ std::vector<std::string> wide_heads_fixtures()
 
 std::string init_name(Init init)
 {
-    return init == Init::ds ? "ds" : init == Init::scaled ? "scaled" : "standard";
+    switch (init) {
+    case Init::standard: return "standard";
+    case Init::ds: return "ds";
+    case Init::scaled: return "scaled";
+    case Init::xavier: return "xavier";
+    }
+    return "unknown";
 }
 
 BOOST_FIXTURE_TEST_SUITE(oracle, OneThread)
@@ -318,7 +324,7 @@ BOOST_AUTO_TEST_CASE(every_parameter_is_drawn_with_the_oracles_deviation)
     for (const Arrangement arrangement :
          {Arrangement::pre, Arrangement::post, Arrangement::sandwich, Arrangement::deepnorm,
           Arrangement::lns})
-        for (const Init init : {Init::standard, Init::ds, Init::scaled}) {
+        for (const Init init : {Init::standard, Init::ds, Init::scaled, Init::xavier}) {
             ModelSpec model = model_of(fixture);
             model.arrangement = arrangement;
             model.init = init;

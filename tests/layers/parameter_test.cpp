@@ -124,6 +124,17 @@ BOOST_AUTO_TEST_CASE(initial_deviations_follow_initialisation_and_arrangement)
         BOOST_CHECK_EQUAL(std_of(layer + name + ".weight"), 0.02);
     BOOST_CHECK_EQUAL(std_of("lm_head.weight"), 0.02);
 
+    spec.init = Init::xavier;
+    const double square = std::sqrt(1.0 / static_cast<double>(spec.hidden_size));
+    BOOST_CHECK_SMALL(std_of(layer + "self_attn.q_proj.weight") - square, near);
+    BOOST_CHECK_SMALL(std_of(layer + "self_attn.o_proj.weight") - square * b, near);
+    const double mlp =
+        std::sqrt(2.0 / static_cast<double>(spec.hidden_size + spec.intermediate_size));
+    for (const char* name : {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"})
+        BOOST_CHECK_SMALL(std_of(layer + name + ".weight") - mlp * b, near);
+    BOOST_CHECK_EQUAL(std_of("lm_head.weight"), 0.02);
+    BOOST_CHECK_EQUAL(std_of("model.embed_tokens.weight"), 0.02);
+
     spec.init_embedding_scale = EmbeddingScale::sqrt_d;
     BOOST_CHECK_SMALL(std_of("model.embed_tokens.weight") - 0.02 * std::sqrt(8.0), near);
 }

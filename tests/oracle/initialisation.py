@@ -3,14 +3,15 @@
 Source: Chen et al., arXiv:2603.05369, section 4.1 and its appendix on initialisations: a normal of
 std 0.02 truncated at two standard deviations; DS-Init (o and down: 0.02 / sqrt(2 l)); Scaled Init
 (o and down: 0.02 / sqrt(2 L)); DeepNorm (v, o and MLP weights times B = (8 L)^(-1/4), Wang et al.
-2022, table 1).
+2022, table 1). "xavier": the matrices of layers as Wang et al. (figure 2) and the authors' code draw
+them for DeepNorm, Xavier normal with gain 1, and B on top.
 """
 
 import math
 
-from model import is_norm
+from model import is_norm, parameter_shapes
 
-INITS = ("standard", "ds", "scaled")
+INITS = ("standard", "ds", "scaled", "xavier")
 TRUNCATION = 2.0  # in standard deviations of the untruncated normal
 
 
@@ -32,6 +33,9 @@ def initial_sigma(model, init, name, std=0.02, embedding_scale="one"):
         return 0.0
     sigma = std
     kind = name.split(".")[-2]
+    if init == "xavier" and layer_number(name):
+        outputs, inputs = parameter_shapes(model)[name]
+        sigma = math.sqrt(2.0 / (inputs + outputs))
     if init == "ds" and kind in ("o_proj", "down_proj"):
         sigma /= math.sqrt(2.0 * layer_number(name))
     if init == "scaled" and kind in ("o_proj", "down_proj"):

@@ -315,6 +315,16 @@ class Initialisation(unittest.TestCase):
             sigma = initial_sigma(Model(arrangement), init, f"model.layers.2.{name}.weight")
             self.assertAlmostEqual(sigma, 0.02 * expected, places=15)
 
+    def test_xavier_by_hand(self):
+        model = Model("deepnorm", hidden_size=16, intermediate_size=48)
+        for name, expected in (
+            ("model.layers.2.self_attn.q_proj.weight", 16**-0.5),
+            ("model.layers.2.self_attn.o_proj.weight", 16**-0.5 * 32**-0.25),
+            ("model.layers.0.mlp.down_proj.weight", 32**-0.5 * 32**-0.25),
+            ("lm_head.weight", 0.02), ("model.embed_tokens.weight", 0.02), ("model.norm.weight", 0.0),
+        ):
+            self.assertAlmostEqual(initial_sigma(model, "xavier", name), expected, places=15)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -46,6 +46,7 @@ BOOST_AUTO_TEST_CASE(every_name_means_its_choice)
     BOOST_TEST((chosen("model.init=default").model.init == Init::standard));
     BOOST_TEST((chosen("model.init=ds").model.init == Init::ds));
     BOOST_TEST((chosen("model.init=scaled").model.init == Init::scaled));
+    BOOST_TEST((chosen("model.init=xavier").model.init == Init::xavier));
     using enum InitDistribution;
     BOOST_TEST((chosen("model.init_distribution=normal").model.init_distribution == normal));
     BOOST_TEST((chosen("model.init_distribution=truncated_normal").model.init_distribution ==
