@@ -49,6 +49,8 @@ struct CheckpointProgress {
     SkippedBatches skipped{};
     std::int64_t num_rewinds = 0;        ///< times that updates were refused and the run went back
     std::vector<double> recent_losses{}; ///< of the last updates, oldest first
+    std::string program{};               ///< that wrote it; empty: not known
+    std::string arithmetic{};            ///< what rounded its numbers, in words; empty: not known
 };
 
 /// The gates of the layers one stage owns; entry i belongs to layer first_layer + i.

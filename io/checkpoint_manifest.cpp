@@ -220,8 +220,9 @@ StageSummary summary_from(const std::string& text_of_file)
                         .seed = natural(progress, "seed", ~std::uint64_t{0}),
                         .skipped = {naturals(progress, "skipped"), "the summary of a stage"},
                         .num_rewinds = static_cast<std::int64_t>(natural(progress, "num_rewinds")),
-                        .recent_losses =
-                            list(progress, "recent_losses").get<std::vector<double>>()};
+                        .recent_losses = list(progress, "recent_losses").get<std::vector<double>>(),
+                        .program = text(progress, "program"),
+                        .arithmetic = text(progress, "arithmetic")};
     summary.config_toml = text(json, "config");
     return summary;
 }
@@ -300,7 +301,9 @@ std::string stage_summary_text(const StageSummary& summary)
                                 {"seed", progress.seed},
                                 {"skipped", progress.skipped.flat()},
                                 {"num_rewinds", progress.num_rewinds},
-                                {"recent_losses", progress.recent_losses}}},
+                                {"recent_losses", progress.recent_losses},
+                                {"program", progress.program},
+                                {"arithmetic", progress.arithmetic}}},
                               {"config", summary.config_toml},
                               {"warmup", std::move(warmup)},
                               {"arrays", std::move(arrays)}};

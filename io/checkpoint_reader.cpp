@@ -40,6 +40,13 @@ Manifest read_manifest(const fs::path& folder)
     return parse_manifest(read_file(path, max_manifest_bytes), path.string());
 }
 
+/// Absent from older checkpoints.
+std::string known_text(const Hdf5Reader& file, std::string_view attribute)
+{
+    return file.attribute("/progress", attribute) ? file.text_attribute("/progress", attribute)
+                                                  : std::string();
+}
+
 /// Absent from checkpoints of runs that met none, and from older ones.
 void read_anomalies(const Hdf5Reader& file, const std::string& where, CheckpointProgress& progress)
 {
@@ -129,7 +136,9 @@ CheckpointReader::Files::Index CheckpointReader::Files::index_in(const Hdf5Reade
     found.progress = {.update = file.int64_attribute("/progress", "update"),
                       .samples = file.int64_attribute("/progress", "samples"),
                       .tokens = file.int64_attribute("/progress", "tokens"),
-                      .seed = file.uint64_attribute("/progress", "seed")};
+                      .seed = file.uint64_attribute("/progress", "seed"),
+                      .program = known_text(file, "program"),
+                      .arithmetic = known_text(file, "arithmetic")};
     read_anomalies(file, where, found.progress);
     found.config_toml = file.read_text("/config");
     const auto num_layers = static_cast<std::uint64_t>(manifest.num_layers);

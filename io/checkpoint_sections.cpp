@@ -32,6 +32,10 @@ void write_progress(Hdf5Writer& file, const CheckpointProgress& progress, const 
     file.set_attribute("/progress", "samples", progress.samples);
     file.set_attribute("/progress", "tokens", progress.tokens);
     file.set_attribute("/progress", "seed", progress.seed);
+    if (!progress.program.empty())
+        file.set_attribute("/progress", "program", progress.program);
+    if (!progress.arithmetic.empty())
+        file.set_attribute("/progress", "arithmetic", progress.arithmetic);
     write_anomalies(file, progress);
     file.write_text("/config", config);
 }

@@ -6,6 +6,7 @@
 #include "src/cli/standard_output.hpp"
 #include "src/cli/wrapped_help.hpp"
 #include "src/config/nearest_name.hpp"
+#include "src/process/program_version.hpp"
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -86,7 +87,7 @@ int parse_and_run(int argc, char** argv)
     CLI::App app{"Pretrains very deep language models with progressive residual warm-up (ProRes) "
                  "over MPI pipeline stages.",
                  "sluice"};
-    app.set_version_flag("--version", "sluice " SLUICE_VERSION);
+    app.set_version_flag("--version", program_version());
     app.require_subcommand(0, 1);
     app.formatter(std::make_shared<WrappedHelp>(help_columns())); // and of all subcommands
     ChosenCommand chosen;

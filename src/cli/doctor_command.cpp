@@ -3,11 +3,13 @@
 #include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
 #include "core/parallel.hpp"
+#include "layers/kernels/cpu_products.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "layers/kernels/gpu_products.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/cli/commands.hpp"
 #include "src/process/memory_budget.hpp"
+#include "src/process/program_version.hpp"
 #include "src/process/threads.hpp"
 #include "src/text/number_text.hpp"
 #include "src/train/rank_device.hpp"
@@ -53,7 +55,7 @@ int examine()
     const LaunchedAs launched = launched_as();
     const auto memory_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) *
                               static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    fmt::print("sluice {}\n", SLUICE_VERSION);
+    fmt::print("{}\n", program_version());
     fmt::print("  cores          {} on this machine, {} thread(s) for this rank\n",
                std::thread::hardware_concurrency(), threads_for_this_rank(0));
     fmt::print("  memory         {} on this machine, {} for this rank\n", bytes_text(memory_bytes),
@@ -63,6 +65,7 @@ int examine()
                    ? fmt::format("rank {} of {}", launched.rank, launched.num_ranks)
                    : std::string("one process (use `mpirun -n P sluice train ...` for P stages)"));
     fmt::print("  backends       cpu (fp32 and bf16, oneDNN), reference (fp64)\n");
+    fmt::print("  CPU products   {}\n", kernels::cpu_products_by(DType::bf16));
     examine_gpus();
     const std::string no_products = kernels::why_no_gpu_products();
     fmt::print("  GPU products   {}\n",

@@ -93,6 +93,9 @@ void print_json(const CheckpointReader& reader, const Summary& summary)
                                 {"num_stages", reader.num_stages()},
                                 {"num_parameters", summary.num_parameters},
                                 {"parameters_digest", reader.parameters_digest()},
+                                {"created_at", reader.created_at()},
+                                {"program", progress.program},
+                                {"arithmetic", progress.arithmetic},
                                 {"alpha", reader.warmup().alphas},
                                 {"counter", reader.warmup().counters}};
     if (progress.num_rewinds > 0) {
@@ -148,6 +151,10 @@ void print_summary(const CheckpointReader& reader, bool json, bool list_tensors)
                    progress.skipped.text());
     fmt::print("  {} parameters in {} tensors, saved by {} stage(s)\n", summary.num_parameters,
                reader.arrays().size(), reader.num_stages());
+    if (!progress.program.empty())
+        fmt::print("  written by {} at {}\n", progress.program, reader.created_at());
+    if (!progress.arithmetic.empty())
+        fmt::print("  computed by {}\n", progress.arithmetic);
     fmt::print("  parameters digest {}\n\n", reader.parameters_digest());
     fmt::print("  {:<12} {:>11} {:>8} {:>8} {:>12} {:>12} {:>12}\n", "", "parameters", "gate",
                "counter", "weight norm", "1st moment", "2nd moment");

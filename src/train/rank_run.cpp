@@ -4,6 +4,7 @@
 #include "core/durable_file.hpp"
 #include "core/logging.hpp"
 #include "io/status_file.hpp"
+#include "layers/kernels/arithmetic.hpp"
 #include "layers/kernels/cudnn_attention.hpp"
 #include "pipeline/agreement.hpp"
 #include "src/config/validation.hpp"
@@ -23,6 +24,7 @@
 #include <cstdlib>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <system_error>
 #include <thread>
@@ -143,6 +145,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     if (transport_->rank() == 0 && !idle_tf32.empty())
         log_warning(idle_tf32);
     const std::size_t bytes_per_rank = prepare_attention(settled, bytes_of_processor);
+    hardware.arithmetic = arithmetic_of_all(settled);
     const std::size_t host_bytes_per_rank = least_of_all(*transport_, memory_per_rank());
     RunPlan plan;
     agree(*transport_, [&] {
@@ -244,6 +247,32 @@ std::size_t RankRun::prepare_attention(const RunConfig& config, std::size_t byte
                  " of scratch memory");
     return least_of_all(*transport_,
                         bytes_per_rank - std::min(bytes_per_rank, found.workspace_bytes));
+}
+
+std::string RankRun::arithmetic_of_all(const RunConfig& config)
+{
+    std::string mine;
+    agree(*transport_, [&] {
+        mine = kernels::arithmetic_in_words(compute_ ? compute_->stream().device : Device{},
+                                            element_types(config).compute);
+        if (compute_ && config.attention == AttentionKernels::cudnn)
+            mine += ", " + kernels::cudnn_version();
+    });
+    std::map<std::string, std::size_t> first_rank; // of each text
+    const std::vector<std::string> of_rank = transport_->gather_text(mine);
+    for (std::size_t rank = 0; rank < of_rank.size(); ++rank)
+        first_rank.try_emplace(of_rank[rank], rank);
+    std::string all;
+    std::string told;
+    for (const auto& [text, rank] : first_rank) {
+        all += (all.empty() ? "" : " | ") + text;
+        told += (told.empty() ? "" : "; rank ") + std::to_string(rank) + ": " + text;
+    }
+    if (transport_->rank() == 0 && first_rank.size() > 1)
+        log_warning("ranks round in different ways, so the result depends on which of them has "
+                    "which layers: rank " +
+                    told);
+    return all;
 }
 
 void RankRun::watch(const RunConfig& config)

@@ -41,6 +41,8 @@ private:
     std::size_t settle_processor(RunConfig& config, RunHardware& hardware);
     /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.
     std::size_t prepare_attention(const RunConfig& config, std::size_t bytes_per_rank);
+    /// Collective. What rounds the numbers of all ranks; rank 0 warns where they differ.
+    std::string arithmetic_of_all(const RunConfig& config);
     /// Collective. Opens the ways between GPUs that `plan` needs. What they leave of what a rank
     /// may take, the same on all ranks.
     std::size_t connect(const RunConfig& config, const RunPlan& plan, std::size_t bytes_per_rank);

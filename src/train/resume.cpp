@@ -210,8 +210,14 @@ std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoin
     RunConfig saved = saved_config(checkpoint);
     settle_precision(saved);
     auto differences = differences_in_result(saved, config);
-    if (differences.empty())
-        return differences_in_rounding(saved, config);
+    if (differences.empty()) {
+        std::vector<std::string> rounding = differences_in_rounding(saved, config);
+        const std::string& before = checkpoint.progress().arithmetic;
+        if (!before.empty() && !hardware.arithmetic.empty() && before != hardware.arithmetic)
+            rounding.push_back("computed by " + before + " when saved, by " + hardware.arithmetic +
+                               " now");
+        return rounding;
+    }
     std::string problem, remedy;
     const bool saved_on_gpus = saved.run.device == "cuda",
                now_on_gpus = config.run.device == "cuda";

@@ -37,8 +37,8 @@ void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result
 /// of the run that wrote `checkpoint`, or says that GPUs came or went where that alone changed
-/// precision.compute = "auto". Returns the differences that only change its rounding. `config` is
-/// concrete, on `hardware`.
+/// precision.compute = "auto". Returns the differences that only change its rounding, other
+/// libraries and processors among them. `config` is concrete, on `hardware`.
 std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
                                                const RunConfig& config,
                                                const RunHardware& hardware = {});

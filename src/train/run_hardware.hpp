@@ -16,6 +16,8 @@ struct RunHardware {
     /// What carries messages between ranks: "in-process", "mpi", "staged" or "nccl"; two of
     /// them where replicas have another one: "mpi, nccl between replicas".
     std::string transport{};
+    /// What rounds the run's numbers (layers/kernels/arithmetic.hpp), of all ranks, each text once.
+    std::string arithmetic{};
 };
 
 } // namespace sluice

@@ -9,6 +9,7 @@
 #include "src/plan/candidate.hpp"
 #include "src/plan/checkpoint_space.hpp"
 #include "src/process/process_memory.hpp"
+#include "src/process/program_version.hpp"
 #include "src/text/number_text.hpp"
 
 #include <cmath>
@@ -87,7 +88,9 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                        {"device", config_.run.device},
                        {"gpus", hardware.gpus},
                        {"precision", std::string(name_of(config_.precision))},
-                       {"transport", hardware.transport}});
+                       {"transport", hardware.transport},
+                       {"arithmetic", hardware.arithmetic},
+                       {"program", program_version()}});
 }
 
 void RunJournal::write(std::string_view event, std::span<const MetricField> fields)

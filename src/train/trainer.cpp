@@ -106,10 +106,11 @@ bool Trainer::is_own(const std::filesystem::path& checkpoint)
 
 void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
 {
+    hardware_ = hardware;
     open_data();
     const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, replicas_.world());
     if (checkpoint)
-        anomalies_.restore(restore(*checkpoint, hardware));
+        anomalies_.restore(restore(*checkpoint));
     else
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(config_.run.seed);
@@ -123,7 +124,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         stop_ = StopRequest(folder_.stop_file(), time_budget(),
                             started_by_launch_ranks() ? folder_.signal_file()
                                                       : std::filesystem::path());
-        journal_->started(completed_updates_, plan_, replicas_, hardware, checkpoint,
+        journal_->started(completed_updates_, plan_, replicas_, hardware_, checkpoint,
                           changed_rounding_);
         if (!short_of_space.empty())
             log_warning(short_of_space);

@@ -56,7 +56,7 @@ private:
     TimeBudget time_budget() const;
     /// Collective. Whether it lies in this run's folder.
     bool is_own(const std::filesystem::path& checkpoint);
-    CheckpointProgress restore(const std::filesystem::path& folder, const RunHardware& hardware);
+    CheckpointProgress restore(const std::filesystem::path& folder);
     /// Nothing where an anomaly made the run go back (trainer_rewind.cpp).
     std::optional<UpdateSummary> run_update_or_go_back(const FaultInjection& fault);
     void go_back(const AnomalyVerdict& verdict);
@@ -116,6 +116,7 @@ private:
     bool ran_last_microbatch() const { return replicas_.index() == replicas_.count() - 1; }
 
     RunConfig config_;
+    RunHardware hardware_;
     RunFolder& folder_;
     const Replicas& replicas_;
     RunPlan plan_; ///< of one replica

@@ -2,6 +2,7 @@
 #include "pipeline/agreement.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/checkpoint_space.hpp"
+#include "src/process/program_version.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/train/trainer.hpp"
 
@@ -16,14 +17,13 @@ TimeBudget Trainer::time_budget() const
             static_cast<double>(plan_.largest_snapshot_bytes()) * 1e-8};
 }
 
-CheckpointProgress Trainer::restore(const std::filesystem::path& folder,
-                                    const RunHardware& hardware)
+CheckpointProgress Trainer::restore(const std::filesystem::path& folder)
 {
     CheckpointProgress progress;
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
         keep_saved_defaults(reader, config_);
-        changed_rounding_ = refuse_changed_result(reader, config_, hardware);
+        changed_rounding_ = refuse_changed_result(reader, config_, hardware_);
         restore_stage(reader, stage_, replicas_.world().activity());
         progress = reader.progress();
         set_completed_updates(progress.update);
@@ -49,7 +49,9 @@ CheckpointProgress Trainer::progress() const
     CheckpointProgress progress{.update = completed_updates_,
                                 .samples = completed_updates_ * config_.batch.global_batch_size,
                                 .tokens = completed_updates_ * config_.batch.tokens_per_update(),
-                                .seed = config_.run.seed};
+                                .seed = config_.run.seed,
+                                .program = program_version(),
+                                .arithmetic = hardware_.arithmetic};
     anomalies_.save_into(progress);
     return progress;
 }

@@ -1,9 +1,12 @@
 """What a run goes on from, and what may have changed by then."""
 
+import json
 import shutil
 import unittest
 
-from harness import SLUICE, RunTest, call
+import h5py
+
+from harness import MPIRUN, SLUICE, RunTest, call
 
 
 class Lengths(RunTest):
@@ -57,6 +60,38 @@ class Paths(RunTest):
         result = self.train(1, "nothing", "--resume", "nope", expect=3)
         self.assert_one_clear_message(result, "nope: this does not exist")
         self.assertEqual(result.stderr.count("what to do"), 1)
+
+
+class Arithmetic(RunTest):
+    """Processors and libraries that round in another way; here oneDNN is told to use older instructions."""
+    older = ("env", "ONEDNN_MAX_CPU_ISA=SSE41")
+
+    def test_a_resume_that_rounds_in_another_way_says_so(self):
+        self.train(1, "run", "--stop-after", "3", expect=75)
+        self.train(1, "run", "--stop-after", "3", expect=75)
+        index = h5py.File(self.last_checkpoint("run") / "checkpoint.h5")
+        saved = index["progress"].attrs["arithmetic"].decode()
+        self.assertIn("oneDNN", saved)
+        self.assertEqual(index["progress"].attrs["program"].decode(),
+                         call(SLUICE, "--version").stdout.strip())
+        result = call(*self.older, *self.command(1, "run"), cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        starts = self.metrics("run", "start")
+        self.assertEqual([row["arithmetic"] == saved for row in starts], [True, True, False])
+        self.assertIn(f"computed by {saved} when saved, by {starts[-1]['arithmetic']} now: from here on sums "
+                      "are rounded in another order", result.stderr)
+        log = (self.folder / "run" / "log.txt").read_text()
+        self.assertEqual(log.count("rounded in another order"), 1)
+        shown = call(SLUICE, "inspect", self.folder / "run")
+        self.assertIn(f"computed by {starts[-1]['arithmetic']}", shown.stdout)
+
+    def test_ranks_that_round_in_different_ways_are_named(self):
+        train = self.command(1, "mixed", "--stop-after", "1")
+        result = call(MPIRUN, "--quiet", "-n", "1", *train, ":", "-n", "1", *self.older, *train, cwd=self.folder)
+        self.assertEqual(result.returncode, 75, result.stderr)
+        self.assertIn("ranks round in different ways", result.stderr)
+        self.assertIn("(SSE4.1)", result.stderr)
+        self.assertIn(" | ", self.metrics("mixed", "start")[0]["arithmetic"])
 
 
 if __name__ == "__main__":

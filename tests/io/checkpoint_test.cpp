@@ -237,4 +237,29 @@ BOOST_AUTO_TEST_CASE(what_anomalies_left_behind_comes_back_and_is_absent_without
     BOOST_TEST(!index.attribute("/progress", "num_rewinds").has_value());
 }
 
+BOOST_AUTO_TEST_CASE(what_computed_it_comes_back_and_older_checkpoints_have_none)
+{
+    TemporaryFolder scratch;
+    ExampleModel model;
+    StageContents contents = model.contents(0, 1);
+    contents.progress.program = "sluice 0.1.0 (4abcc097d0e1, changed)";
+    contents.progress.arithmetic = "oneDNN 2.6.3 (AVX2), glibc 2.36 | oneDNN 2.6.3 (AVX-512)";
+    const fs::path partial = scratch.path() / partial_folder_name(7);
+    const fs::path folder = scratch.path() / checkpoint_folder_name(7);
+    finish_checkpoint(partial, folder, {write_stage_file(partial, 0, 1, contents)});
+    const CheckpointReader reader(folder);
+    BOOST_TEST(reader.progress().program == contents.progress.program);
+    BOOST_TEST(reader.progress().arithmetic == contents.progress.arithmetic);
+    const Hdf5Reader stage(folder / "stage-0000-of-0001.h5");
+    BOOST_TEST(stage.text_attribute("/progress", "arithmetic") == contents.progress.arithmetic);
+
+    TemporaryFolder older;
+    const CheckpointReader without(save(model, older.path(), 1));
+    BOOST_TEST(without.progress().program.empty());
+    BOOST_TEST(without.progress().arithmetic.empty());
+    BOOST_TEST(!Hdf5Reader(without.path() / "checkpoint.h5")
+                    .attribute("/progress", "arithmetic")
+                    .has_value());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -37,7 +37,8 @@ std::string everything_in(const CheckpointReader& reader)
     text << reader.update() << ' ' << reader.created_at() << ' ' << reader.parameters_digest()
          << ' ' << reader.state_digest() << '\n'
          << progress.update << ' ' << progress.samples << ' ' << progress.tokens << ' '
-         << progress.seed << ' ' << progress.skipped.text() << ' ' << progress.num_rewinds;
+         << progress.seed << ' ' << progress.skipped.text() << ' ' << progress.num_rewinds << ' '
+         << progress.program << ' ' << progress.arithmetic;
     for (const double loss : progress.recent_losses)
         text << ' ' << std::hexfloat << loss;
     text << '\n' << reader.config_toml() << '\n';
@@ -158,7 +159,7 @@ BOOST_AUTO_TEST_CASE(it_reads_as_its_folder_does)
     }
 }
 
-BOOST_AUTO_TEST_CASE(what_anomalies_left_is_in_it)
+BOOST_AUTO_TEST_CASE(what_anomalies_left_and_what_computed_it_is_in_it)
 {
     TemporaryFolder scratch;
     ExampleModel model;
@@ -166,6 +167,8 @@ BOOST_AUTO_TEST_CASE(what_anomalies_left_is_in_it)
     contents.progress.num_rewinds = 2;
     contents.progress.skipped = SkippedBatches(std::vector<std::int64_t>{3, 5, 9, 10}, "a test");
     contents.progress.recent_losses = {3.5, 2.25, 1.125};
+    contents.progress.program = "sluice 0.1.0";
+    contents.progress.arithmetic = "oneDNN 2.6.3 (AVX2), glibc 2.36";
     const fs::path partial = scratch.path() / partial_folder_name(7);
     const fs::path folder = scratch.path() / checkpoint_folder_name(7);
     finish_checkpoint(partial, folder, {write_stage_file(partial, 0, 1, contents)});

@@ -21,12 +21,14 @@ struct Checkpoints {
     fs::path folder = run / "checkpoints";
     std::unique_ptr<Transport> alone = make_in_process_transport();
 
-    fs::path add(std::int64_t update, const RunConfig& config = small())
+    fs::path add(std::int64_t update, const RunConfig& config = small(),
+                 const std::string& arithmetic = {})
     {
         float weights[4] = {1, 2, 3, static_cast<float>(update)};
         StageContents contents;
         contents.warmup = {{.first_layer = 0, .counters = {1}, .alphas = {1.0}}};
         contents.progress.update = update;
+        contents.progress.arithmetic = arithmetic;
         contents.config_toml = resolved_toml(config);
         const TensorView view{weights, DType::f32, {4}, {}};
         for (const char* group :
@@ -180,6 +182,20 @@ BOOST_AUTO_TEST_CASE(a_run_file_that_changes_the_result_is_refused)
                               return is(error, ExitCode::usage, "optimizer.lr") &&
                                      is(error, ExitCode::usage, "run.seed");
                           });
+}
+
+BOOST_AUTO_TEST_CASE(other_libraries_and_processors_change_the_rounding)
+{
+    Checkpoints checkpoints;
+    const CheckpointReader older(checkpoints.add(3)), reader(checkpoints.add(4, small(), "A"));
+    const auto now = [](const std::string& arithmetic) {
+        return RunHardware{.arithmetic = arithmetic};
+    };
+    BOOST_TEST(refuse_changed_result(reader, small(), now("A")).empty());
+    BOOST_TEST(refuse_changed_result(older, small(), now("A")).empty());
+    const auto changed = refuse_changed_result(reader, small(), now("A | B"));
+    BOOST_TEST_REQUIRE(changed.size() == 1u);
+    BOOST_TEST(changed.front() == "computed by A when saved, by A | B now");
 }
 
 BOOST_AUTO_TEST_CASE(gpus_that_came_or_went_are_not_called_a_change_of_the_run_file)
