@@ -8,7 +8,8 @@
 
 namespace sluice {
 
-/// Threads for parallel_for and the matmul library on this rank (at least 1).
+/// Threads for parallel_for and the matmul library, at least 1, where the calling thread runs them.
+/// Each thread has its own number; until it is set, that is all the cores there are.
 void set_num_threads(int num_threads);
 int num_threads();
 

@@ -127,9 +127,16 @@ std::vector<std::filesystem::path>
 superfluous_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
                         std::optional<std::int64_t> newest = std::nullopt,
                         const IsWhole& is_whole = looks_whole);
-/// Partial folders of saves that died, and what remains of deletions that did.
+/// Partial folders of saves that died, and what remains of deletions that did; not what
+/// put_back_replaced() puts back.
 std::vector<std::filesystem::path> leftovers_of_saves(const std::filesystem::path& checkpoints);
-/// Deletes both. Returns the folders deleted.
+/// Where a checkpoint goes for the moment in which another one of its update takes its name, on a
+/// file system that cannot exchange the two.
+std::filesystem::path replaced_folder(const std::filesystem::path& final_folder);
+/// Gives those their names back whose successors never came: a save died in that moment. Returns
+/// the checkpoints.
+std::vector<std::filesystem::path> put_back_replaced(const std::filesystem::path& checkpoints);
+/// Deletes leftovers and what the rules let go. Returns the folders deleted.
 std::vector<std::filesystem::path>
 prune_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
                   std::optional<std::int64_t> newest = std::nullopt,

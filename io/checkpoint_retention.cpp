@@ -41,6 +41,24 @@ bool is_leftover(const std::string& name)
     return ending == ".partial" || ending == ".deleting" || ending == ".partial.replaced";
 }
 
+constexpr const char* replaced_ending = ".replaced";
+
+/// Of a folder that replaced_folder() has named.
+fs::path name_it_had(const fs::path& replaced)
+{
+    const std::string name = replaced.filename().string();
+    return replaced.parent_path() / name.substr(1, name.find('.', 1) - 1);
+}
+
+/// A checkpoint that was to be replaced when the save died, and nothing has its name.
+bool would_be_lost(const fs::path& entry)
+{
+    const std::string name = entry.filename().string();
+    std::error_code error;
+    return is_leftover(name) && name.ends_with(replaced_ending) &&
+           fs::symlink_status(name_it_had(entry), error).type() == fs::file_type::not_found;
+}
+
 /// Nothing where there is no such folder. A folder that is there but cannot be read is an error: a
 /// run that took it for an empty one would begin again.
 std::vector<fs::path> entries_of(const fs::path& folder)
@@ -212,13 +230,30 @@ std::vector<fs::path> superfluous_checkpoints(const fs::path& checkpoints,
     return superfluous;
 }
 
+fs::path replaced_folder(const fs::path& final_folder)
+{
+    return final_folder.parent_path() /
+           (partial_folder_name(update_of_checkpoint(final_folder)) + replaced_ending);
+}
+
 std::vector<fs::path> leftovers_of_saves(const fs::path& checkpoints)
 {
     std::vector<fs::path> leftovers;
     for (const fs::path& entry : entries_of(checkpoints))
-        if (is_leftover(entry.filename().string()))
+        if (is_leftover(entry.filename().string()) && !would_be_lost(entry))
             leftovers.push_back(entry);
     return leftovers;
+}
+
+std::vector<fs::path> put_back_replaced(const fs::path& checkpoints)
+{
+    std::vector<fs::path> put_back;
+    for (const fs::path& entry : entries_of(checkpoints))
+        if (would_be_lost(entry)) {
+            put_back.push_back(name_it_had(entry));
+            rename_durably(entry, put_back.back());
+        }
+    return put_back;
 }
 
 std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, const Retention& retention,

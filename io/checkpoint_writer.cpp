@@ -74,6 +74,22 @@ ManifestEntry write_index(const fs::path& folder, const Manifest& manifest,
     return {std::string(index_name), written.size_bytes, written.checksum};
 }
 
+/// On a file system that cannot exchange names: for an instant neither has the final one
+/// (put_back_replaced()).
+void replace_by_renames(const fs::path& partial, const fs::path& final_folder)
+{
+    const fs::path aside = replaced_folder(final_folder);
+    rename_durably(final_folder, aside);
+    try {
+        rename_durably(partial, final_folder);
+    } catch (const UserError&) {
+        std::error_code ignored; // a start puts it back
+        fs::rename(aside, final_folder, ignored);
+        throw;
+    }
+    rename_durably(aside, partial);
+}
+
 /// Also where a checkpoint of the same update is in the way: the two change places in one step.
 void move_into_place(const fs::path& partial, const fs::path& final_folder)
 {
@@ -85,11 +101,7 @@ void move_into_place(const fs::path& partial, const fs::path& final_folder)
         0) {
         fsync_folder(final_folder.parent_path());
     } else if (errno == EINVAL || errno == ENOSYS) {
-        // A file system without exchange: for an instant neither has the final name.
-        const fs::path aside = partial.string() + ".replaced";
-        rename_durably(final_folder, aside);
-        rename_durably(partial, final_folder);
-        rename_durably(aside, partial);
+        replace_by_renames(partial, final_folder);
     } else {
         throw file_error("rename", final_folder, errno);
     }

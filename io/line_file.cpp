@@ -52,13 +52,20 @@ void LineFile::append(std::string_view lines)
     write_or_keep(lines);
 }
 
-void LineFile::cut(std::uint64_t end, std::string_view behind,
-                   const std::function<std::string(const std::string&)>& kept)
+std::uint64_t LineFile::size_bytes() const
 {
     const std::lock_guard lock(mutex_);
-    if (end != size_bytes_)
-        truncate(end);
-    write_or_keep(std::string(behind) + kept(std::exchange(waiting_, {})));
+    return size_bytes_;
+}
+
+void LineFile::cut(const std::function<Cut(std::uint64_t, const std::string&)>& decide)
+{
+    const std::lock_guard lock(mutex_);
+    const Cut cut = decide(size_bytes_, waiting_);
+    if (cut.end != size_bytes_)
+        truncate(cut.end);
+    waiting_.clear();
+    write_or_keep(cut.behind);
 }
 
 void LineFile::truncate(std::uint64_t to_bytes)

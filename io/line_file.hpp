@@ -20,7 +20,7 @@ public:
 
     const std::filesystem::path& path() const { return path_; }
     int descriptor() const { return descriptor_; }
-    std::uint64_t size_bytes() const { return size_bytes_; } ///< of the whole lines
+    std::uint64_t size_bytes() const; ///< of the whole lines
 
     /// From now on lines that the file system refuses wait in memory, up to so many bytes, and are
     /// written in their order before the next one or at sync(); so are those that it took and could
@@ -32,10 +32,13 @@ public:
     /// Hands whole lines to the operating system. Throws where it refuses them; the file then ends
     /// with the line before. Where refused lines are kept: once too many wait.
     void append(std::string_view lines);
-    /// Keeps the first `end` bytes, then appends `behind`, and of the lines that wait what `kept`
-    /// makes of them.
-    void cut(std::uint64_t end, std::string_view behind,
-             const std::function<std::string(const std::string&)>& kept);
+    struct Cut {
+        std::uint64_t end = 0; ///< bytes of the file that stay
+        std::string behind{};  ///< to be appended, in place of the lines that wait
+    };
+    /// Makes of the file and of the lines that wait what `decide(size_bytes, waiting)` says. No
+    /// line goes from one to the other in between; `decide` may use descriptor() and path() alone.
+    void cut(const std::function<Cut(std::uint64_t, const std::string&)>& decide);
     /// Where the file was deleted, moved or replaced: puts it back under its name, whole, and what
     /// is there aside, as NAME.other. Whether that was so.
     bool put_back();

@@ -214,10 +214,10 @@ std::string MetricsFile::why_lines_wait() const { return file_->why_lines_wait()
 
 void MetricsFile::drop_after(std::int64_t completed_updates)
 {
-    const Kept kept = kept_lines(Tail(file_->descriptor(), file_->path(), file_->size_bytes()),
-                                 file_->path(), completed_updates);
-    file_->cut(kept.end, kept.late, [&](const std::string& waiting) {
-        return completed_lines(waiting, completed_updates);
+    file_->cut([&](std::uint64_t size_bytes, const std::string& waiting) {
+        const Kept kept = kept_lines(Tail(file_->descriptor(), file_->path(), size_bytes),
+                                     file_->path(), completed_updates);
+        return LineFile::Cut{kept.end, kept.late + completed_lines(waiting, completed_updates)};
     });
 }
 

@@ -19,6 +19,8 @@ std::size_t code_point_bytes(unsigned char lead)
 
 } // namespace
 
+bool is_utf8(std::string_view bytes) { return simdjson::validate_utf8(bytes.data(), bytes.size()); }
+
 std::size_t whole_code_points(std::string_view bytes)
 {
     const std::size_t size = bytes.size();
@@ -64,7 +66,7 @@ bool TextCheck::finish()
 
 bool TextCheck::check(std::string_view whole)
 {
-    if (!simdjson::validate_utf8(whole.data(), whole.size()))
+    if (!is_utf8(whole))
         return fail_in_line(whole);
     lines_seen_ += static_cast<std::uint64_t>(std::count(whole.begin(), whole.end(), '\n'));
     return true;
@@ -76,7 +78,7 @@ bool TextCheck::fail_in_line(std::string_view whole)
     for (;; ++line) {
         const std::size_t end = whole.find('\n');
         const std::string_view text = whole.substr(0, end);
-        if (end == std::string_view::npos || !simdjson::validate_utf8(text.data(), text.size()))
+        if (end == std::string_view::npos || !is_utf8(text))
             break;
         whole.remove_prefix(end + 1);
     }

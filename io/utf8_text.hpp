@@ -8,6 +8,8 @@
 
 namespace sluice {
 
+bool is_utf8(std::string_view bytes);
+
 /// Length of the longest beginning of `bytes` that does not end inside a UTF-8 code point.
 std::size_t whole_code_points(std::string_view bytes);
 

@@ -174,11 +174,21 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
     turn_to(Activity::compute);
     model.forward(slot, chunk.warmup.alphas());
     if (evaluating_ && model.options().range.head) {
-        upload_(model.target_tokens(slot),
-                [&](const TensorView& into) { tokens.targets(microbatch, into); });
+        upload_targets(chunk, microbatch, tokens);
+        turn_to(Activity::compute);
         model.evaluate(slot);
         download_(model.token_losses(), losses_[static_cast<std::size_t>(microbatch)]);
     }
+}
+
+void Executor::upload_targets(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens)
+{
+    turn_to(Activity::data);
+    const TensorView into = chunk.model->target_tokens(slots_.activation(chunk.index, microbatch));
+    upload_(into, [&](const TensorView& on_host) {
+        const AtFiles reading(transport_.activity());
+        tokens.targets(microbatch, on_host);
+    });
 }
 
 void Executor::run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens)
@@ -190,11 +200,7 @@ void Executor::run_backward_input(StageChunk& chunk, const Action& action, Token
     const std::int32_t gradient = slots_.gradient(c, m);
     wait_for_buffer(sent_gradient_[gradient]);
     if (model.options().range.head) {
-        turn_to(Activity::data);
-        upload_(model.target_tokens(slot), [&](const TensorView& into) {
-            const AtFiles reading(transport_.activity());
-            tokens.targets(m, into);
-        });
+        upload_targets(chunk, m, tokens);
     } else if (stage_.owns(c + 1)) {
         kernels::launch(stream_, kernels::Copy{.from = stage_.chunk(c + 1).model->input_gradient(
                                                    slots_.gradient(c + 1, m)),

@@ -89,6 +89,7 @@ private:
     void turn_to(Activity activity); ///< for the trace, and for whoever watches
     void run(const Action& action, TokenSource& tokens);
     void run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
+    void upload_targets(StageChunk& chunk, std::int32_t microbatch, TokenSource& tokens);
     void run_backward_input(StageChunk& chunk, const Action& action, TokenSource& tokens);
     GradientExchange* observer_of(std::int32_t microbatch) const;
     void finish();

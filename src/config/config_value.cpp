@@ -1,6 +1,7 @@
 #include "src/config/config_value.hpp"
 
 #include "core/error.hpp"
+#include "io/utf8_text.hpp"
 #include "src/config/checked_toml.hpp"
 #include "src/config/nearest_name.hpp"
 
@@ -189,7 +190,13 @@ std::filesystem::path path_of(const ConfigValue& value)
     const std::string& text = text_of(value);
     if (text.empty())
         return {};
-    return (std::filesystem::absolute(value.base) / text).lexically_normal();
+    auto path = (std::filesystem::absolute(value.base) / text).lexically_normal();
+    if (!is_utf8(path.string()))
+        throw usage_error("the path " + path.string() + " is not UTF-8, and run files are",
+                          value.where,
+                          "rename the folder or file (`convmv` does that for many), or lead a "
+                          "symbolic link with a UTF-8 name to it");
+    return path;
 }
 
 std::size_t choice_of(const ConfigValue& value, const std::vector<std::string>& names,

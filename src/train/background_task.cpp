@@ -1,6 +1,7 @@
 #include "src/train/background_task.hpp"
 
 #include "core/error.hpp"
+#include "core/parallel.hpp"
 #include "src/process/stopwatch.hpp"
 #include "src/process/thread_without_signals.hpp"
 
@@ -37,6 +38,7 @@ void BackgroundTask::run(const std::function<void()>& work) noexcept
     const auto self = static_cast<id_t>(gettid());
     setpriority(PRIO_PROCESS, self,
                 std::min(getpriority(PRIO_PROCESS, self) + behind_computation, lowest));
+    set_num_threads(1); // which holds for this thread: those of the rank are computing
     const Stopwatch watch;
     try {
         work();

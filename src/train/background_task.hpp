@@ -16,8 +16,8 @@ public:
     BackgroundTask(const BackgroundTask&) = delete;
     BackgroundTask& operator=(const BackgroundTask&) = delete;
 
-    /// Starts `work`; none may be running. The thread takes no signals and, where cores are scarce,
-    /// yields to those that compute.
+    /// Starts `work`; none may be running. The thread takes no signals, runs parallel_for alone
+    /// and, where cores are scarce, yields to those that compute.
     void start(std::function<void()> work);
     bool running() const { return running_.load(std::memory_order_acquire); }
     /// Until it is done. Throws what it threw. Nothing where nothing was started.

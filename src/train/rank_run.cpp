@@ -128,9 +128,11 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     num_replicas_ = config.pipeline.replicas;
     rank_zero_ = text_of_rank_zero(*transport_, FileLock::this_process());
     status_before_ = folder_.status_text();
-    folder_.remember_status();
     watch(config);
     on_rank_zero(*transport_, [&] { folder_.create_and_lock(); });
+    // The run that had the folder until now may have written it on its way out.
+    status_at_lock_ = folder_.status_text();
+    locked_ = true;
     // A client of NFS that has looked for it before may remember for a while that it was not there.
     agree(*transport_, [&] { std::filesystem::create_directories(folder_.checkpoints()); });
     RunConfig settled = config;
@@ -163,7 +165,7 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     hardware.transport = links_->carrier_name();
     agree(*transport_, [&] {
         refuse_unless_it_fits(settled, plan, bytes_left);
-        if (transport_->rank() == 0 && status_before_.empty()) // a new run
+        if (transport_->rank() == 0 && status_at_lock_.empty()) // a new run
             if (const auto advice =
                     micro_batch_advice(settled, plan.program.num_ranks(), bytes_left);
                 !advice.empty())
@@ -345,7 +347,8 @@ bool RankRun::is_failure_of_this_job(const std::string& status) const
     if (!folder_is_ours())
         return false;
     // Once started, what it says is this job's; before, the last job's may still stand there.
-    return (started_ || status != status_before_) && status.find("\"failed\"") != std::string::npos;
+    const std::string& before = locked_ ? status_at_lock_ : status_before_;
+    return (started_ || status != before) && status.find("\"failed\"") != std::string::npos;
 }
 
 bool RankRun::folder_is_ours() const

@@ -78,8 +78,10 @@ private:
     std::unique_ptr<Replicas> replicas_;
     std::unique_ptr<Trainer> trainer_;
     RankActivity activity_;
-    std::string rank_zero_;            ///< the process that locks the folder
-    std::string status_before_;        ///< of an earlier run in the folder
+    std::string rank_zero_; ///< the process that locks the folder
+    /// What an earlier job left in the folder: before the watch began, and once it was locked.
+    std::string status_before_, status_at_lock_;
+    std::atomic<bool> locked_{false};
     std::atomic<bool> started_{false}; ///< status.json is this job's
     std::unique_ptr<Watchdog> watch_;
 };

@@ -187,7 +187,12 @@ std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const Res
                                           Transport& transport)
 {
     std::string chosen;
-    on_rank_zero(transport, [&] { chosen = choose(checkpoints, request, moved_on(transport)); });
+    on_rank_zero(transport, [&] {
+        for (const fs::path& checkpoint : put_back_replaced(checkpoints))
+            log_warning("a save died while it replaced " + checkpoint.string() +
+                        "; it has its name again");
+        chosen = choose(checkpoints, request, moved_on(transport));
+    });
     chosen = text_of_rank_zero(transport, chosen);
     if (chosen.empty())
         return std::nullopt;

@@ -32,6 +32,8 @@ void RunFolder::create_and_lock()
                           path_.string(),
                           "wait until it has ended, make it save and stop with `touch " +
                               stop_file().string() + "`, or choose another folder with --run-dir");
+    // Not before: the run that had it until now may have written it on its way out.
+    last_status_ = status_text();
 }
 
 void RunFolder::create_folders() const
@@ -152,7 +154,7 @@ void RunFolder::tell(std::string_view state, std::int64_t update, std::string_vi
         if (const auto now = read_status(status()); now && now->state == "failed")
             return;
     write_status(status(), state, update, reason, exit_code);
-    remember_status();
+    last_status_ = status_text();
 }
 
 bool is_config_of_a_run(const std::filesystem::path& run_file)

@@ -19,7 +19,8 @@ public:
     {
     }
 
-    /// Creates the folder where missing and locks it. Throws UserError (data) when it cannot be
+    /// Creates the folder where missing and locks it; what its status.json says then is an earlier
+    /// job's. Throws UserError (data) when it cannot be
     /// written, or (usage) when another run still holds it after 5 s: one that was killed a moment
     /// ago may be on its way out.
     void create_and_lock();
@@ -44,11 +45,9 @@ public:
     /// it, as config.toml.other, with a warning.
     void write_config(std::string_view resolved) const;
 
-    /// On rank 0, from before the ranks watch each other: what stands in status.json is an earlier
-    /// job's.
-    void remember_status() { last_status_ = status_text(); }
-    /// Replaces status.json, unless it says by now that the run has failed: then another rank has
-    /// declared the job failed while this one was stopped, and it has only woken up to be ended.
+    /// Replaces status.json, unless it says since create_and_lock() that the run has failed: then
+    /// another rank has declared the job failed while this one was stopped, and it has only woken
+    /// up to be ended.
     void tell(std::string_view state, std::int64_t update, std::string_view reason, int exit_code);
     std::string status_text() const; ///< nothing where there is none
     /// For whoever is left when the ranks are gone: where status.json still says that the run is

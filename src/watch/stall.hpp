@@ -46,7 +46,7 @@ std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBound
 /// The first rank that `rank` waits for, or -1. In a collective those are the ranks not in it.
 int waits_for(std::span<const RankView> ranks, int rank);
 
-/// "update 5, stage 1, micro-batch 3, action F3.1".
+/// "update 5, stage 1, micro-batch 3, action 1F3".
 std::string where(const RankState& state);
 
 /// One line on the culprits, then one for each other known rank, those that wait for a culprit

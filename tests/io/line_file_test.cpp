@@ -6,8 +6,10 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <sys/syscall.h>
+#include <thread>
 #include <unistd.h>
 
 using namespace sluice;
@@ -90,6 +92,25 @@ BOOST_AUTO_TEST_CASE(more_than_it_may_keep_is_taken_on_trust)
     file.append("four\n");
     file.sync();
     BOOST_TEST(read_file(path) == "one, two, three\nfour\n");
+}
+
+BOOST_AUTO_TEST_CASE(no_line_is_lost_or_doubled_while_it_is_decided_what_stays)
+{
+    const TemporaryFolder scratch;
+    const auto path = scratch / "lines";
+    LineFile file(path);
+    file.append("one\n");
+    std::thread saves;
+    file.cut([&](std::uint64_t size_bytes, const std::string& waiting) {
+        saves = std::thread([&] { // as the thread of a save does
+            file.append("two\n");
+            file.sync();
+        });
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        return LineFile::Cut{size_bytes, waiting};
+    });
+    saves.join();
+    BOOST_TEST(read_file(path) == "one\ntwo\n");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -142,4 +142,16 @@ BOOST_AUTO_TEST_CASE(paths_are_relative_to_the_file_or_the_current_folder)
     BOOST_TEST(small().data.validation.empty());
 }
 
+// TOML holds UTF-8 alone: config.toml would name another file.
+BOOST_AUTO_TEST_CASE(a_path_that_is_not_utf8_is_refused)
+{
+    std::string message;
+    try {
+        parse_run_config(small_run, "run.toml", "/data/caf\xe9", {});
+    } catch (const UserError& error) {
+        message = error.what();
+    }
+    check_mentions(message, {"run.toml:12: data.train", "is not UTF-8", "symbolic link"});
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,12 +1,15 @@
 #include "src/train/background_task.hpp"
 
 #include "core/error.hpp"
+#include "core/parallel.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <future>
 #include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
 
 using namespace sluice;
@@ -40,6 +43,18 @@ BOOST_AUTO_TEST_CASE(runs_beside_the_caller_and_behind_it)
     sigset_t mine;
     pthread_sigmask(SIG_BLOCK, nullptr, &mine);
     BOOST_TEST(sigismember(&mine, SIGTERM) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(it_takes_no_other_threads)
+{
+    std::atomic<int> others{0};
+    BackgroundTask task;
+    task.start([&] {
+        const auto own = std::this_thread::get_id();
+        parallel_for(64, [&](std::int64_t) { others += std::this_thread::get_id() != own; });
+    });
+    task.wait();
+    BOOST_TEST(others == 0);
 }
 
 BOOST_AUTO_TEST_CASE(what_it_throws_is_thrown_to_who_waits_once)

@@ -30,11 +30,31 @@ BOOST_AUTO_TEST_CASE(an_earlier_jobs_status_is_replaced)
     const TemporaryFolder scratch;
     RunFolder folder(scratch.path());
     write_status(folder.status(), "failed", 3, "an earlier job", 70);
-    folder.remember_status();
+    folder.create_and_lock();
     folder.tell("running", 3, "", 0);
     BOOST_TEST(says(folder, "running"));
     folder.tell("finished", 9, "all updates done", 0);
     BOOST_TEST(says(folder, "finished"));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_job_writes_on_its_way_out_is_an_earlier_jobs_status)
+{
+    const TemporaryFolder scratch;
+    auto leaving = std::make_unique<RunFolder>(scratch.path());
+    leaving->create_and_lock();
+    leaving->tell("running", 3, "", 0);
+    RunFolder folder(scratch.path());
+    std::thread leaves([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        write_status(leaving->status(), "failed", 3, "rank 1 died", 71);
+        leaving.reset();
+    });
+    folder.create_and_lock(); // waits for it
+    leaves.join();
+    folder.tell("running", 3, "", 0);
+    BOOST_TEST(says(folder, "running"));
+    std::filesystem::remove(folder.path() / ".lock");
+    BOOST_TEST(testing::contains(folder.keep_lock(), "it is locked again"));
 }
 
 BOOST_AUTO_TEST_CASE(a_status_that_was_deleted_is_written_again)
@@ -132,7 +152,7 @@ BOOST_AUTO_TEST_CASE(what_another_rank_has_said_of_this_job_stays)
 {
     const TemporaryFolder scratch;
     RunFolder folder(scratch.path());
-    folder.remember_status();
+    folder.create_and_lock();
     folder.tell("running", 0, "", 0);
     write_status(folder.status(), "failed", 2, "rank 0 hangs", 71);
     folder.tell("running", 4, "", 0);
