@@ -57,7 +57,14 @@ bool FileLock::take(std::chrono::milliseconds patience)
             retried([&] { return ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
         if (descriptor_ < 0)
             throw file_error("open", path_, errno);
-        while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        why_it_guards_nothing_.clear();
+        while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+            if (errno == EINTR)
+                continue;
+            if (errno != EWOULDBLOCK) {
+                why_it_guards_nothing_ = file_error("flock", path_, errno).problem();
+                break;
+            }
             if (std::chrono::steady_clock::now() >= deadline) {
                 let_go();
                 return false;

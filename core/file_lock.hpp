@@ -10,7 +10,7 @@ namespace sluice {
 
 /// One process at a time holds the file, by flock(2), and its name stands in there for people. The
 /// kernel lets go of it when a process ends, however it ends. Where a file system has no locks,
-/// everybody gets it: then this guard is all that is lost.
+/// everybody gets it: then this guard is all that is lost, as why_it_guards_nothing() says.
 class FileLock {
 public:
     /// What becomes of the file when it is let go.
@@ -28,6 +28,10 @@ public:
     /// UserError (data) when it cannot be written.
     bool take(std::chrono::milliseconds patience = std::chrono::milliseconds(0));
 
+    /// Once taken: what the system said instead of locking it, "Function not implemented (flock)";
+    /// empty where it is locked.
+    const std::string& why_it_guards_nothing() const { return why_it_guards_nothing_; }
+
     std::string holder() const; ///< now or last: "process 4711 on n2"; empty where nobody knows
     static std::string this_process(); ///< as its name would stand there
     /// Whether this process was the last to take it, by whatever object.
@@ -44,6 +48,7 @@ private:
     std::filesystem::path path_;
     Afterwards afterwards_;
     int descriptor_ = -1;
+    std::string why_it_guards_nothing_;
     bool tells_files_apart_ = true; ///< the file system, when it was taken
 };
 

@@ -111,7 +111,7 @@ void add_prune(CLI::App& parent, ChosenCommand& chosen)
     CLI::App* command = parent.add_subcommand(
         "prune",
         "Delete old checkpoints of a run that has ended; the last whole one always stays, and "
-        "so does the one that [anomaly] would rewind to");
+        "so do those that [anomaly] may rewind to");
     command->add_option("RUN_DIR", flags->run_dir, "Run folder")->required();
     command
         ->add_option("--keep-last", flags->keep_last,

@@ -222,7 +222,7 @@ void check_precision(const RunConfig& config, const RunFile& file)
 
 void check_attention(const RunConfig& config, const RunFile& file)
 {
-    if (config.attention == AttentionKernels::own)
+    if (config.attention == AttentionKernels::own || config.run.device == "cpu")
         return;
     const DType dtype = config.precision == ComputePrecision::automatic
                             ? DType::bf16 // as on GPUs, which alone have cuDNN

@@ -32,6 +32,9 @@ void RunFolder::create_and_lock()
                           path_.string(),
                           "wait until it has ended, make it save and stop with `touch " +
                               stop_file().string() + "`, or choose another folder with --run-dir");
+    if (const std::string& why = lock_.why_it_guards_nothing(); !why.empty())
+        log_warning(path_.string() +
+                    " cannot be locked, so nothing keeps a second run out of it: " + why);
     // Not before: the run that had it until now may have written it on its way out.
     last_status_ = status_text();
 }

@@ -219,7 +219,8 @@ void RunJournal::went_back(const AnomalyVerdict& verdict, std::int64_t completed
                                              {"reason", verdict.anomaly.what}});
     attempt([&] {
         metrics_.sync();
-        folder_.tell("running", completed_updates, "", 0);
+        if (verdict.response == AnomalyResponse::rewind) // to a checkpoint; a skip saves nothing
+            folder_.tell("running", completed_updates, "", 0);
     });
     const auto samples = samples_of(verdict.batches);
     const std::string batches = first == last

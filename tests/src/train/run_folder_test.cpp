@@ -1,13 +1,16 @@
 #include "src/train/run_folder.hpp"
 
 #include "core/durable_file.hpp"
+#include "core/logging.hpp"
 #include "io/status_file.hpp"
 #include "src/config/run_config.hpp"
 #include "tests/temporary_folder.hpp"
 #include "tests/thrown_message.hpp"
 
 #include <boost/test/unit_test.hpp>
+#include <cerrno>
 #include <memory>
+#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 
@@ -16,6 +19,8 @@ using testing::TemporaryFolder;
 
 namespace {
 
+bool file_system_locks = true;
+
 bool says(const RunFolder& folder, const std::string& word)
 {
     return folder.status_text().find(word) != std::string::npos;
@@ -23,7 +28,31 @@ bool says(const RunFolder& folder, const std::string& word)
 
 } // namespace
 
+/// In place of the C library's, for this whole program.
+extern "C" int flock(int descriptor, int operation) noexcept
+{
+    if (file_system_locks)
+        return static_cast<int>(::syscall(SYS_flock, descriptor, operation));
+    errno = ENOSYS;
+    return -1;
+}
+
 BOOST_AUTO_TEST_SUITE(run_folder)
+
+// As on Lustre, mounted without -o flock.
+BOOST_AUTO_TEST_CASE(a_file_system_without_locks_is_warned_of)
+{
+    const TemporaryFolder scratch;
+    const auto log = scratch / "log.txt";
+    RunFolder folder(scratch / "run"), other(scratch / "run");
+    file_system_locks = false;
+    log_to_file(log);
+    folder.create_and_lock();
+    other.create_and_lock();
+    file_system_locks = true;
+    BOOST_TEST(testing::contains(read_file(log), "cannot be locked"));
+    BOOST_TEST(testing::contains(read_file(log), "Function not implemented (flock)"));
+}
 
 BOOST_AUTO_TEST_CASE(an_earlier_jobs_status_is_replaced)
 {
