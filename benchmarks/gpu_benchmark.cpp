@@ -62,7 +62,7 @@ Rate rate_of(const Stream& stream, const KernelBenchmark& benchmark, const Effor
     for (int round = 0; round < effort.rounds(); ++round)
         rates.push_back(test.amount * scale * 1e3 / milliseconds_of(stream, test.launch, launches));
     const auto [least, most] = std::minmax_element(rates.begin(), rates.end());
-    return {test.unit, median(rates), *least, *most};
+    return {test.unit, upper_median(rates), *least, *most};
 }
 
 Ceilings measure_ceilings(const Stream& stream, const Effort& effort)

@@ -110,20 +110,20 @@ void time_model(nlohmann::json& row, const Ceilings& ceilings, const Effort& eff
     const auto [least, most] = std::minmax_element(seconds.begin(), seconds.end());
     const auto tokens = static_cast<double>(config("false").batch.tokens_per_update());
     const double tflops = flops_per_token(config("false").model, config("false").batch.seq_len) *
-                          tokens / median(seconds) * 1e-12;
+                          tokens / upper_median(seconds) * 1e-12;
     row.update({{"attention", attention_of(precision, effort)},
                 {"graphs", chosen},
-                {"seconds", median(seconds)},
+                {"seconds", upper_median(seconds)},
                 {"seconds_range", {*least, *most}},
-                {"seconds_without_graphs", median(single.seconds)},
-                {"tokens_per_second", tokens / median(seconds)},
+                {"seconds_without_graphs", upper_median(single.seconds)},
+                {"tokens_per_second", tokens / upper_median(seconds)},
                 {"tflops", tflops},
                 {"share_of_matmul", tflops / ceilings.matmul(precision)},
                 {"planned_mib", single.planned_bytes / mib},
                 {"taken_mib", single.taken_bytes / mib},
                 {"taken_over_planned", single.taken_bytes / single.planned_bytes}});
     if (both)
-        row.update({{"seconds_with_graphs", median(graphs.seconds)},
+        row.update({{"seconds_with_graphs", upper_median(graphs.seconds)},
                     {"graph_launches", graphs.graphs.num_launches},
                     {"graph_mib", (graphs.taken_bytes - single.taken_bytes) / mib}});
 }

@@ -3,6 +3,7 @@
 
 #include "benchmarks/random_tokens.hpp"
 #include "core/compute_stream.hpp"
+#include "core/median.hpp"
 #include "core/wait_attendant.hpp"
 #include "pipeline/gradient_exchange.hpp"
 #include "pipeline/replicas.hpp"
@@ -23,12 +24,6 @@ inline double seconds_of(const std::function<void()>& work)
     const auto start = std::chrono::steady_clock::now();
     work();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-inline double median(std::vector<double> values)
-{
-    std::sort(values.begin(), values.end());
-    return values[values.size() / 2];
 }
 
 class RankUnderTest {

@@ -66,9 +66,7 @@ std::string checksum_of_file(const std::filesystem::path& path)
     Checksum checksum;
     std::vector<std::byte> piece(std::size_t{1} << 20);
     for (;;) {
-        const ssize_t got = ::read(file, piece.data(), piece.size());
-        if (got < 0 && errno == EINTR)
-            continue;
+        const ssize_t got = retried([&] { return ::read(file, piece.data(), piece.size()); });
         if (got < 0) {
             const int code = errno;
             ::close(file);

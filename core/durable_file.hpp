@@ -22,7 +22,8 @@ namespace sluice {
 std::filesystem::path replaceable_file(const std::filesystem::path& path);
 
 /// Replaces replaceable_file(`path`) by `bytes`, durably. Throws UserError (data) naming file, call
-/// and errno text; the old file is then untouched and no temporary file is left.
+/// and errno text; the old file is then untouched (or the new one in its place, where its folder
+/// alone could not be put on disk), and no temporary file is left.
 void write_file_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_durably(const std::filesystem::path& path, std::string_view text);
 

@@ -1,5 +1,6 @@
 #include "io/byte_stream.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 #include <algorithm>
@@ -57,9 +58,8 @@ struct ByteStream::Source {
         end = available();
         begin = 0;
         while (end < wanted) {
-            const ssize_t got = ::read(fd, buffer.data() + end, buffer.size() - end);
-            if (got < 0 && errno == EINTR)
-                continue;
+            const ssize_t got =
+                retried([&] { return ::read(fd, buffer.data() + end, buffer.size() - end); });
             if (got < 0)
                 throw read_failure("cannot be read");
             if (got == 0)

@@ -158,11 +158,8 @@ CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
 {
     const ManifestEntry& entry = manifest.index_file();
     const fs::path path = folder / entry.file;
-    if (manifest.merged) {
-        const auto read = [&] { return index_in(Hdf5Reader(path)); };
-        read_on_trial(path.string(), "HDF5", read);
-        return read();
-    }
+    if (manifest.merged)
+        return read_after_trial(path.string(), "HDF5", [&] { return index_in(Hdf5Reader(path)); });
     if (entry.size_bytes > max_index_bytes)
         throw data_error("has " + std::to_string(entry.size_bytes) + " bytes, far too many",
                          path.string(), use_another);
@@ -172,9 +169,8 @@ CheckpointReader::Files::Index CheckpointReader::Files::read_index() const
     if (checksum_of(bytes) != entry.checksum)
         throw data_error("the file is damaged: its checksum is not that of the manifest",
                          path.string(), use_another);
-    const auto read = [&] { return index_in(Hdf5Reader(bytes, path.string())); };
-    read_on_trial(path.string(), "HDF5", read);
-    Index found = read();
+    Index found = read_after_trial(path.string(), "HDF5",
+                                   [&] { return index_in(Hdf5Reader(bytes, path.string())); });
     if (found.progress.update != manifest.update)
         throw data_error("is of update " + std::to_string(found.progress.update) +
                              ", the manifest of update " + std::to_string(manifest.update),

@@ -102,8 +102,8 @@ void verify_stage(const fs::path& path, const ManifestEntry& entry, const Arrays
                                ": the file is damaged outside its tensors (checksum)");
         return; // HDF5 opens whole files only
     }
-    read_on_trial(path.string(), "HDF5", [&] { tree_problem(path, arrays); });
-    const std::string problem = tree_problem(path, arrays);
+    const std::string problem =
+        read_after_trial(path.string(), "HDF5", [&] { return tree_problem(path, arrays); });
     if (!problem.empty())
         problems.push_back(path.string() + ": " + problem);
 }

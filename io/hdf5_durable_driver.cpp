@@ -82,9 +82,8 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t address, size_t size,
     DurableSink& sink = *file_of(file)->sink;
     auto* to = static_cast<char*>(buffer);
     while (size > 0) {
-        const ssize_t got = ::pread(sink.descriptor, to, size, static_cast<off_t>(address));
-        if (got < 0 && errno == EINTR)
-            continue;
+        const ssize_t got = retried(
+            [&] { return ::pread(sink.descriptor, to, size, static_cast<off_t>(address)); });
         if (got < 0)
             sink.fail("read", errno);
         if (got <= 0)
@@ -153,11 +152,10 @@ void write_at(DurableSink& sink, std::uint64_t address, std::span<const std::byt
 {
     sink.end_of_file = std::max(sink.end_of_file, address + bytes.size());
     while (!bytes.empty() && sink.error_number == 0) {
-        const ssize_t done =
-            ::pwrite(sink.descriptor, bytes.data(), std::min(bytes.size(), block_bytes),
-                     static_cast<off_t>(address));
-        if (done < 0 && errno == EINTR)
-            continue;
+        const ssize_t done = retried([&] {
+            return ::pwrite(sink.descriptor, bytes.data(), std::min(bytes.size(), block_bytes),
+                            static_cast<off_t>(address));
+        });
         if (done <= 0) {
             sink.fail("write", done < 0 ? errno : EIO);
             break;

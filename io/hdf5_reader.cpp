@@ -230,12 +230,9 @@ std::vector<T> Hdf5Reader::read_vector(std::string_view path, std::uint64_t max_
     return values;
 }
 
-template std::vector<float> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
 template std::vector<double> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
-template std::vector<std::int32_t> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
 template std::vector<std::int64_t> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
 template std::vector<std::uint16_t> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
-template std::vector<std::uint32_t> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
 template std::vector<std::uint64_t> Hdf5Reader::read_vector(std::string_view, std::uint64_t) const;
 
 std::string Hdf5Reader::read_text(std::string_view path) const

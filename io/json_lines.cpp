@@ -144,7 +144,6 @@ bool JsonLines::next(std::string& text)
     return false;
 }
 
-std::uint64_t JsonLines::line() const { return state_->line; }
 std::uint64_t JsonLines::file_offset() const { return state_->stream.file_offset(); }
 
 bool begins_with_json_object(const std::filesystem::path& path)

@@ -22,7 +22,6 @@ public:
     /// longer than 1 GiB.
     bool next(std::string& text);
 
-    std::uint64_t line() const; ///< of the last text, from 1
     std::uint64_t file_offset() const;
 
 private:

@@ -81,9 +81,8 @@ void LineFile::truncate(std::uint64_t to_bytes)
 void LineFile::write_out(std::string_view lines)
 {
     for (std::string_view rest = lines; !rest.empty();) {
-        const ssize_t done = ::write(descriptor_, rest.data(), rest.size());
-        if (done < 0 && errno == EINTR)
-            continue;
+        const ssize_t done =
+            retried([&] { return ::write(descriptor_, rest.data(), rest.size()); });
         if (done < 0) {
             const int code = errno;
             truncate(size_bytes_); // no half line

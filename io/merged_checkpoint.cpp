@@ -99,9 +99,8 @@ Manifest manifest_in(const Hdf5Reader& file, const fs::path& path)
 
 Manifest manifest_of_merged(const fs::path& path)
 {
-    const auto read = [&] { return manifest_in(Hdf5Reader(path), path); };
-    read_on_trial(path.string(), "HDF5", read);
-    return read();
+    return read_after_trial(path.string(), "HDF5",
+                            [&] { return manifest_in(Hdf5Reader(path), path); });
 }
 
 std::map<std::string, std::string> section_checksums(const CheckpointProgress& progress,

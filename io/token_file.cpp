@@ -146,9 +146,7 @@ struct TokenFile::Map {
     {
         if (file.bytes().empty())
             throw damaged(path, "it is empty");
-        const auto read = [&] { read_contents(Hdf5Reader(path)); };
-        read_on_trial(path.string(), "HDF5", read);
-        read();
+        read_after_trial(path.string(), "HDF5", [&] { read_contents(Hdf5Reader(path)); });
         if (info.num_tokens == 0)
             throw damaged(path, "it holds no tokens");
         if (info.vocab_size >= std::uint32_t{1} << 31 || info.end_token >= info.vocab_size)

@@ -73,9 +73,7 @@ private:
     void write(std::span<const std::byte> bytes)
     {
         while (!bytes.empty()) {
-            const ssize_t done = ::write(fd_, bytes.data(), bytes.size());
-            if (done < 0 && errno == EINTR)
-                continue;
+            const ssize_t done = retried([&] { return ::write(fd_, bytes.data(), bytes.size()); });
             if (done < 0)
                 throw file_error("write", beside_, errno);
             bytes = bytes.subspan(static_cast<std::size_t>(done));

@@ -1,5 +1,6 @@
 #include "io/trial_reading.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 #include <algorithm>
@@ -69,9 +70,7 @@ UserError unpacked(std::string_view text)
 void write_all(int file, std::string_view text)
 {
     while (!text.empty()) {
-        const ssize_t done = ::write(file, text.data(), text.size());
-        if (done < 0 && errno == EINTR)
-            continue;
+        const ssize_t done = retried([&] { return ::write(file, text.data(), text.size()); });
         if (done <= 0)
             return;
         text.remove_prefix(static_cast<std::size_t>(done));
@@ -83,9 +82,7 @@ std::string read_all(int file)
     std::string text;
     std::array<char, 4096> piece;
     for (;;) {
-        const ssize_t got = ::read(file, piece.data(), piece.size());
-        if (got < 0 && errno == EINTR)
-            continue;
+        const ssize_t got = retried([&] { return ::read(file, piece.data(), piece.size()); });
         if (got <= 0)
             return text;
         text.append(piece.data(), static_cast<std::size_t>(got));
@@ -154,9 +151,8 @@ void read_on_trial(const std::string& where, std::string_view library,
     if (child < 0)
         return; // no memory or no processes left: as good as it was without a trial
     int status = 0;
-    while (::waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return;
+    if (retried([&] { return ::waitpid(child, &status, 0); }) < 0)
+        return;
     if (status == 0 && !refusal.empty())
         throw unpacked(refusal);
     // No UserError: a caller would take the file for damaged and go on with another.

@@ -19,4 +19,12 @@ namespace sluice {
 void read_on_trial(const std::string& where, std::string_view library,
                    const std::function<void()>& read);
 
+/// What `read()` gives, once it has come to its end on trial.
+template <class Read>
+auto read_after_trial(const std::string& where, std::string_view library, const Read& read)
+{
+    read_on_trial(where, library, [&] { read(); });
+    return read();
+}
+
 } // namespace sluice

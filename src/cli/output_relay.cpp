@@ -1,5 +1,6 @@
 #include "src/cli/output_relay.hpp"
 
+#include "core/durable_file.hpp"
 #include "core/error.hpp"
 
 #include <array>
@@ -25,11 +26,12 @@ bool has_a_reader(int descriptor)
 bool write_all(int descriptor, const char* data, ssize_t size)
 {
     while (size > 0) {
-        const ssize_t written = write(descriptor, data, static_cast<std::size_t>(size));
-        if (written < 0 && errno != EINTR)
+        const ssize_t written =
+            retried([&] { return write(descriptor, data, static_cast<std::size_t>(size)); });
+        if (written < 0)
             return false;
-        data += written > 0 ? written : 0;
-        size -= written > 0 ? written : 0;
+        data += written;
+        size -= written;
     }
     return true;
 }
@@ -41,9 +43,7 @@ bool write_all(int descriptor, const char* data, ssize_t size)
     std::array<char, 65536> buffer;
     bool heard = true;
     for (;;) {
-        const ssize_t size = read(from, buffer.data(), buffer.size());
-        if (size < 0 && errno == EINTR)
-            continue;
+        const ssize_t size = retried([&] { return read(from, buffer.data(), buffer.size()); });
         if (size <= 0)
             _exit(0);
         heard = heard && write_all(to, buffer.data(), size);

@@ -10,14 +10,12 @@ namespace sluice {
 
 namespace {
 
-std::string text(std::int64_t number) { return std::to_string(number); }
-
 /// ": --nodes 3", where that many ranks can be said so.
 std::string option_text(const RanksOption& said_by, std::int64_t num_ranks)
 {
-    return num_ranks < said_by.ranks_each
-               ? ""
-               : ": " + std::string(said_by.name) + " " + text(num_ranks / said_by.ranks_each);
+    return num_ranks < said_by.ranks_each ? ""
+                                          : ": " + std::string(said_by.name) + " " +
+                                                std::to_string(num_ranks / said_by.ranks_each);
 }
 
 /// No model has more; sums of them stay numbers.
@@ -33,10 +31,12 @@ void check_replicas(const PipelineConfig& pipeline, std::int64_t num_ranks,
     while (num_ranks % divisor != 0)
         --divisor;
     const std::int64_t below = num_ranks / replicas * replicas;
-    throw usage_error(
-        "pipeline.replicas = " + text(replicas) + " pipelines cannot share the ranks evenly", where,
-        "start " + (below > 0 ? text(below) + " or " : "") + text(below + replicas) +
-            " ranks, or write --set pipeline.replicas=" + text(divisor));
+    throw usage_error("pipeline.replicas = " + std::to_string(replicas) +
+                          " pipelines cannot share the ranks evenly",
+                      where,
+                      "start " + (below > 0 ? std::to_string(below) + " or " : "") +
+                          std::to_string(below + replicas) +
+                          " ranks, or write --set pipeline.replicas=" + std::to_string(divisor));
 }
 
 } // namespace
@@ -91,7 +91,7 @@ std::int32_t num_chunks(const PipelineConfig& pipeline, int num_ranks)
 
 std::string layout_of_ranks(std::int64_t num_ranks)
 {
-    return "layout of " + text(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
+    return "layout of " + std::to_string(num_ranks) + " rank" + (num_ranks == 1 ? "" : "s");
 }
 
 void check_layout(const RunConfig& config, std::int64_t num_ranks, RanksOption said_by)
@@ -101,20 +101,21 @@ void check_layout(const RunConfig& config, std::int64_t num_ranks, RanksOption s
         throw usage_error("a run needs at least one rank", where, "start at least one");
     if (num_ranks > most_ranks)
         throw usage_error("no machine has so many ranks", where,
-                          "start at most " + text(most_ranks) +
+                          "start at most " + std::to_string(most_ranks) +
                               ", those of all pipeline.replicas = " +
-                              text(config.pipeline.replicas) + " together");
+                              std::to_string(config.pipeline.replicas) + " together");
     check_replicas(config.pipeline, num_ranks, where);
     const std::int64_t num_layers = config.model.num_layers;
     const std::int64_t replicas = config.pipeline.replicas;
     const int num_stages = static_cast<int>(num_ranks / replicas);
     if (num_stages > num_layers)
-        throw usage_error("there are more stages than layers: " + text(num_ranks) + " ranks" +
-                              (replicas == 1 ? "" : " in " + text(replicas) + " replicas") +
-                              " for model.num_layers = " + text(num_layers),
-                          where,
-                          "start at most " + text(num_layers * replicas) + " ranks" +
-                              option_text(said_by, num_layers * replicas));
+        throw usage_error(
+            "there are more stages than layers: " + std::to_string(num_ranks) + " ranks" +
+                (replicas == 1 ? "" : " in " + std::to_string(replicas) + " replicas") +
+                " for model.num_layers = " + std::to_string(num_layers),
+            where,
+            "start at most " + std::to_string(num_layers * replicas) + " ranks" +
+                option_text(said_by, num_layers * replicas));
     if (config.pipeline.schedule == PipelineScheduleKind::custom ||
         config.pipeline.schedule == PipelineScheduleKind::automatic)
         return; // how many chunks: the file says, or the planner chooses
@@ -122,12 +123,13 @@ void check_layout(const RunConfig& config, std::int64_t num_ranks, RanksOption s
     if (chunks > num_layers) {
         const std::int64_t most_stages = num_layers / (chunks / num_stages);
         throw usage_error(
-            "there are more chunks than layers: " + text(chunks) + " of " +
+            "there are more chunks than layers: " + std::to_string(chunks) + " of " +
                 std::string(name_of(config.pipeline.schedule)) +
-                " for model.num_layers = " + text(num_layers),
+                " for model.num_layers = " + std::to_string(num_layers),
             where,
-            (most_stages > 0 ? "start at most " + text(most_stages * replicas) + " ranks, or choose"
-                             : std::string("choose")) +
+            (most_stages > 0
+                 ? "start at most " + std::to_string(most_stages * replicas) + " ranks, or choose"
+                 : std::string("choose")) +
                 " a schedule with fewer chunks per rank");
     }
     check_partition(config, static_cast<std::int32_t>(chunks), where);

@@ -1,5 +1,5 @@
 // Kinds of keys in a run file: how their values are read, checked and written. For the table of
-// keys (run_key.cpp).
+// keys (recipe_keys.cpp and running_keys.cpp).
 #pragma once
 
 #include "core/error.hpp"

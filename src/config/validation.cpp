@@ -15,8 +15,6 @@ namespace sluice {
 
 namespace {
 
-std::string text(std::int64_t number) { return std::to_string(number); }
-
 /// The divisor of `total` nearest to `wanted` whose quotient is a multiple of `factor`; 0 if none.
 std::int64_t nearest_divisor(std::int64_t total, std::int64_t wanted, std::int64_t factor = 1)
 {
@@ -50,18 +48,19 @@ void check_sizes(const ModelSpec& model, const RunFile& file)
 void check_heads(const ModelSpec& model, const RunFile& file)
 {
     const std::string where = file.where({"model.num_heads", "model.hidden_size"});
-    const std::string sizes =
-        text(model.num_heads) + " heads, hidden_size " + text(model.hidden_size);
+    const std::string sizes = std::to_string(model.num_heads) + " heads, hidden_size " +
+                              std::to_string(model.hidden_size);
     const std::int64_t nearest = nearest_divisor(model.hidden_size, model.num_heads, 2);
     const std::string remedy =
         nearest == 0
             ? "rotary positions turn pairs of channels: choose an even hidden_size, like " +
-                  text(2 * model.num_heads * (model.hidden_size / (2 * model.num_heads) + 1))
-            : "the nearest possible number is num_heads = " + text(nearest);
+                  std::to_string(2 * model.num_heads *
+                                 (model.hidden_size / (2 * model.num_heads) + 1))
+            : "the nearest possible number is num_heads = " + std::to_string(nearest);
     if (model.hidden_size % model.num_heads != 0)
         throw usage_error("the heads do not divide the hidden size (" + sizes + ")", where, remedy);
     if (model.head_dim() % 2 != 0)
-        throw usage_error("each head would be " + text(model.head_dim()) +
+        throw usage_error("each head would be " + std::to_string(model.head_dim()) +
                               " wide, and rotary positions need an even number (" + sizes + ")",
                           where, remedy);
 }
@@ -71,29 +70,32 @@ void check_batch(const RunConfig& config, const RunFile& file)
     const BatchConfig& batch = config.batch;
     if (batch.global_batch_size % batch.micro_batch_size != 0)
         throw usage_error(
-            "the micro-batch of " + text(batch.micro_batch_size) +
-                " sequences does not divide the global batch of " + text(batch.global_batch_size),
+            "the micro-batch of " + std::to_string(batch.micro_batch_size) +
+                " sequences does not divide the global batch of " +
+                std::to_string(batch.global_batch_size),
             file.where({"batch.micro_batch_size", "batch.global_batch_size"}),
             "the nearest possible number is micro_batch_size = " +
-                text(nearest_divisor(batch.global_batch_size, batch.micro_batch_size)));
+                std::to_string(nearest_divisor(batch.global_batch_size, batch.micro_batch_size)));
     if (batch.seq_len > config.model.max_seq_len)
         throw usage_error(
-            "sequences of " + text(batch.seq_len) +
-                " tokens are longer than model.max_seq_len = " + text(config.model.max_seq_len),
+            "sequences of " + std::to_string(batch.seq_len) +
+                " tokens are longer than model.max_seq_len = " +
+                std::to_string(config.model.max_seq_len),
             file.where({"batch.seq_len", "model.max_seq_len"}),
-            "the longest possible is seq_len = " + text(config.model.max_seq_len) +
+            "the longest possible is seq_len = " + std::to_string(config.model.max_seq_len) +
                 "; or raise model.max_seq_len");
     if (batch.num_microbatches() > most_microbatches)
-        throw usage_error(text(batch.num_microbatches()) + " micro-batches per update are too many",
+        throw usage_error(std::to_string(batch.num_microbatches()) +
+                              " micro-batches per update are too many",
                           file.where({"batch.micro_batch_size", "batch.global_batch_size"}),
-                          "raise micro_batch_size; at most " + text(most_microbatches) +
+                          "raise micro_batch_size; at most " + std::to_string(most_microbatches) +
                               " fit into one update");
     if (config.run.updates > std::numeric_limits<std::int64_t>::max() / batch.tokens_per_update())
-        throw usage_error(
-            "the run would train on more tokens than 63 bits can count",
-            file.where({"run.updates"}),
-            "the largest possible number is run.updates = " +
-                text(std::numeric_limits<std::int64_t>::max() / batch.tokens_per_update()));
+        throw usage_error("the run would train on more tokens than 63 bits can count",
+                          file.where({"run.updates"}),
+                          "the largest possible number is run.updates = " +
+                              std::to_string(std::numeric_limits<std::int64_t>::max() /
+                                             batch.tokens_per_update()));
 }
 
 void check_learning_rate(const RunConfig& config, const RunFile& file)
@@ -108,18 +110,20 @@ void check_learning_rate(const RunConfig& config, const RunFile& file)
     const std::string where = file.where({"lr_schedule.warmup_steps", "run.updates"});
     if (schedule.warmup_steps > config.run.updates)
         throw usage_error(
-            "the learning rate would warm up over " + text(schedule.warmup_steps) +
-                " updates, longer than the whole run of " + text(config.run.updates),
-            where, "the largest possible number is warmup_steps = " + text(config.run.updates));
+            "the learning rate would warm up over " + std::to_string(schedule.warmup_steps) +
+                " updates, longer than the whole run of " + std::to_string(config.run.updates),
+            where,
+            "the largest possible number is warmup_steps = " + std::to_string(config.run.updates));
     const std::int64_t decay = num_decay_updates(schedule, config.run.updates);
     if (schedule.kind == LearningRateKind::wsd &&
         schedule.warmup_steps + decay > config.run.updates)
         throw usage_error(
-            "warm-up (" + text(schedule.warmup_steps) + " updates) and decay (" + text(decay) +
-                ") are longer than the run of " + text(config.run.updates) + " updates together",
+            "warm-up (" + std::to_string(schedule.warmup_steps) + " updates) and decay (" +
+                std::to_string(decay) + ") are longer than the run of " +
+                std::to_string(config.run.updates) + " updates together",
             where,
-            "the largest possible number is warmup_steps = " + text(config.run.updates - decay) +
-                "; or lower decay_fraction");
+            "the largest possible number is warmup_steps = " +
+                std::to_string(config.run.updates - decay) + "; or lower decay_fraction");
 }
 
 void check_chunks(const PipelineConfig& pipeline, const RunFile& file)
@@ -167,11 +171,11 @@ void check_replicas(const RunConfig& config, const RunFile& file)
     const std::int64_t sequences =
         std::max<std::int64_t>(1, (config.batch.global_batch_size + unit / 2) / unit) * unit;
     throw usage_error(
-        "the " + text(replicas) + " replicas cannot share " + text(num_microbatches) +
-            " micro-batches evenly",
+        "the " + std::to_string(replicas) + " replicas cannot share " +
+            std::to_string(num_microbatches) + " micro-batches evenly",
         file.where({"pipeline.replicas", "batch.micro_batch_size", "batch.global_batch_size"}),
-        "the nearest possible number is replicas = " + text(nearest) +
-            "; or global_batch_size = " + text(sequences));
+        "the nearest possible number is replicas = " + std::to_string(nearest) +
+            "; or global_batch_size = " + std::to_string(sequences));
 }
 
 void check_pipeline(const RunConfig& config, const RunFile& file)
@@ -200,10 +204,11 @@ void check_pipeline(const RunConfig& config, const RunFile& file)
     const auto layers = layers_per_chunk(pipeline.partition, where);
     const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
     if (sum != config.model.num_layers)
-        throw usage_error(
-            "the chunks hold " + text(sum) + " layers, the model has " +
-                text(config.model.num_layers),
-            where, "make them add up to " + text(config.model.num_layers) + ", or write \"auto\"");
+        throw usage_error("the chunks hold " + std::to_string(sum) + " layers, the model has " +
+                              std::to_string(config.model.num_layers),
+                          where,
+                          "make them add up to " + std::to_string(config.model.num_layers) +
+                              ", or write \"auto\"");
 }
 
 void check_precision(const RunConfig& config, const RunFile& file)
@@ -243,9 +248,10 @@ void check_trace(const RunConfig& config, const RunFile& file)
     const auto ranges = parse_update_ranges(config.trace.updates, where);
     if (!ranges.empty() && ranges.back().last > config.run.updates)
         throw usage_error(
-            "update " + text(ranges.back().last) + " is to be traced, and the run ends at update " +
-                text(config.run.updates),
-            where, "the last update that can be traced is " + text(config.run.updates));
+            "update " + std::to_string(ranges.back().last) +
+                " is to be traced, and the run ends at update " +
+                std::to_string(config.run.updates),
+            where, "the last update that can be traced is " + std::to_string(config.run.updates));
 }
 
 void check_anomaly(const AnomalyConfig& anomaly, const RunFile& file)
@@ -270,11 +276,11 @@ void refuse_wide_heads(const RunConfig& config, const std::string& where)
     while (config.model.hidden_size % num_heads != 0 ||
            config.model.hidden_size / num_heads % 2 != 0)
         ++num_heads;
-    throw usage_error("each head would be " + text(width) + " wide, and attention on " +
-                          (on_gpus ? "GPUs" : "CPUs") + " takes up to " + text(widest) + " (" +
-                          text(config.model.num_heads) + " heads, hidden_size " +
-                          text(config.model.hidden_size) + ")",
-                      where, "write num_heads = " + text(num_heads));
+    throw usage_error("each head would be " + std::to_string(width) + " wide, and attention on " +
+                          (on_gpus ? "GPUs" : "CPUs") + " takes up to " + std::to_string(widest) +
+                          " (" + std::to_string(config.model.num_heads) + " heads, hidden_size " +
+                          std::to_string(config.model.hidden_size) + ")",
+                      where, "write num_heads = " + std::to_string(num_heads));
 }
 
 void settle_warmup_steps(RunConfig& config, const RunFile& file)
@@ -288,10 +294,11 @@ void settle_warmup_steps(RunConfig& config, const RunFile& file)
     if (total % num_layers != 0) {
         const std::int64_t below = total / num_layers * num_layers;
         const std::string nearest =
-            below == 0 ? text(num_layers) : text(below) + " or " + text(below + num_layers);
+            below == 0 ? std::to_string(num_layers)
+                       : std::to_string(below) + " or " + std::to_string(below + num_layers);
         throw usage_error(
-            "the total warm-up of " + text(total) + " updates is no multiple of the " +
-                text(num_layers) + " layers, each of which adds T whole updates",
+            "the total warm-up of " + std::to_string(total) + " updates is no multiple of the " +
+                std::to_string(num_layers) + " layers, each of which adds T whole updates",
             file.where({"prores.total_warmup_steps"}), "the nearest possible: " + nearest);
     }
     config.prores.warmup_steps = total / num_layers;
@@ -315,12 +322,12 @@ void validate(const RunConfig& config, const RunFile& file)
     check_trace(config, file);
     check_anomaly(config.anomaly, file);
     if (config.eval.every_updates > 0 && config.eval.tokens < config.batch.seq_len)
-        throw usage_error("an evaluation on " + text(config.eval.tokens) +
-                              " tokens is shorter than one sequence of " +
-                              text(config.batch.seq_len),
-                          file.where({"eval.tokens", "batch.seq_len"}),
-                          "the smallest possible number is tokens = " + text(config.batch.seq_len) +
-                              "; to switch evaluation off write every_updates = 0");
+        throw usage_error(
+            "an evaluation on " + std::to_string(config.eval.tokens) +
+                " tokens is shorter than one sequence of " + std::to_string(config.batch.seq_len),
+            file.where({"eval.tokens", "batch.seq_len"}),
+            "the smallest possible number is tokens = " + std::to_string(config.batch.seq_len) +
+                "; to switch evaluation off write every_updates = 0");
 }
 
 } // namespace sluice

@@ -1,7 +1,7 @@
 #include "src/inspect/checkpoint_list.hpp"
 
 #include "core/error.hpp"
-#include "io/checkpoint.hpp"
+#include "io/checkpoint_manifest.hpp"
 #include "src/text/number_text.hpp"
 
 #include <fmt/format.h>
@@ -33,7 +33,7 @@ void require_something_at(const fs::path& path)
 
 fs::path checkpoint_at(const fs::path& path)
 {
-    if (fs::exists(path / "manifest.json") || fs::is_regular_file(path))
+    if (fs::exists(path / manifest_name) || fs::is_regular_file(path))
         return path; // of a file the reader says whether it is one
     const auto checkpoints = list_checkpoints(path / "checkpoints");
     if (!checkpoints.empty())

@@ -1,6 +1,7 @@
 #include "src/trace/ledger.hpp"
 
 #include "core/error.hpp"
+#include "core/median.hpp"
 #include "pipeline/idle_causes.hpp"
 #include "src/trace/message_times.hpp"
 
@@ -11,20 +12,15 @@ namespace sluice {
 
 namespace {
 
-double median(std::vector<double>& values)
+std::optional<double> median_if_any(const std::vector<double>& values)
 {
-    SLUICE_CHECK(!values.empty(), "the median of nothing");
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
+    return values.empty() ? std::nullopt : std::optional(upper_median(values));
 }
 
-std::optional<double> median_if_any(std::vector<double>& values)
+double median_or_zero(const std::vector<double>& values)
 {
-    return values.empty() ? std::nullopt : std::optional(median(values));
+    return median_if_any(values).value_or(0.0);
 }
-
-double median_or_zero(std::vector<double>& values) { return median_if_any(values).value_or(0.0); }
 
 /// Which compute action an action belongs to: a message to the one that makes or needs it.
 ActionKind served_by(ActionKind kind)
@@ -178,7 +174,7 @@ double median_barrier(std::span<const RankTimeline> timelines)
                              sums(timeline, update)[static_cast<std::size_t>(Activity::reduction)]);
         shortest.push_back(1e-9 * static_cast<double>(least));
     }
-    return median(shortest);
+    return upper_median(shortest);
 }
 
 UpdateSplit split(const RankTimeline& timeline, std::size_t update, const IdleCauses& causes)

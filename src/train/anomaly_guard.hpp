@@ -41,7 +41,7 @@ public:
 
     /// Whether `loss` of the next update is a spike. Call before weights change.
     std::optional<Anomaly> spike_in(double loss) const;
-    /// What to do about it. For skip and rewind the batches are skipped from here on.
+    /// What to do about it, on all ranks. For skip and rewind the batches are skipped from here on.
     AnomalyVerdict answer(const Anomaly& anomaly, std::int64_t update);
     /// The update with this loss is done.
     void accept(double loss) { losses_.add(loss); }

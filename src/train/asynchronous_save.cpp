@@ -64,7 +64,7 @@ void AsynchronousSave::complete()
     if (replicas_.world().rank() == 0)
         task_.start([this] {
             before_completion_();
-            saved_.parameters_digest = finish_save(*folders_, stages_, config_);
+            saved_.parameters_digest = complete_checkpoint(*folders_, stages_, config_);
         });
 }
 

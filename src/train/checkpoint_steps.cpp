@@ -88,8 +88,8 @@ std::vector<WrittenStage> gather_stages(const Replicas& replicas, const WrittenS
     return stages;
 }
 
-std::string finish_save(const SaveFolders& folders, const std::vector<WrittenStage>& stages,
-                        const RunConfig& config)
+std::string complete_checkpoint(const SaveFolders& folders, const std::vector<WrittenStage>& stages,
+                                const RunConfig& config)
 {
     std::vector<ManifestEntry> entries;
     for (const WrittenStage& stage : stages)

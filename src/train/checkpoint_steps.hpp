@@ -48,8 +48,8 @@ std::vector<WrittenStage> gather_stages(const Replicas& replicas, const WrittenS
 
 /// On rank 0: makes the checkpoint out of the stages' files, then retention. Returns the digest of
 /// all parameters.
-std::string finish_save(const SaveFolders& folders, const std::vector<WrittenStage>& stages,
-                        const RunConfig& config);
+std::string complete_checkpoint(const SaveFolders& folders, const std::vector<WrittenStage>& stages,
+                                const RunConfig& config);
 
 /// prune_checkpoints(), where failing is only told: nothing is at risk, and a run must not end
 /// because somebody else has an old file open (on NFS its folder then cannot go).

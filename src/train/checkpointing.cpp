@@ -183,7 +183,7 @@ std::string save_checkpoint(const fs::path& checkpoints, Stage& stage, const Rep
             mine.entry = write_share(folders.partial, stage, replicas, progress, config);
         });
         const auto stages = gather_stages(replicas, mine);
-        on_rank_zero(transport, [&] { digest = finish_save(folders, stages, config); });
+        on_rank_zero(transport, [&] { digest = complete_checkpoint(folders, stages, config); });
     } catch (const UserError&) {
         drop_partial_folder(transport, folders);
         throw;

@@ -2,6 +2,7 @@
 
 #include "core/bfloat16.hpp"
 #include "core/compute_stream.hpp"
+#include "core/median.hpp"
 #include "core/parallel.hpp"
 #include "layers/kernels/checksum.hpp"
 #include "layers/model_chunk.hpp"
@@ -29,12 +30,6 @@ double seconds_of(const Stream& stream, const std::function<void()>& work)
     work();
     synchronize(stream);
     return watch.seconds();
-}
-
-double median(std::vector<double> values)
-{
-    std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-    return values[values.size() / 2];
 }
 
 /// Numbers from -1 to 1: products of zeros run faster than real ones.
@@ -114,7 +109,7 @@ PassSeconds measure_chunk(const RunConfig& config, const Stream& stream, const L
         backward_input.push_back(seconds.backward_input);
         backward_weight.push_back(seconds.backward_weight);
     }
-    return {median(forward), median(backward_input), median(backward_weight)};
+    return {upper_median(forward), upper_median(backward_input), upper_median(backward_weight)};
 }
 
 double measure_optimizer_per_parameter(const RunConfig& config, const Stream& stream,
@@ -144,7 +139,7 @@ double measure_optimizer_per_parameter(const RunConfig& config, const Stream& st
             stage.zero_gradients();
         }));
     seconds.erase(seconds.begin());
-    return median(seconds) / parameters;
+    return upper_median(seconds) / parameters;
 }
 
 double measure_bytes_per_second(const RunConfig& config, const Stream& stream)
@@ -169,7 +164,7 @@ double measure_bytes_per_second(const RunConfig& config, const Stream& stream)
                                                           .result = view_of(&sum, {1})});
         }));
     seconds.erase(seconds.begin());
-    return static_cast<double>(bytes) / std::max(median(seconds), 1e-9);
+    return static_cast<double>(bytes) / std::max(upper_median(seconds), 1e-9);
 }
 
 } // namespace

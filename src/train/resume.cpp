@@ -8,6 +8,7 @@
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/text/first_lines.hpp"
 #include "src/train/checkpoint_steps.hpp"
+#include "src/train/run_folder.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ namespace fs = std::filesystem;
 template <class Visit>
 void for_each_row(const fs::path& checkpoints, std::string_view event, const Visit& visit)
 {
-    std::ifstream metrics(checkpoints.parent_path() / "metrics.jsonl");
+    std::ifstream metrics(RunFolder::metrics_beside(checkpoints));
     const std::string word = '"' + std::string(event) + '"';
     for (std::string line; std::getline(metrics, line);) {
         if (line.find(word) == std::string::npos)

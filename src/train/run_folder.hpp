@@ -57,7 +57,12 @@ public:
 
     const std::filesystem::path& path() const { return path_; }
     std::filesystem::path config() const { return path_ / "config.toml"; }
-    std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+    std::filesystem::path metrics() const { return path_ / metrics_name; }
+    /// Of the run whose checkpoints() these are.
+    static std::filesystem::path metrics_beside(const std::filesystem::path& checkpoints)
+    {
+        return checkpoints.parent_path() / metrics_name;
+    }
     std::filesystem::path log() const { return path_ / "log.txt"; }
     std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
     std::filesystem::path traces() const { return path_ / "trace"; }
@@ -68,6 +73,7 @@ public:
     std::filesystem::path signal_file() const { return path_ / ".stop-signal"; }
 
 private:
+    static constexpr const char* metrics_name = "metrics.jsonl";
     void create_folders() const;
     std::string lock_again();
     void refuse_where_taken();

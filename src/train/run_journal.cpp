@@ -150,8 +150,6 @@ void RunJournal::updated(const Update& update)
     write("update", fields);
     progress_.show({.update = update.number,
                     .loss = update.summary.loss,
-                    .grad_norm = update.summary.grad_norm,
-                    .lr = update.lr,
                     .seconds = update.seconds,
                     .alphas = update.alphas});
 }

@@ -15,12 +15,6 @@ StopRequest::StopRequest(std::filesystem::path stop_file, TimeBudget budget,
 {
 }
 
-bool StopRequest::is_there()
-{
-    budget_.update_passed(watch_.seconds());
-    return has_come();
-}
-
 bool StopRequest::has_come()
 {
     // access() and not std::filesystem, which allocates.

@@ -23,9 +23,8 @@ public:
     StopRequest(std::filesystem::path stop_file, TimeBudget budget,
                 std::filesystem::path signal_file = {});
 
-    /// Once per update.
-    bool is_there();
-    /// At any other time.
+    /// Once per update, for the clock of the budget.
+    void update_passed() { budget_.update_passed(watch_.seconds()); }
     bool has_come();
     /// `seconds` of what passed since the last update were an evaluation.
     void evaluated(double seconds) { budget_.leave_out(seconds); }

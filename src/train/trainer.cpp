@@ -271,7 +271,8 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
 bool Trainer::asked_to_stop()
 {
     const AtFiles looking(replicas_.world().activity());
-    return stop_.is_there();
+    stop_.update_passed();
+    return stop_.has_come();
 }
 
 void Trainer::record_update(const UpdateSummary& summary, double lr, double seconds)

@@ -14,9 +14,8 @@ void Trainer::refuse_spike(double loss)
         return;
     if (config_.anomaly.on_spike != AnomalyResponse::warn)
         throw AnomalousUpdate(*spike);
-    tell([&](RunJournal& journal) {
-        journal.met(anomalies_.answer(*spike, completed_updates_ + 1));
-    });
+    const AnomalyVerdict verdict = anomalies_.answer(*spike, completed_updates_ + 1);
+    tell([&](RunJournal& journal) { journal.met(verdict); });
 }
 
 std::optional<UpdateSummary> Trainer::run_update_or_go_back(const FaultInjection& fault)

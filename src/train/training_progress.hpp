@@ -15,8 +15,6 @@ namespace sluice {
 struct ProgressPoint {
     std::int64_t update = 0; ///< completed
     double loss = 0.0;
-    double grad_norm = 0.0;
-    double lr = 0.0;
     double seconds = 0.0;           ///< of this update
     std::span<const double> alphas; ///< of every layer
 };

@@ -1,22 +1,11 @@
 #include "src/watch/straggler_detector.hpp"
 
 #include "core/error.hpp"
+#include "core/median.hpp"
 
 #include <algorithm>
 
 namespace sluice {
-
-namespace {
-
-/// The lower one of two in the middle. Reorders.
-double median(std::vector<double>& values)
-{
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-}
-
-} // namespace
 
 StragglerDetector::StragglerDetector(int num_ranks, const StragglerRules& rules)
     : rules_(rules), ranks_(static_cast<std::size_t>(num_ranks))
@@ -71,13 +60,13 @@ void StragglerDetector::read_blocks()
 {
     for (Rank& rank : ranks_) {
         scratch_.assign(rank.block.begin(), rank.block.end());
-        rank.reading = median(scratch_);
+        rank.reading = lower_median(scratch_);
         rank.usual = 0.0;
         rank.ratio = 1.0;
         if (rank.history.size() < rules_.least_history)
             continue;
         scratch_.assign(rank.history.begin(), rank.history.end());
-        rank.usual = median(scratch_);
+        rank.usual = lower_median(scratch_);
         if (rank.usual > 0.0)
             rank.ratio = rank.reading / rank.usual;
     }
@@ -90,7 +79,7 @@ double StragglerDetector::usual_of_alike(std::size_t index)
     for (const Rank& rank : ranks_)
         if (rank.work == ranks_[index].work)
             scratch_.push_back(rank.usual);
-    return scratch_.size() < rules_.least_alike ? 0.0 : median(scratch_);
+    return scratch_.size() < rules_.least_alike ? 0.0 : lower_median(scratch_);
 }
 
 /// Names whose history, just learned, is slow against those of ranks alike; their usual time is its
@@ -131,7 +120,7 @@ double StragglerDetector::median_of_others(std::size_t rank)
     for (std::size_t other = 0; other < ranks_.size(); ++other)
         if (other != rank)
             scratch_.push_back(ranks_[other].ratio);
-    return median(scratch_);
+    return lower_median(scratch_);
 }
 
 /// Whether the rank has just become slow or recovered.
