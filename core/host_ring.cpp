@@ -5,6 +5,8 @@
 #include "core/cuda/memory.hpp"
 #include "core/wait_attendant.hpp"
 
+#include <exception>
+
 namespace sluice {
 
 namespace {
@@ -29,8 +31,10 @@ HostRing::HostRing(const Stream& stream, std::size_t row_bytes) : stream_(stream
 
 HostRing::~HostRing()
 {
+    // CUDA may wait for the whole GPU when it unlocks memory: not beside a message that failed.
+    const bool failing = std::uncaught_exceptions() > 0;
     for (const auto& row : rows_)
-        if (row->under_way && !may_free_behind(row->copied, stream_))
+        if (failing || (row->under_way && !may_free_behind(row->copied, stream_)))
             row->memory.leave();
 }
 

@@ -14,7 +14,8 @@ class HostRing {
 public:
     /// `stream` outlives it.
     HostRing(const Stream& stream, std::size_t row_bytes);
-    /// Waits for the copies that are under way, unless an exception is.
+    /// Waits for the copies that are under way. While an exception is, its memory is left: the
+    /// process must end soon then.
     ~HostRing();
     HostRing(const HostRing&) = delete;
     HostRing& operator=(const HostRing&) = delete;

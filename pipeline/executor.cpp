@@ -171,11 +171,12 @@ void Executor::run_forward(StageChunk& chunk, std::int32_t microbatch, TokenSour
         }
         kernels::launch(stream_, kernels::Copy{.from = from, .to = model.input(slot)});
     }
+    const bool evaluates = evaluating_ && model.options().range.head;
+    if (evaluates)
+        upload_targets(chunk, microbatch, tokens);
     turn_to(Activity::compute);
     model.forward(slot, chunk.warmup.alphas());
-    if (evaluating_ && model.options().range.head) {
-        upload_targets(chunk, microbatch, tokens);
-        turn_to(Activity::compute);
+    if (evaluates) {
         model.evaluate(slot);
         download_(model.token_losses(), losses_[static_cast<std::size_t>(microbatch)]);
     }

@@ -13,7 +13,8 @@
 namespace sluice {
 
 /// Ranks go through these together, and each has its own bound (src/watch/hang_bounds.hpp).
-enum class RankPhase : std::uint8_t { starting, training, evaluating, saving, ending };
+/// `connecting`: to other ranks, by NCCL.
+enum class RankPhase : std::uint8_t { starting, connecting, training, evaluating, saving, ending };
 
 enum class WaitKind : std::uint8_t { none, receiving, sending, collective };
 

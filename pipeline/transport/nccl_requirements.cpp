@@ -1,6 +1,8 @@
 #include "pipeline/transport/nccl_requirements.hpp"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdlib>
 
 namespace sluice {
@@ -37,6 +39,19 @@ constexpr std::array<Unfit, 7> unfit{{
 }};
 
 } // namespace
+
+int max_ctas_in_this_environment()
+{
+    const char* const text = std::getenv("NCCL_MAX_CTAS");
+    return text == nullptr ? 0
+                           : static_cast<int>(std::clamp(std::strtol(text, nullptr, 0), 0L, 64L));
+}
+
+int most_ctas(int ours, int max_ctas_of_environment)
+{
+    const auto most = static_cast<unsigned>(std::max(ours, max_ctas_of_environment));
+    return static_cast<int>(std::bit_ceil(most));
+}
 
 void ask_nccl_for_messages_alone() { setenv("NCCL_NVLS_ENABLE", "0", 0); }
 

@@ -17,6 +17,12 @@ namespace sluice {
 constexpr int most_ctas_of_an_edge = 4;
 constexpr int most_ctas_of_an_exchange = 8;
 
+/// NCCL_MAX_CTAS of this process; 0: not set. Its configuration files count once it has looked for
+/// a network.
+int max_ctas_in_this_environment();
+/// What a message's kernel may have where `ours` are asked for and NCCL_MAX_CTAS is that.
+int most_ctas(int ours, int max_ctas_of_environment);
+
 /// Before NCCL is loaded: turns off what it would set up for collectives that are never asked of it
 /// (multicast objects of the NVSwitch for every communicator, without which it may refuse to
 /// start). A setting that is already there is left alone.

@@ -242,17 +242,25 @@ void warn_of_what_auto_chooses(const PipelineConfig& asked)
                     "whatever the run file says of them; name a schedule to have your own");
 }
 
-RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes_per_rank)
+RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes_per_rank,
+                       std::size_t reserve_bytes)
 {
     if (config.pipeline.schedule != PipelineScheduleKind::automatic)
         return config;
     warn_of_what_auto_chooses(config.pipeline);
     check_layout(config, std::int64_t{num_ranks} * config.pipeline.replicas);
-    const auto candidates = price_all(
-        config, num_ranks,
-        costs_from_flops(config.model, {config.batch.micro_batch_size, config.batch.seq_len},
-                         assumed_rates(config)),
-        bytes_per_rank);
+    const CostModel costs = costs_from_flops(
+        config.model, {config.batch.micro_batch_size, config.batch.seq_len}, assumed_rates(config));
+    RunConfig resolved = config;
+    if (const std::size_t less = bytes_per_rank - std::min(bytes_per_rank, reserve_bytes);
+        less < bytes_per_rank) {
+        const auto candidates = price_all(config, num_ranks, costs, less);
+        if (const Candidate* best = recommended(candidates, less); best != nullptr) {
+            resolved.pipeline = best->layout;
+            return resolved;
+        }
+    }
+    const auto candidates = price_all(config, num_ranks, costs, bytes_per_rank);
     SLUICE_CHECK(!candidates.empty() || config.pipeline.partition != "auto",
                  "no layout for " << num_ranks << " ranks");
     if (candidates.empty())
@@ -262,7 +270,6 @@ RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes
             layout_of_ranks(std::int64_t{num_ranks} * config.pipeline.replicas),
             "give one number per stage, " + std::to_string(num_ranks) +
                 ", or twice as many, or write --set pipeline.partition=auto");
-    RunConfig resolved = config;
     if (const Candidate* best = recommended(candidates, bytes_per_rank); best != nullptr) {
         resolved.pipeline = best->layout;
         return resolved;

@@ -74,8 +74,10 @@ void warn_of_what_auto_chooses(const PipelineConfig& asked);
 
 /// A run file's schedule = "auto" made concrete: recommended() at costs_from_flops(), a pure
 /// function of its arguments, so that all ranks choose the same. Returns any other schedule as it
-/// is. Throws UserError (usage) when no layout fits, with the numbers.
-RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes_per_rank);
+/// is. Leaves `reserve_bytes` of the memory alone where some layout does without them. Throws
+/// UserError (usage) when no layout fits, with the numbers.
+RunConfig resolve_auto(const RunConfig& config, int num_ranks, std::size_t bytes_per_rank,
+                       std::size_t reserve_bytes = 0);
 
 /// "--set pipeline.schedule=zb-v ...": the keys in which `layout` differs from `from`.
 std::string as_overrides(const PipelineConfig& layout, const PipelineConfig& from);

@@ -31,7 +31,8 @@ std::string why_too_much_waits(const CarrierFacts& facts, const Demand& demand)
                            "one another for good",
                            streams, facts.num_queues);
     const int blocks =
-        most_ctas_of_an_edge * demand.num_ends + most_ctas_of_an_exchange * demand.num_exchanges;
+        most_ctas(most_ctas_of_an_edge, facts.nccl_max_ctas) * demand.num_ends +
+        most_ctas(most_ctas_of_an_exchange, facts.nccl_max_ctas) * demand.num_exchanges;
     if (2 * blocks > facts.num_multiprocessors)
         return fmt::format("messages by NCCL that wait may hold {} of a GPU's {} multiprocessors",
                            blocks, facts.num_multiprocessors);
@@ -128,9 +129,11 @@ ChosenCarriers choose_carriers(GpuTransport asked, const CarrierFacts& facts)
         chosen.warning = why_too_much_waits(facts, of_all) +
                          ": NCCL is used, as the run file asks for it; should the run hang, take "
                          "fewer chunks per rank or transport = \"mpi\"";
-    if (asked == GpuTransport::automatic && facts.gpus_alone && !facts.why_no_nccl.empty())
-        chosen.warning =
-            "NCCL, which is the fastest way between GPUs, cannot be used: " + facts.why_no_nccl;
+    const std::string why_not = why_not_nccl(asked, facts, of_all);
+    if (asked == GpuTransport::automatic && facts.gpus_alone && !why_not.empty())
+        chosen.warning = "NCCL, which is the fastest way between GPUs, " +
+                         (facts.why_no_nccl.empty() ? "is not used: " + why_not
+                                                    : "cannot be used: " + facts.why_no_nccl);
     return chosen;
 }
 

@@ -33,6 +33,7 @@ struct CarrierFacts {
     int num_replicas = 1;
     int num_channel_ends = 0;      ///< ways between chunks that begin or end at the rank with most
     int num_queues = 32;           ///< of a process to its GPU
+    int nccl_max_ctas = 0;         ///< NCCL_MAX_CTAS on the rank with most; 0: not set
     int num_multiprocessors = 108; ///< of the smallest GPU; an A100's
 };
 

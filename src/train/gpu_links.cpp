@@ -7,6 +7,7 @@
 #include "pipeline/agreement.hpp"
 #include "pipeline/edge_channels.hpp"
 #include "pipeline/schedule/schedule_checker.hpp"
+#include "pipeline/transport/nccl_requirements.hpp"
 #include "pipeline/transport/stream_waits.hpp"
 
 #include <algorithm>
@@ -53,6 +54,9 @@ void GpuLinks::choose(GpuTransport asked, const RunPlan& plan)
         const std::vector<RankNccl> of_rank = nccl_of_all_ranks(world_);
         facts.why_no_nccl = why_not_on_all(of_rank);
         facts.nccl_version = of_rank.front().version;
+        for (const std::string& of_one :
+             world_.gather_text(std::to_string(max_ctas_in_this_environment())))
+            facts.nccl_max_ctas = std::max(facts.nccl_max_ctas, std::stoi(of_one));
     }
     ChosenCarriers chosen;
     agree(world_, [&] { chosen = choose_carriers(asked, facts); });

@@ -69,7 +69,8 @@ RankDevice choose_device(RunConfig& config, Transport& world)
     config.run.device = "cuda";
     RankDevice settled{.num_sharing = num_sharing(of_rank, world.rank()),
                        .all_alone = all_alone(of_rank),
-                       .lines = gpu_lines(of_rank)};
+                       .lines = gpu_lines(of_rank),
+                       .warning = uneven_sharing(of_rank)};
     for (const RankGpu& gpu : of_rank)
         settled.gpus.push_back(gpu.name);
     agree(world,
@@ -207,12 +208,31 @@ std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank)
     return lines;
 }
 
+std::string uneven_sharing(const std::vector<RankGpu>& of_rank)
+{
+    std::vector<int> sharing;
+    for (std::size_t rank = 0; rank < of_rank.size(); ++rank)
+        sharing.push_back(num_sharing(of_rank, static_cast<int>(rank)));
+    const auto most = std::ranges::max_element(sharing);
+    if (*most == *std::ranges::min_element(sharing))
+        return {};
+    const auto rank = static_cast<std::size_t>(most - sharing.begin());
+    const RankGpu& gpu = of_rank[rank];
+    return fmt::format("{} ranks, rank {} the first of them, share a GPU of {}, where {} can be "
+                       "seen, and others have more of one: all ranks make do with the least memory "
+                       "and the slowest messages. Is a GPU missing there, or are ranks spread "
+                       "unevenly over the nodes?",
+                       *most, rank, gpu.node, gpu.num_visible);
+}
+
 RankDevice settle_device(RunConfig& config, Transport& world)
 {
     RankDevice device = choose_device(config, world);
     if (world.rank() == 0) {
         for (const std::string& line : device.lines)
             log_info(line);
+        if (!device.warning.empty())
+            log_warning(device.warning);
         if (const WhyOnCpus& why = device.why_on_cpus; !why.reason.empty())
             why.warns ? log_warning(why.line()) : log_info(why.line());
     }

@@ -65,11 +65,16 @@ bool all_alone(const std::vector<RankGpu>& of_rank);
 /// "rank 0 on GPU 0 of n1 (NVIDIA H200)", a line for ranks that share one.
 std::vector<std::string> gpu_lines(const std::vector<RankGpu>& of_rank);
 
+/// Where some ranks share a GPU and others do not, which nobody wants: a GPU is missing on a node,
+/// or ranks are spread unevenly. Empty otherwise.
+std::string uneven_sharing(const std::vector<RankGpu>& of_rank);
+
 struct RankDevice {
     Device device{};
     int num_sharing = 1;             ///< ranks of the job on this GPU
     bool all_alone = false;          ///< every rank has a GPU of its own, and not a part of one
     std::vector<std::string> lines;  ///< for people; the same on every rank
+    std::string warning{};           ///< likewise, or empty
     std::vector<std::string> gpus{}; ///< [num_ranks] names; none on CPUs
     WhyOnCpus why_on_cpus{};         ///< where "auto" became the CPU
     bool is_gpu() const { return device.kind == DeviceKind::cuda; }

@@ -2,6 +2,7 @@
 
 #include "core/cuda/gpu.hpp"
 #include "core/durable_file.hpp"
+#include "core/host_name.hpp"
 #include "core/logging.hpp"
 #include "io/status_file.hpp"
 #include "layers/kernels/arithmetic.hpp"
@@ -152,7 +153,10 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     RunPlan plan;
     agree(*transport_, [&] {
         const int num_ranks = transport_->num_ranks() / config.pipeline.replicas;
-        settled = resolve_auto(settled, num_ranks, bytes_per_rank);
+        // NCCL takes its part once the layout is known.
+        const std::size_t reserve =
+            gpus_alone_ && transport_->num_ranks() > 1 ? bytes_per_rank / 64 : 0;
+        settled = resolve_auto(settled, num_ranks, bytes_per_rank, reserve);
         plan = plan_run(settled, num_ranks);
         refuse_without_message(fault, plan);
         settle_saves(settled, plan, host_bytes_per_rank);
@@ -190,7 +194,9 @@ std::size_t RankRun::connect(const RunConfig& config, const RunPlan& plan,
     const std::size_t before = takes_memory ? free_gpu_bytes() : 0;
     // Not within agree(): where it fails on one rank the others are waiting for that one, and only
     // the end of the job sets them free.
+    activity_.enter(takes_memory ? RankPhase::connecting : RankPhase::starting);
     replicas_ = std::make_unique<Replicas>(*connected, num_replicas_, by_nccl);
+    activity_.enter(RankPhase::starting);
     if (!takes_memory)
         return bytes_per_rank;
     const std::size_t taken = before - std::min(before, free_gpu_bytes());
@@ -212,14 +218,31 @@ std::size_t RankRun::settle_processor(RunConfig& config, RunHardware& hardware)
         return least_of_all(*transport_, memory_per_rank());
     // Asked once to make the driver take its own, by all ranks that share, and then in earnest.
     agree(*transport_, [] { free_gpu_bytes(); });
-    const std::size_t bytes =
-        least_of_all(*transport_, free_gpu_bytes() / static_cast<std::size_t>(device.num_sharing));
+    const std::size_t free_bytes = free_gpu_bytes() / static_cast<std::size_t>(device.num_sharing);
+    warn_of_taken_gpus(free_bytes);
+    const std::size_t bytes = least_of_all(*transport_, free_bytes);
     agree(*transport_, [&] {
         Stream planned = planned_stream(config);
         planned.device = device.device;
         compute_ = std::make_unique<ComputeStream>(planned);
     });
     return bytes;
+}
+
+void RankRun::warn_of_taken_gpus(std::size_t free_bytes)
+{
+    std::vector<std::size_t> of_rank;
+    for (const std::string& text : transport_->gather_text(std::to_string(free_bytes)))
+        of_rank.push_back(std::stoull(text));
+    const auto [least, most] = std::ranges::minmax_element(of_rank);
+    const std::vector<std::string> nodes = transport_->gather_text(host_name());
+    if (transport_->rank() != 0 || *least >= *most / 10 * 9)
+        return;
+    const auto poorest = static_cast<std::size_t>(least - of_rank.begin());
+    log_warning(name_of(static_cast<int>(poorest)) + " on " + nodes[poorest] + " may have " +
+                bytes_text(*least) + " of its GPU, others up to " + bytes_text(*most) +
+                ": something else is on it (see nvidia-smi there), and all ranks make do with the "
+                "least");
 }
 
 std::size_t RankRun::prepare_attention(const RunConfig& config, std::size_t bytes_per_rank)
@@ -365,10 +388,10 @@ void RankRun::abandon(const std::string& why, ExitCode code)
         text.insert(std::min(text.find('\n'), text.size()), " (" + trainer_->where() + ")");
     // The first reason stays: a rank that was stopped and wakes up to be ended meets strange
     // things.
-    const bool told = trainer_ && is_failure_of_this_job(folder_.status_text());
+    const bool told = locked_ && is_failure_of_this_job(folder_.status_text());
     if (!told) {
         std::fprintf(stderr, "\nsluice: %s\n", text.c_str());
-        if (trainer_)
+        if (locked_)
             leave_last_words(text, code);
     }
     transport_->abort(static_cast<int>(code));
@@ -412,10 +435,13 @@ void RankRun::end_by(const Alarm& alarm)
             text += (text.empty() ? "\nsluice: " : "  ") + line + "\n";
             reason += (reason.empty() ? "" : "; ") + line;
         }
-        text += std::string("  what to do: ") +
-                (over ? "nothing is lost; status.json says how the run had ended before"
-                      : "run the same command again; it continues from the newest checkpoint") +
-                "\n";
+        text +=
+            std::string("  what to do: ") +
+            (over ? "nothing is lost; status.json says how the run had ended before"
+             : alarm.remedy.empty() ? "run the same command again; it continues from the newest "
+                                      "checkpoint"
+                                    : alarm.remedy) +
+            "\n";
         in_a_moment<bool>([text] { return std::fputs(text.c_str(), stderr) >= 0; });
         if (!over)
             leave_last_words_in_a_moment(reason);

@@ -39,6 +39,8 @@ private:
                         std::int64_t stop_after, const FaultInjection& fault);
     /// Collective. Where this rank computes; what it may take there, the same on all ranks.
     std::size_t settle_processor(RunConfig& config, RunHardware& hardware);
+    /// Collective. Where a rank's GPU has much less memory left than those of others.
+    void warn_of_taken_gpus(std::size_t free_bytes);
     /// Collective. Has cuDNN make its plans if the run asks for it; what is left to this rank.
     std::size_t prepare_attention(const RunConfig& config, std::size_t bytes_per_rank);
     /// Collective. What rounds the numbers of all ranks; rank 0 warns where they differ.

@@ -19,6 +19,7 @@ double HangBounds::of(const RankState& state) const
     switch (state.phase) {
     case RankPhase::training: return training;
     case RankPhase::evaluating: return evaluating;
+    case RankPhase::connecting: return connecting;
     case RankPhase::starting:
     case RankPhase::saving:
     case RankPhase::ending: break;
@@ -30,12 +31,14 @@ HangBounds hang_bounds(double hang_seconds, std::int64_t finished_updates, doubl
                        double checkpoint_bytes)
 {
     const double bound = hang_seconds > 0.0 ? hang_seconds : std::max(30.0, 5.0 * slowest_update);
-    const double files = std::max({900.0, 20.0 * bound, checkpoint_bytes / slowest_file});
-    // The first update touches all memory for the first time.
+    const double patient = std::max(900.0, 20.0 * bound);
+    // The first update touches all memory for the first time. Two ranks take seconds to connect,
+    // and each pair counts by itself.
     return {.silence = bound,
-            .training = finished_updates < 2 ? files : bound,
+            .training = finished_updates < 2 ? patient : bound,
             .evaluating = 4.0 * bound,
-            .files = files};
+            .connecting = std::max(300.0, 10.0 * bound),
+            .files = std::max(patient, checkpoint_bytes / slowest_file)};
 }
 
 void SlowestUpdate::add(double seconds) { last_[count_++ % kept] = seconds; }

@@ -15,6 +15,7 @@ struct HangBounds {
     double silence = 0.0;    ///< without a heartbeat, in any phase
     double training = 0.0;   ///< of the main thread on one spot
     double evaluating = 0.0; ///< evaluations move on with every micro-batch, too
+    double connecting = 0.0; ///< with one rank, or with all of an exchange
     double files = 0.0;      ///< starting, saving, ending, at files
 
     /// At files, a rank of any phase may stand as long as they take.

@@ -44,6 +44,7 @@ std::string phase_text(const RankState& state)
 {
     switch (state.phase) {
     case RankPhase::starting: return "starting";
+    case RankPhase::connecting: return "connecting by NCCL";
     case RankPhase::training: return "update " + std::to_string(state.update);
     case RankPhase::evaluating: return "evaluation behind update " + std::to_string(state.update);
     case RankPhase::saving: return "checkpoint of update " + std::to_string(state.update);
@@ -167,6 +168,16 @@ std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBound
     if (all_wait)
         return find_circle(ranks);
     return std::nullopt;
+}
+
+std::string what_to_do(const Stall& stall, std::span<const RankView> ranks)
+{
+    const int first = stall.culprits.empty() ? 0 : stall.culprits.front();
+    if (ranks[at(first)].state.phase == RankPhase::connecting)
+        return "see that NCCL takes a network that joins these nodes (NCCL_SOCKET_IFNAME, "
+               "NCCL_IB_HCA; NCCL_DEBUG=INFO tells what it does), or write pipeline.transport = "
+               "\"mpi\"";
+    return {};
 }
 
 std::string where(const RankState& state)

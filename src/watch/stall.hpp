@@ -46,6 +46,9 @@ std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBound
 /// The first rank that `rank` waits for, or -1. In a collective those are the ranks not in it.
 int waits_for(std::span<const RankView> ranks, int rank);
 
+/// Empty where there is nothing to do but to start again.
+std::string what_to_do(const Stall& stall, std::span<const RankView> ranks);
+
 /// "update 5, stage 1, micro-batch 3, action 1F3".
 std::string where(const RankState& state);
 

@@ -261,7 +261,9 @@ Alarm Watchdog::Thread::death_of(int other) const
 
 Alarm Watchdog::Thread::hang_of(const Stall& stall) const
 {
-    Alarm alarm{.kind = Alarm::Kind::hangs, .lines = describe(stall, views_, options_.rank_name)};
+    Alarm alarm{.kind = Alarm::Kind::hangs,
+                .lines = describe(stall, views_, options_.rank_name),
+                .remedy = what_to_do(stall, views_)};
     if (stall.culprits.size() == 1)
         alarm.lines.front() += ", " + process_text(stall.culprits.front());
     return alarm;

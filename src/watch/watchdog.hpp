@@ -26,6 +26,7 @@ struct Alarm {
     };
     Kind kind = Kind::told;
     std::vector<std::string> lines{};  ///< to be told: the first names the culprit
+    std::string remedy{};              ///< empty: to start again
     std::vector<pid_t> stopped_here{}; ///< silent processes of this machine, to be ended
 };
 

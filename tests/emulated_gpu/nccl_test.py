@@ -62,6 +62,10 @@ class Nccl(OnEmulatedGpus):
                 result = self.run_on("cuda", ranks, f"deaf-{len(overrides)}", expect=71,
                                      overrides=overrides)
                 self.assertIn(f"rank 0: {part}", result.stderr)
+                # Launchers lose exit codes and standard error.
+                status = self.status(f"deaf-{len(overrides)}")
+                self.assertEqual((status["state"], status["exit_code"]), ("failed", 71))
+                self.assertIn(f"rank 0: {part}", status["reason"])
                 self.assertIn(": system error; the last that NCCL complained of: Net : connection refused "
                               "(NCCL_DEBUG=WARN says more)\n", result.stderr)
 

@@ -33,6 +33,17 @@ BOOST_AUTO_TEST_CASE(variables_with_which_nccl_would_hang_are_named)
     }
 }
 
+BOOST_AUTO_TEST_CASE(blocks_that_somebody_asked_for_are_counted)
+{
+    BOOST_TEST(max_ctas_in_this_environment() == 0);
+    setenv("NCCL_MAX_CTAS", "12", 1);
+    BOOST_TEST(max_ctas_in_this_environment() == 12);
+    unsetenv("NCCL_MAX_CTAS");
+    BOOST_TEST(most_ctas(most_ctas_of_an_edge, 0) == 4);
+    BOOST_TEST(most_ctas(most_ctas_of_an_edge, 12) == 16);
+    BOOST_TEST(most_ctas(most_ctas_of_an_exchange, 2) == 8);
+}
+
 BOOST_AUTO_TEST_CASE(multicast_is_off_unless_somebody_chose)
 {
     ask_nccl_for_messages_alone();

@@ -183,6 +183,19 @@ BOOST_AUTO_TEST_CASE(auto_becomes_what_is_recommended)
     BOOST_CHECK_THROW(resolve_auto(automatic, 3, 1000), UserError);
 }
 
+BOOST_AUTO_TEST_CASE(auto_leaves_a_reserve_where_it_can)
+{
+    const RunConfig automatic = test::small_run({"pipeline.schedule=auto"});
+    const auto peak = [&](std::size_t bytes, std::size_t reserve) {
+        const RunConfig resolved = resolve_auto(automatic, 3, bytes, reserve);
+        return price(resolved, plan_run(resolved, 3), flop_costs(automatic)).peak_bytes;
+    };
+    const std::size_t best = peak(unlimited_bytes, 0);
+    BOOST_TEST(peak(best, 0) == best);
+    BOOST_TEST(peak(best, 1000) <= best - 1000);
+    BOOST_TEST(peak(best, best) == best); // rather than refuse
+}
+
 BOOST_AUTO_TEST_CASE(overrides_that_can_be_pasted)
 {
     const RunConfig config = test::small_run();

@@ -121,6 +121,7 @@ BOOST_AUTO_TEST_CASE(more_streams_than_queues_could_wait_for_one_another)
     ChosenCarriers chosen = choose_carriers(GpuTransport::automatic, facts);
     BOOST_CHECK(chosen.chunks.carrier == GpuCarrier::staged);
     BOOST_TEST(has(chosen.chunks.in_words, "35 streams on a GPU would share 32 queues"));
+    BOOST_TEST(has(chosen.warning, "is not used: 35 streams on a GPU would share 32 queues"));
     BOOST_CHECK(chosen.replicas.carrier == GpuCarrier::nccl); // one communicator
     facts.num_replicas = 1;
     BOOST_CHECK(between_chunks(GpuTransport::automatic, facts) == GpuCarrier::nccl);
@@ -145,6 +146,10 @@ BOOST_AUTO_TEST_CASE(a_small_gpu_has_no_room_for_what_waits)
     BOOST_TEST(has(chosen.chunks.in_words, "may hold 40 of a GPU's 79 multiprocessors"));
     BOOST_CHECK(chosen.replicas.carrier == GpuCarrier::nccl); // eight
     BOOST_TEST(has(choose_carriers(GpuTransport::nccl, facts).warning, "79 multiprocessors"));
+    facts = all_is_there;
+    BOOST_CHECK(between_chunks(GpuTransport::automatic, facts) == GpuCarrier::nccl);
+    facts.nccl_max_ctas = 16; // four ends: 64
+    BOOST_TEST(has(choose_carriers(GpuTransport::automatic, facts).warning, "may hold 64 of"));
 }
 
 BOOST_AUTO_TEST_CASE(mpi_takes_no_gpu_memory_beside_nccl)

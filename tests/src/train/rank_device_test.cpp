@@ -146,6 +146,18 @@ BOOST_AUTO_TEST_CASE(sharing_goes_by_the_gpu_and_not_by_its_number)
 }
 
 // Parts of one GPU have names of their own, and one place on the bus.
+BOOST_AUTO_TEST_CASE(a_gpu_that_is_missing_on_a_node_is_noticed)
+{
+    BOOST_TEST(uneven_sharing({gpu("n1", 0, "A"), gpu("n1", 1, "B")}) == "");
+    BOOST_TEST(uneven_sharing({gpu("n1", 0, "A"), gpu("n1", 0, "A")}) == "");
+    RankGpu alone = gpu("n2", 0, "C");
+    alone.num_visible = 1;
+    const std::string text = uneven_sharing({gpu("n1", 0, "A"), gpu("n1", 1, "B"), alone, alone});
+    BOOST_TEST(
+        text.starts_with("2 ranks, rank 2 the first of them, share a GPU of n2, where 1 can "),
+        text);
+}
+
 BOOST_AUTO_TEST_CASE(parts_of_a_gpu_are_no_gpus_of_their_own)
 {
     std::vector<RankGpu> ranks{gpu("n1", 0, "a"), gpu("n1", 1, "b"), gpu("n2", 0, "c")};

@@ -28,6 +28,11 @@ BOOST_AUTO_TEST_CASE(leaves_files_and_the_first_updates_time)
     BOOST_TEST(sluice::hang_bounds(0.0, 10, 60.0).files == 6000.0);
     BOOST_TEST(sluice::hang_bounds(5.0, 1, 0.1).training == 900.0);
     BOOST_TEST(sluice::hang_bounds(5.0, 1, 0.1).silence == 5.0);
+    // However large the checkpoints are.
+    BOOST_TEST(sluice::hang_bounds(5.0, 1, 0.1, 60e9).training == 900.0);
+    BOOST_TEST(sluice::hang_bounds(5.0, 0, 0.1, 60e9).of({.phase = RankPhase::connecting}) ==
+               300.0);
+    BOOST_TEST(sluice::hang_bounds(60.0, 0, 0.1).of({.phase = RankPhase::connecting}) == 600.0);
 }
 
 BOOST_AUTO_TEST_CASE(leaves_files_their_time_in_updates_too)

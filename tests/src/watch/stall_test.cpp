@@ -183,6 +183,23 @@ BOOST_AUTO_TEST_CASE(who_is_presumed_to_wait_for_those_that_wait_for_it_is_stuck
     BOOST_TEST(stall->culprits == std::vector<int>{1}, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(who_cannot_connect_is_told_what_to_look_at)
+{
+    std::vector<RankView> ranks{waiting(1, 301.0), waiting(0, 301.0)};
+    BOOST_TEST(what_to_do(*find_stall(ranks, bounds, 0), ranks).empty());
+    for (RankView& view : ranks) {
+        view.state.phase = RankPhase::connecting;
+        view.state.in_action = false;
+    }
+    const auto stall = find_stall(ranks, bounds, 0);
+    BOOST_TEST_REQUIRE(stall.has_value());
+    BOOST_TEST(what_to_do(*stall, ranks).find("NCCL_SOCKET_IFNAME") != std::string::npos);
+    const auto lines = describe(*stall, ranks, names(2));
+    BOOST_TEST(lines[1].find("connecting by NCCL") != std::string::npos, lines[1]);
+    ranks[0].unchanged_seconds = 299.0;
+    BOOST_TEST(!find_stall(ranks, bounds, 0).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_circle_is_not_judged_while_somebody_moves)
 {
     const std::vector<RankView> ranks{waiting(1, 11.0), waiting(0, 11.0), waiting(0, 3.0)};
