@@ -63,6 +63,18 @@ void write(spdlog::level::level_enum level, std::string_view word, std::string_v
     logger().log(level, "{}{}{}", prefix, word, message);
 }
 
+/// Without what to do, which is no reason.
+std::string in_one_line(std::string_view message)
+{
+    std::string line;
+    for (const char letter : message.substr(0, message.find("\n  what to do"))) {
+        const bool blank = letter == '\n' || letter == ' ';
+        if (!blank || !line.ends_with(' '))
+            line += blank ? ' ' : letter;
+    }
+    return line;
+}
+
 } // namespace
 
 void start_logging(int rank, int num_ranks)
@@ -99,8 +111,7 @@ void log_last_words(const std::filesystem::path& path, std::string_view message)
     if (!std::filesystem::is_regular_file(path, error))
         return;
     try {
-        const std::string text =
-            "[sluice] error: " + std::string(message.substr(0, message.find('\n')));
+        const std::string text = "[sluice] error: " + in_one_line(message);
         const auto sink = file_sink(path);
         sink->log({"sluice", spdlog::level::err, text});
         sink->flush();

@@ -62,18 +62,27 @@ std::vector<InputFile> files_below(const fs::path& folder, const InputSelection&
     return files;
 }
 
-std::vector<InputFile> files_matching(const std::string& pattern)
+/// Folders that match are walked, as named ones are.
+std::vector<InputFile> files_matching(const std::string& pattern, const InputSelection& selection)
 {
+    if (pattern.find("**") != std::string::npos)
+        throw usage_error("** is not understood in a pattern", pattern,
+                          "name the folder, whose folders are walked, and choose in it with "
+                          "--include \"*.txt\"");
     glob_t found{};
     const int result = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
     std::vector<InputFile> files;
-    for (std::size_t i = 0; result == 0 && i < found.gl_pathc; ++i)
-        if (fs::is_regular_file(found.gl_pathv[i]))
-            files.push_back({found.gl_pathv[i], false, fs::file_size(found.gl_pathv[i])});
+    const std::vector<fs::path> paths(found.gl_pathv,
+                                      found.gl_pathv + (result == 0 ? found.gl_pathc : 0));
     ::globfree(&found);
+    for (const fs::path& path : paths) {
+        if (fs::is_regular_file(path))
+            files.push_back({path, false, fs::file_size(path)});
+        else if (fs::is_directory(path))
+            std::ranges::move(files_below(path, selection), std::back_inserter(files));
+    }
     if (files.empty())
-        throw data_error("no file matches this pattern", pattern,
-                         "check the pattern; ** is not understood, name a folder instead");
+        throw data_error("no file matches this pattern", pattern, "check the pattern");
     sort_by_path_bytes(files);
     return files;
 }
@@ -96,7 +105,7 @@ std::vector<InputFile> find_input_files(const std::vector<std::string>& inputs,
             throw data_error("neither a file nor a folder", input,
                              "give files, folders or patterns; write a stream to a file first");
         else if (input.find_first_of("*?[") != std::string::npos)
-            more = files_matching(input);
+            more = files_matching(input, selection);
         else
             throw data_error("no such file or folder", input, "check the path");
         std::move(more.begin(), more.end(), std::back_inserter(files));

@@ -26,7 +26,10 @@ std::size_t piece_end(std::string_view text, std::size_t limit)
 
 TextFormat format_of(const InputFile& file)
 {
-    std::filesystem::path name = file.path.filename();
+    std::string lower = file.path.filename().string();
+    std::ranges::transform(lower, lower.begin(),
+                           [](unsigned char letter) { return std::tolower(letter); });
+    std::filesystem::path name = lower;
     if (name.extension() == ".gz")
         name = name.stem();
     if (name.extension() == ".jsonl" || name.extension() == ".ndjson")
@@ -34,6 +37,18 @@ TextFormat format_of(const InputFile& file)
     if (name.extension() == ".json" && (file.named || begins_with_json_object(file.path)))
         return TextFormat::jsonl;
     return TextFormat::text;
+}
+
+/// "bzip2", where the bytes begin as its files do; empty where we know no such program.
+std::string_view compressed_by(std::string_view bytes)
+{
+    for (const auto& [program, magic] :
+         {std::pair<std::string_view, std::string_view>{"bzip2", "BZh"},
+          {"zstd", "\x28\xb5\x2f\xfd"},
+          {"xz", "\xfd\x37zXZ"}})
+        if (bytes.starts_with(magic))
+            return program;
+    return {};
 }
 
 } // namespace
@@ -85,12 +100,21 @@ struct TextSource::Reader {
             pass_over(file, counts.files_empty, "it is empty",
                       "leave it out, or give a file that holds text");
         else if (const std::string problem = why_not_text(file); !problem.empty())
-            pass_over(file, counts.files_not_text, "not text: " + problem,
-                      "give UTF-8 text (iconv converts other encodings), or a folder, in which "
-                      "such files are passed over");
+            refuse_or_pass_over(file, problem);
         else
-            begin_plain_document();
+            begin_plain_document(file);
         return true;
+    }
+
+    void refuse_or_pass_over(const InputFile& file, const std::string& problem)
+    {
+        const std::string program(compressed_by(text));
+        pass_over(file, counts.files_not_text,
+                  program.empty() ? "not text: " + problem : "compressed by " + program,
+                  program.empty() ? "give UTF-8 text (iconv converts other encodings), or a "
+                                    "folder, in which such files are passed over"
+                                  : "decompress it first; of compressed files those of gzip are "
+                                    "read");
     }
 
     void pass_over(const InputFile& file, std::uint64_t& count, const std::string& problem,
@@ -121,9 +145,13 @@ struct TextSource::Reader {
         return check.problem();
     }
 
-    void begin_plain_document()
+    void begin_plain_document(const InputFile& file)
     {
         ++counts.files_read;
+        if (options.format == TextFormat::automatic && text.starts_with('{') &&
+            begins_with_json_object(file.path))
+            note(file.path.string() + " is read as text, though its first line is a JSON object: "
+                                      "--format jsonl reads one document per line");
         if (text.starts_with(byte_order_mark))
             begin = byte_order_mark.size();
         in_document = true;

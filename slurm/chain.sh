@@ -62,7 +62,7 @@ count_start() {
 tell_end_time() {
     local end
     [[ -z ${SLURM_JOB_END_TIME:-} && -n ${SLURM_JOB_ID:-} ]] || return 0
-    end=$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null) && end=$(date -d "$end" +%s 2>/dev/null) || return 0
+    end=$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null) && [[ -n $end ]] && end=$(date -d "$end" +%s 2>/dev/null) || return 0
     export SLURM_JOB_END_TIME=$end
 }
 

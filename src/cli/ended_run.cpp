@@ -100,7 +100,7 @@ int EndedRun::exit_code(int wait_status, bool asked_to_stop, bool gave_up)
     folder_.tell_ended_without_a_word(reason);
     std::fprintf(stderr,
                  "sluice: %s\n  what to do: run the same command again; it continues from the "
-                 "newest checkpoint\n",
+                 "newest checkpoint, if there is one\n",
                  reason.c_str());
     return static_cast<int>(ExitCode::peer);
 }

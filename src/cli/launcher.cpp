@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -42,6 +43,12 @@ std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::st
     if (getppid() != launcher)
         _exit(static_cast<int>(ExitCode::peer));
     mark_started_ranks();
+    // mpirun would read for the ranks, which read nothing, what is meant for others: the rest of a
+    // script, or of the loop that this command stands in.
+    if (const int nothing = open("/dev/null", O_RDONLY); nothing > STDIN_FILENO) {
+        dup2(nothing, STDIN_FILENO);
+        close(nothing);
+    }
     pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
     std::vector<char*> words;
     for (std::string& word : command)

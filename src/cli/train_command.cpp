@@ -160,7 +160,7 @@ int train(const TrainOptions& options)
         return launch_ranks(options.num_ranks, without_ranks(options), run_dir);
     }
     // Everything that can be wrong without a word to other ranks is found before MPI starts.
-    RunConfig config = load_run_config(options.run_file, options.overrides);
+    const RunConfig config = load_run_config(options.run_file, options.overrides);
     const FaultInjection fault = fault_from(options.inject);
     refuse_without_target(fault, config);
     const LaunchedAs launched = launched_as();
@@ -168,10 +168,10 @@ int train(const TrainOptions& options)
         check_world(launched, 1);
     check_layout(config, launched.num_ranks);
     warn_of_threads_without_cores(config.run.threads_per_rank);
-    config.run.threads_per_rank = threads_for_this_rank(config.run.threads_per_rank);
-    require_threads(config.run.threads_per_rank + threads_beside_computing);
+    const int threads = threads_for_this_rank(config.run.threads_per_rank);
+    require_threads(threads + threads_beside_computing);
     watch_stop_signals(stop_signal_options(launched.rank, run_dir));
-    set_num_threads(config.run.threads_per_rank);
+    set_num_threads(threads);
 
     ask_for_queues_on_gpus();
     ask_nccl_for_messages_alone();

@@ -100,6 +100,18 @@ bool is_beyond_double(const ConfigPayload& payload)
     return error == std::errc::result_out_of_range && rest == end;
 }
 
+/// ".003", as `bc` prints it, or "3.": numbers elsewhere, and not in TOML.
+bool lacks_a_digit(const ConfigPayload& payload)
+{
+    const auto* text = std::get_if<std::string>(&payload);
+    if (text == nullptr || text->find('.') == std::string::npos)
+        return false;
+    double number = 0.0;
+    const char* const end = text->data() + text->size();
+    const auto [rest, error] = std::from_chars(text->data(), end, number);
+    return error == std::errc() && rest == end;
+}
+
 std::string range_text(const RealRange& range)
 {
     const bool unbounded = range.high == std::numeric_limits<double>::max();
@@ -157,7 +169,12 @@ double real_in(const ConfigValue& value, RealRange range)
         throw usage_error(std::get<std::string>(value.payload) + " is out of range", value.where,
                           "write a number that 64 bits hold, " + range_text(range));
     else
-        wrong_type(value, "a number", "write a number without quotes, " + range_text(range));
+        wrong_type(value, "a number",
+                   "write a number without quotes" +
+                       std::string(lacks_a_digit(value.payload)
+                                       ? " and with digits on both sides of its point"
+                                       : "") +
+                       ", " + range_text(range));
     if (!std::isfinite(number) || !inside(number, range))
         throw usage_error(toml_text(value.payload) + " is impossible", value.where,
                           "it must be " + range_text(range));

@@ -63,8 +63,8 @@ std::vector<std::int64_t> layers_per_chunk(const std::string& partition, const s
             break;
     }
     throw usage_error("\"" + partition + "\" is not a partition", where,
-                      "write \"auto\", or the layers of each chunk, at least one each, like "
-                      "\"7,5\"");
+                      "write \"auto\", or the layers of each chunk, at least one each (the "
+                      "last, which has the head, may have none), like \"7,5\"");
 }
 
 // Kinds begin with the families, in the same order.

@@ -64,7 +64,11 @@ std::vector<RunKey> placement_keys()
             "pipeline", "replicas", rounding, [](auto& c) -> auto& { return c.pipeline.replicas; },
             1, 1'000'000),
         {"pipeline", "partition", layout,
-         [](RunConfig& c, const ConfigValue& v) { c.pipeline.partition = text_of(v); },
+         [](RunConfig& c, const ConfigValue& v) {
+             // Of one chunk it may be given as a number.
+             const auto* const number = std::get_if<std::int64_t>(&v.payload);
+             c.pipeline.partition = number != nullptr ? std::to_string(*number) : text_of(v);
+         },
          [](const RunConfig& c) -> ConfigPayload { return c.pipeline.partition; }},
         integer_key(
             "pipeline", "extra_warmup", layout,

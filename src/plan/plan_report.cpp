@@ -95,7 +95,7 @@ std::string heading_text(const PricedPlan& priced)
     const double flops = flops_per_token(config.model, config.batch.seq_len);
     return fmt::format(
         "{} parameters, {} layers on {} rank{}{}, {} micro-batches of {} x {} tokens\n"
-        "{:.3f} GFLOP per token, {:.4g} TFLOP per update (6 N + 6 L d s per token)\n"
+        "{:.3g} GFLOP per token, {:.4g} TFLOP per update\n"
         "schedule {}; costs: {}\n{}",
         count_text(static_cast<double>(num_parameters(config.model))), config.model.num_layers,
         priced.plan.program.num_ranks(), priced.plan.program.num_ranks() == 1 ? "" : "s",

@@ -134,7 +134,7 @@ WrittenTrace RunTracer::write(const std::vector<RankTimeline>& timelines) const
     const std::string stem =
         fmt::format("update-{:06}-{:06}", written.first_update, written.last_update);
     written.trace = folder_ / (stem + ".json");
-    written.ledger = folder_ / "ledger.json";
+    written.ledger = folder_ / (stem + ".ledger.json");
     written.clock_uncertainty_ns = uncertainty_of(timelines);
     make_trace(run_, timelines)
         .write(written.trace,
@@ -148,7 +148,7 @@ WrittenTrace RunTracer::write(const std::vector<RankTimeline>& timelines) const
                 {"num_microbatches", run_.program.num_microbatches},
                 {"clock_uncertainty_nanoseconds", written.clock_uncertainty_ns},
                 {"clocks", clocks_of(timelines, recorder_.follows_stream() ? "gpu" : "host")}});
-    for (const auto& path : {folder_ / (stem + ".ledger.json"), written.ledger})
+    for (const auto& path : {written.ledger, folder_ / "ledger.json"})
         write_ledger(path, ledger, run_, written.trace.filename().string(),
                      written.clock_uncertainty_ns);
     written.table = table_of(ledger);

@@ -101,8 +101,12 @@ int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resum
     try {
         return train(config, resume, stop_after, fault);
     } catch (const AgreedError& error) {
-        if (transport_->rank() == 0 && trainer_)
-            leave_last_words(error.what(), error.code());
+        if (transport_->rank() == 0 && trainer_) {
+            if (finished_before_ && error.code() == ExitCode::usage) // still is
+                log_last_words(folder_.log(), error.what());
+            else
+                leave_last_words(error.what(), error.code());
+        }
         trainer_.reset(); // ends the progress line
         // Before MPI is left: launchers end the others when the first of them has ended with an
         // error.
@@ -134,6 +138,8 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     // The run that had the folder until now may have written it on its way out.
     status_at_lock_ = folder_.status_text();
     locked_ = true;
+    const auto before = read_status(folder_.status());
+    finished_before_ = before && before->state == "finished";
     // A client of NFS that has looked for it before may remember for a while that it was not there.
     agree(*transport_, [&] { std::filesystem::create_directories(folder_.checkpoints()); });
     RunConfig settled = config;
@@ -439,7 +445,7 @@ void RankRun::end_by(const Alarm& alarm)
             std::string("  what to do: ") +
             (over ? "nothing is lost; status.json says how the run had ended before"
              : alarm.remedy.empty() ? "run the same command again; it continues from the newest "
-                                      "checkpoint"
+                                      "checkpoint, if there is one"
                                     : alarm.remedy) +
             "\n";
         in_a_moment<bool>([text] { return std::fputs(text.c_str(), stderr) >= 0; });

@@ -151,7 +151,7 @@ std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked,
     const auto own = list_checkpoints(checkpoints);
     if (!own.empty() && descends_from(asked, checkpoints)) {
         const std::string newest = newest_whole(checkpoints, on_block);
-        log_warning("this run began with " + asked.string() + " and continues from " +
+        log_warning("this run has gone on from " + asked.string() + " and continues from " +
                     fs::path(newest).filename().string() +
                     " of its own; to go back, move its checkpoints away");
         return newest;

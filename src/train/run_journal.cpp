@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "core/logging.hpp"
+#include "core/parallel.hpp"
 #include "io/checkpoint.hpp"
 #include "io/sample_order.hpp"
 #include "pipeline/timeline/compute_actions.hpp"
@@ -14,6 +15,7 @@
 
 #include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace sluice {
 
@@ -26,13 +28,22 @@ RunFolder& logged(RunFolder& folder)
     return folder;
 }
 
-/// "4+4+3".
-std::string layers_text(const std::vector<LayerRange>& partition)
+/// "4+4+3": of each rank of a pipeline, with all its chunks.
+std::string layers_text(const RunPlan& plan)
 {
-    std::string layers;
-    for (const LayerRange& range : partition)
-        layers += (layers.empty() ? "" : "+") + std::to_string(range.num_layers());
-    return layers;
+    std::vector<std::int64_t> of_rank(static_cast<std::size_t>(plan.program.num_ranks()), 0);
+    for (std::size_t chunk = 0; chunk < plan.partition.size(); ++chunk)
+        of_rank[static_cast<std::size_t>(plan.program.rank_of_chunk[chunk])] +=
+            plan.partition[chunk].num_layers();
+    return fmt::format("{}", fmt::join(of_rank, "+"));
+}
+
+/// Whoever reads it later stands in another folder.
+std::string absolute_text(const std::filesystem::path& path)
+{
+    std::error_code gone; // the current folder
+    const auto absolute = std::filesystem::absolute(path, gone);
+    return (gone ? path : absolute.lexically_normal()).string();
 }
 
 /// Bytes, which sums over ranks carry as doubles.
@@ -58,14 +69,14 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                          const std::vector<std::string>& changed_rounding)
 {
     const std::size_t peak_bytes = peak_of(plan).bytes;
-    const std::string layers = layers_text(plan.partition);
+    const std::string layers = layers_text(plan);
     log_info(fmt::format("{} parameters in {} layers on {} stage(s): {}, {}",
                          count_text(static_cast<double>(num_parameters(config_.model))),
                          config_.model.num_layers, replicas.ranks_per_replica(), layers,
                          plan.schedule_name));
     log_info(fmt::format("{} micro-batches of {} x {} tokens per update, {} thread(s) per rank",
                          config_.batch.num_microbatches(), config_.batch.micro_batch_size,
-                         config_.batch.seq_len, config_.run.threads_per_rank));
+                         config_.batch.seq_len, num_threads()));
     if (replicas.count() > 1)
         log_info(fmt::format("{} replicas, {} micro-batches each, moments shared out",
                              replicas.count(), plan.program.num_microbatches));
@@ -77,20 +88,21 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
             fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));
     for (const std::string& difference : changed_rounding)
         log_warning(difference + ": from here on sums are rounded in another order");
-    write("start", std::vector<MetricField>{
-                       {"update", completed_updates},
-                       {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
-                       {"replicas", std::int64_t{replicas.count()}},
-                       {"resumed_from", resumed_from ? resumed_from->string() : std::string()},
-                       {"layers_per_stage", layers},
-                       {"schedule", plan.schedule_name},
-                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
-                       {"device", config_.run.device},
-                       {"gpus", hardware.gpus},
-                       {"precision", std::string(name_of(config_.precision))},
-                       {"transport", hardware.transport},
-                       {"arithmetic", hardware.arithmetic},
-                       {"program", program_version()}});
+    write("start",
+          std::vector<MetricField>{
+              {"update", completed_updates},
+              {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
+              {"replicas", std::int64_t{replicas.count()}},
+              {"resumed_from", resumed_from ? absolute_text(*resumed_from) : std::string()},
+              {"layers_per_stage", layers},
+              {"schedule", plan.schedule_name},
+              {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
+              {"device", config_.run.device},
+              {"gpus", hardware.gpus},
+              {"precision", std::string(name_of(config_.precision))},
+              {"transport", hardware.transport},
+              {"arithmetic", hardware.arithmetic},
+              {"program", program_version()}});
 }
 
 void RunJournal::write(std::string_view event, std::span<const MetricField> fields)
@@ -175,8 +187,8 @@ void RunJournal::traced(const WrittenTrace& written)
 {
     write("trace", std::vector<MetricField>{{"update", written.last_update},
                                             {"first_update", written.first_update},
-                                            {"path", written.trace.string()},
-                                            {"ledger", written.ledger.string()},
+                                            {"path", absolute_text(written.trace)},
+                                            {"ledger", absolute_text(written.ledger)},
                                             {"seconds", written.seconds}});
     progress_.note(fmt::format("traced updates {}-{} (ms per update): {}", written.first_update,
                                written.last_update, written.trace.string()));
@@ -277,7 +289,7 @@ void RunJournal::saved(const SavedCheckpoint& saved)
     attempt([this] { put_files_back(); });
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(saved.update);
     write("checkpoint", std::vector<MetricField>{{"update", saved.update},
-                                                 {"path", folder.string()},
+                                                 {"path", absolute_text(folder)},
                                                  {"parameters_digest", saved.parameters_digest},
                                                  {"seconds", saved.seconds},
                                                  {"stall_seconds", saved.stall_seconds},

@@ -86,6 +86,10 @@ BOOST_AUTO_TEST_CASE(last_words_come_from_any_process_to_a_log_that_is_there)
     BOOST_TEST(standard_error_of(folder / "e", at_its_end) == "");
     BOOST_TEST(read_file(log).find(" [sluice] first\n") != std::string::npos);
     BOOST_TEST(read_file(log).ends_with(" [sluice] error: rank 1 hangs\n"));
+    log_last_words(log,
+                   "the run file differs:\n    run.updates: 3\n    run.seed: 4\n  what to do: no");
+    BOOST_TEST(read_file(log).ends_with(
+        " [sluice] error: the run file differs: run.updates: 3 run.seed: 4\n"));
     log_last_words("/proc/1/status", "not a log"); // nor writable, by many
 }
 

@@ -61,6 +61,17 @@ class Chain(RunTest):
         self.assertIn("started", result.stdout)
         return result
 
+    def test_an_end_that_slurm_does_not_tell_is_none(self):
+        (self.folder / "silent").mkdir()
+        silent = self.folder / "silent" / "squeue"
+        silent.write_text("#!/bin/sh\n")
+        silent.chmod(0o755)
+        variables = {**self.variables, "PATH": f"{silent.parent}:{self.variables['PATH']}"}
+        del variables["SLURM_JOB_END_TIME"]
+        with unittest.mock.patch.object(type(self), "variables", variables):
+            result = self.start("no-end", 'echo "end=${SLURM_JOB_END_TIME:-}."')
+        self.assertIn("end=.", result.stdout)
+
     def check_requeued(self, result):
         self.assertIn("scontrol requeue 7", result.stdout)
         self.assertNotIn("gave up", result.stdout)
@@ -93,11 +104,11 @@ class Chain(RunTest):
         self.assertIn("finished", result.stdout)
         self.check_refused(self.chain(self.run_file, "good", "--set", "run.update=5"), 2)
         self.assertEqual(self.status("good")["state"], "finished")
-        # Refused by what is saved, the folder locked: it would still go on from where it was.
+        # Refused by what is saved, the folder locked: what is finished stays it.
         result = self.chain(self.run_file, "good", "--set", "model.num_layers=7")
         self.assertEqual(result.returncode, 2, result.stdout)
         self.assertIn("not requeued", result.stdout)
-        self.assertEqual((self.status("good")["state"], self.status("good")["update"]), ("failed", 4))
+        self.assertEqual((self.status("good")["state"], self.status("good")["update"]), ("finished", 4))
 
     def test_a_folder_that_another_start_still_has_is_tried_again(self):
         (self.folder / "held").mkdir()

@@ -26,6 +26,25 @@ class Lengths(RunTest):
         self.assertIn("warmup_steps = 2\n", (self.folder / "run" / "config.toml").read_text())
 
 
+class Refusals(RunTest):
+    def test_a_finished_run_stays_finished_and_its_log_has_the_reason(self):
+        self.train(1, "run")
+        before = self.status("run")
+        refused = self.train(1, "run", overrides=("run.updates=20",), expect=2)
+        self.assert_one_clear_message(refused, "run.updates")
+        self.assertEqual(self.status("run"), before)
+        last = (self.folder / "run" / "log.txt").read_text().splitlines()[-1]
+        self.assertRegex(last, r"error: .* changes the result: run\.updates: saved 8, now 20$")
+
+    def test_a_run_goes_on_by_its_own_config_with_the_cores_it_finds(self):
+        self.train(1, "cores", "--stop-after", "2", expect=75)
+        config = self.folder / "cores" / "config.toml"
+        self.assertIn("threads_per_rank = 0\n", config.read_text())
+        again = call("taskset", "-c", "0", SLUICE, "train", config)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn("1 thread(s) per rank", again.stderr)
+
+
 class Paths(RunTest):
     @classmethod
     def setUpClass(cls):
@@ -41,6 +60,18 @@ class Paths(RunTest):
         self.train(1, "second", *command)
         self.train(1, "whole")
         self.assert_same_state("second", "whole")
+
+    def test_from_another_folder_the_same_command_goes_on(self):
+        (self.folder / "below").mkdir()
+        command = [SLUICE, "train", str(self.run_file), "--stop-after", "2"]
+        here = call(*command, "--run-dir", "third", "--resume", self.begun.relative_to(self.folder), cwd=self.folder)
+        self.assertEqual(here.returncode, 75, here.stderr)
+        there = call(*command, "--run-dir", "../third", "--resume", f"../{self.begun.relative_to(self.folder)}",
+                     cwd=self.folder / "below")
+        self.assertEqual(there.returncode, 75, there.stderr)
+        self.assertIn("continues from update-00000005", there.stderr)
+        for row in self.metrics("third", "checkpoint"):
+            self.assertTrue(row["path"].startswith("/"), row)
 
     def test_another_history_is_refused(self):
         self.train(1, "other", "--stop-after", "4", expect=75)

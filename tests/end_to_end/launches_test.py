@@ -18,6 +18,18 @@ class Launchers(unittest.TestCase):
         self.assertIn("rank 1 of 2", result.stdout)
 
 
+class Loops(RunTest):
+    own_launcher = True
+
+    def test_a_loop_over_lines_sees_them_all(self):
+        """What a launcher reads for ranks, who read nothing, is taken from a script."""
+        train = shlex.join(map(str, self.command(2, "RUN", "--stop-after", "1"))).replace("/RUN", "/\"$name\"")
+        script = f"printf 'a\\nb\\nc\\n' | while read -r name; do {train}; done; ls"
+        result = call("bash", "-c", script, cwd=self.folder, timeout=120)
+        for name in "abc":
+            self.assertTrue((self.folder / name / "metrics.jsonl").exists(), result.stderr)
+
+
 class Limits(RunTest):
     """mpirun hangs, or fails in words about its own source, where this machine has no room for it."""
     own_launcher = True

@@ -145,6 +145,8 @@ class Traces(RunTest):
                 self.assertEqual([(row["first_update"], row["update"]) for row in rows],
                                  [(3, 5), (7, 7)])
                 self.assertTrue(all((self.folder / row["path"]).exists() for row in rows))
+                for row, updates in zip(rows, ([3, 4, 5], [7])):
+                    self.check_ledger(json.loads((self.folder / row["ledger"]).read_text()), updates, ranks)
                 # The table, in the log and on the terminal.
                 for text in (result.stderr, (self.folder / name / "log.txt").read_text()):
                     self.assertIn("rank update compute", text)

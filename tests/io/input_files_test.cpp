@@ -64,6 +64,10 @@ BOOST_AUTO_TEST_CASE(patterns_choose)
     BOOST_TEST(names(folder, {all}, {{}, {"sub/*"}}) == (Names{"a.h", "b.hpp", "c.txt"}));
     BOOST_TEST(names(folder, {folder / "*.h*"}) == (Names{"a.h", "b.hpp"}));
     BOOST_TEST(names(folder, {folder / "*/?.txt"}) == (Names{"sub/e.txt"}));
+    // As where the shell makes names of it.
+    BOOST_TEST(names(folder, {folder / "*"}) ==
+               (Names{"a.h", "b.hpp", "c.txt", "sub/d.h", "sub/e.txt"}));
+    BOOST_TEST(names(folder, {folder / "s*"}, {{"*.h"}, {}}) == (Names{"sub/d.h"}));
 }
 
 BOOST_AUTO_TEST_CASE(a_name_with_a_bracket_is_a_file_when_there_is_one)
@@ -87,6 +91,11 @@ BOOST_AUTO_TEST_CASE(says_what_is_not_there)
     refused(folder / "empty", {}, {"empty", "no file in this folder"});
     refused(folder / "f", {{"*.h"}, {}}, {"--include"});
     refused("/dev/null", {}, {"/dev/null", "neither a file nor a folder"});
+    BOOST_CHECK_EXCEPTION(find_input_files({folder / "**/a.txt"}, {}), UserError,
+                          [](const UserError& error) { // for C's glob it would be one star
+                              return error.problem() == "** is not understood in a pattern" &&
+                                     error.remedy().find("--include") != std::string::npos;
+                          });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -74,7 +74,11 @@ BOOST_AUTO_TEST_CASE(formats_can_be_forced)
     const TextFolder folder;
     const std::string lines = folder.write("lines.log", "{\"body\":\"x\"}\n");
     TextSourceOptions options;
-    BOOST_TEST(Documents({lines}).texts == Texts{"{\"body\":\"x\"}\n"});
+    const Documents as_text({lines});
+    BOOST_TEST(as_text.texts == Texts{"{\"body\":\"x\"}\n"});
+    BOOST_TEST_REQUIRE(as_text.notes.size() == 1U);
+    BOOST_TEST(as_text.notes[0].find("lines.log is read as text, though") != std::string::npos);
+    BOOST_TEST(Documents({folder.write("A.JSONL", "{\"text\":\"a\"}\n")}).texts == Texts{"a"});
     options.format = TextFormat::jsonl;
     options.text_key = "body";
     BOOST_TEST(Documents({lines}, options).texts == Texts{"x"});
@@ -178,6 +182,9 @@ BOOST_AUTO_TEST_CASE(what_is_not_text_is_passed_over_in_folders)
         BOOST_TEST(found.notes[1].find("c.txt: not text: line 1 is not UTF-8") !=
                    std::string::npos);
     }
+    folder.write("f/h.bz2", "BZh91AY&SY\xFF");
+    check_data_error([&] { Documents({folder / "f/h.bz2"}); },
+                     {"h.bz2", "compressed by bzip2", "decompress it first"});
     for (const char* name : {"b.bin", "c.txt", "d.txt", "e.tar.gz", "f.txt"})
         check_data_error([&] { Documents({folder / ("f/" + std::string(name))}); }, {name});
 }
