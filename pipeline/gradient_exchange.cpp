@@ -11,8 +11,12 @@ namespace sluice {
 
 namespace {
 
-/// Two: one piece arrives while the next is being asked for.
-constexpr std::size_t num_buffers = 2;
+/// Two: one piece arrives while the next is being asked for. On GPUs a piece is added up, and its
+/// buffer free, only behind what was queued until it was seen to be there: one more.
+std::size_t num_buffers(const Device& device) { return device.kind == DeviceKind::cpu ? 2 : 3; }
+
+/// That the host may be ahead of a GPU while pieces wait for buffers: enough to keep it busy.
+constexpr std::size_t most_groups_ahead = 2;
 
 /// Elements of one decoder layer's parameters: what a piece holds at most.
 std::int64_t largest_piece(const ModelSpec& model, const Precision& precision)
@@ -45,12 +49,13 @@ std::vector<TensorView> allocate_buffer(Arena& arena, const ModelSpec& model,
 
 } // namespace
 
-std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas)
+std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas,
+                           const Device& device)
 {
     Arena counting;
     if (num_replicas == 1)
         return 0;
-    for (std::size_t i = 0; i < num_buffers; ++i)
+    for (std::size_t i = 0; i < num_buffers(device); ++i)
         allocate_buffer(counting, model, precision, num_replicas);
     return counting.used_bytes();
 }
@@ -64,7 +69,9 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
     const int num_replicas = peers_.num_ranks();
     const std::int64_t largest = largest_piece(options.model, options.precision);
     stream_ = options.stream;
-    memory_ = Arena(exchange_bytes(options.model, options.precision, num_replicas), stream_.device);
+    memory_ = Arena(exchange_bytes(options.model, options.precision, num_replicas, stream_.device),
+                    stream_.device);
+    pace_.emplace(stream_, most_groups_ahead);
     for (StageChunk& chunk : stage.chunks()) {
         SLUICE_CHECK((chunk.model->options().moments == MomentShard{peers_.rank(), num_replicas}),
                      "chunk " << chunk.index << " holds other moments than those of replica "
@@ -76,7 +83,7 @@ GradientExchange::GradientExchange(Stage& stage, Transport& peers, VerifyTransfe
             cut_into_pieces(groups_.back(), groups_.size() - 1, largest);
         }
     }
-    for (std::size_t i = 0; i < num_buffers; ++i)
+    for (std::size_t i = 0; i < num_buffers(stream_.device); ++i)
         buffers_.push_back(
             {allocate_buffer(memory_, options.model, options.precision, num_replicas),
              std::vector<MessageId>(static_cast<std::size_t>(num_replicas - 1), 0)});
@@ -145,6 +152,7 @@ void GradientExchange::gradients_done(std::span<const Parameter> parameters)
             order_.push_back(piece);
     }
     progress();
+    pace_->step(num_started_ < order_.size());
 }
 
 int GradientExchange::replica_of(std::size_t other) const

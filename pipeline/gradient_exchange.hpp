@@ -10,7 +10,9 @@
 //
 // The exchange of a group starts as soon as its gradients are final and advances between the
 // actions that go on meanwhile. Groups larger than a decoder layer travel in pieces of that size,
-// and at most `num_buffers` pieces are being received at once; further ones wait for their turn.
+// and at most `num_buffers` pieces are being received at once; further ones wait for their turn. On
+// GPUs, which the host is far ahead of, it then keeps within a few layers of the computing stream:
+// else it would find that nothing has come yet, and leave all but the first pieces to finish().
 // Which gradients are final when must be the same on all replicas, as it is when they run one
 // schedule. Nothing waits for a peer before finish(). What goes to and comes from the peers for one
 // piece, or for a few groups' weights, is one group of messages: the same ones in the same order on
@@ -20,6 +22,7 @@
 #include "core/arena.hpp"
 #include "layers/gradient_observer.hpp"
 #include "pipeline/executor.hpp"
+#include "pipeline/host_pace.hpp"
 #include "pipeline/stage.hpp"
 #include "pipeline/tensor_checksums.hpp"
 #include "pipeline/transport/transport.hpp"
@@ -62,6 +65,9 @@ public:
     /// others.
     void gather_weights();
 
+    /// Pieces that are or were under way in this update.
+    std::size_t num_begun() const { return num_started_; }
+
     /// For fault drills: flips one bit of the next piece that arrives.
     void inject_flip() { flip_next_ = true; }
 
@@ -101,6 +107,7 @@ private:
     std::vector<Group> groups_;
     std::vector<Piece> pieces_;
     std::vector<Buffer> buffers_;
+    std::optional<HostPace> pace_;   ///< a step for each group whose gradients are final
     std::vector<std::size_t> order_; ///< pieces in the order in which they became ready
     std::size_t num_started_ = 0, num_added_ = 0; ///< of order_
     std::vector<MessageId> under_way_; ///< sends of gradients; all messages of gather_weights()
@@ -109,7 +116,8 @@ private:
     std::optional<TensorChecksums> sums_;
 };
 
-/// Bytes of a rank's buffers for gradients of `num_replicas` replicas.
-std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas);
+/// Bytes of a rank's buffers on `device` for gradients of `num_replicas` replicas.
+std::size_t exchange_bytes(const ModelSpec& model, const Precision& precision, int num_replicas,
+                           const Device& device);
 
 } // namespace sluice

@@ -92,7 +92,8 @@ StageMemory plan_memory(const StageOptions& options, const Schedule& program,
         static_cast<std::size_t>(pool.num_gradient_slots) * pool.gradient_slot_bytes +
         inbox_bytes(options, slots);
     memory.scratch_bytes += pool.scratch_bytes;
-    memory.exchange_bytes = exchange_bytes(options.model, options.precision, options.moments.count);
+    memory.exchange_bytes = exchange_bytes(options.model, options.precision, options.moments.count,
+                                           options.stream.device);
     if (options.snapshot && options.moments.index == 0 &&
         options.stream.device.kind == DeviceKind::cpu)
         memory.snapshot_bytes = snapshot_bytes(memory.parameter_bytes, options.precision);

@@ -232,4 +232,6 @@ FAULTS = [
      "    transport_.wait(std::exchange(message, 0));\n    if (fault_.chunk < 0)\n        return;\n"),
     ("an exchange of replicas outside a group", "pipeline/gradient_exchange.cpp",
      "    peers_.begin_group();\n    for", "    for"),
+    ("GPU: replicas' gradients travel behind the backward pass", "pipeline/gradient_exchange.cpp",
+     "pace_->step(num_started_ < order_.size());", "pace_->step(false);"),
 ]

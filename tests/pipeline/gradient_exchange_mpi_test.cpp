@@ -318,7 +318,7 @@ BOOST_AUTO_TEST_CASE(a_bit_flipped_on_the_way_changes_the_checksums)
 BOOST_AUTO_TEST_CASE(buffers_are_those_of_the_plan)
 {
     const int num_replicas = shared_transport().num_ranks();
-    BOOST_TEST(exchange_bytes(model, fp32_precision, 1) == 0U);
+    BOOST_TEST(exchange_bytes(model, fp32_precision, 1, Device{}) == 0U);
     Arena values, gradients, states;
     const auto layer = groups_of(allocate_parameters(model, {.begin = 0, .end = 1}, fp32_precision,
                                                      {}, values, gradients, states))
@@ -326,8 +326,8 @@ BOOST_AUTO_TEST_CASE(buffers_are_those_of_the_plan)
                            .value.num_bytes();
     const std::size_t others = 2 * layer * static_cast<std::size_t>(num_replicas - 1) /
                                static_cast<std::size_t>(num_replicas);
-    BOOST_TEST(exchange_bytes(model, fp32_precision, num_replicas) >= others);
-    BOOST_TEST(exchange_bytes(model, fp32_precision, num_replicas) <=
+    BOOST_TEST(exchange_bytes(model, fp32_precision, num_replicas, Device{}) >= others);
+    BOOST_TEST(exchange_bytes(model, fp32_precision, num_replicas, Device{}) <=
                others + 2 * 64 * static_cast<std::size_t>(num_replicas));
 }
 
