@@ -12,9 +12,9 @@ void start_logging(int rank, int num_ranks);
 /// was said since the program's start, up to 256 messages. Throws UserError (data).
 void log_to_file(const std::filesystem::path& path);
 
-/// Adds an error, in one line and without what to do, to the log file at `path` where there is one, and says it
-/// nowhere else: the last words of a run, by whichever of its processes is left. Errors are
-/// ignored.
+/// Adds an error, in one line and without what to do, to the log file at `path` where there is one,
+/// and says it nowhere else: the last words of a run, by whichever of its processes is left. Errors
+/// are ignored.
 void log_last_words(const std::filesystem::path& path, std::string_view message);
 
 void log_info(std::string_view message);
