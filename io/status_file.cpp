@@ -28,17 +28,24 @@ void write_status(const fs::path& path, std::string_view state, std::int64_t upd
     }
 }
 
-std::optional<RunStatus> read_status(const fs::path& path)
+std::optional<RunStatus> status_in(std::string_view text)
 {
     try {
-        const auto status = nlohmann::json::parse(read_file(path, most_status_bytes));
+        const auto status = nlohmann::json::parse(text);
         return RunStatus{.state = status.at("state"),
                          .update = status.at("update"),
                          .reason = status.at("reason"),
                          .exit_code = status.at("exit_code")};
-    } catch (const UserError&) {
-        return std::nullopt;
     } catch (const nlohmann::json::exception&) {
+        return std::nullopt;
+    }
+}
+
+std::optional<RunStatus> read_status(const fs::path& path)
+{
+    try {
+        return status_in(read_file(path, most_status_bytes));
+    } catch (const UserError&) {
         return std::nullopt;
     }
 }

@@ -25,6 +25,8 @@ struct RunStatus {
     std::string reason;
     int exit_code = 0;
 };
+/// Nothing where the text is no status.
+std::optional<RunStatus> status_in(std::string_view text);
 /// Nothing where there is no status, or none that can be read.
 std::optional<RunStatus> read_status(const std::filesystem::path& path);
 

@@ -86,7 +86,12 @@ TokenStream::TokenStream(const RunConfig& config) : parts_(std::make_unique<Part
 TokenStream::~TokenStream() = default;
 
 const TokenFileInfo& TokenStream::train_info() const { return parts_->train_file.info(); }
+std::uint64_t TokenStream::num_train_sequences() const { return parts_->training.num_windows(); }
 bool TokenStream::has_validation() const { return parts_->evaluation.has_value(); }
+bool TokenStream::validates_what_it_trains_on() const
+{
+    return has_validation() && parts_->validation_file->info().checksum == train_info().checksum;
+}
 
 TokenSource& TokenStream::training(std::int64_t batch, std::int64_t first_microbatch)
 {

@@ -21,7 +21,10 @@ public:
     ~TokenStream();
 
     const TokenFileInfo& train_info() const;
+    std::uint64_t num_train_sequences() const; ///< of an epoch
     bool has_validation() const;
+    /// Both are the same tokens.
+    bool validates_what_it_trains_on() const;
 
     /// The tokens of batch `batch` (counted from 1), micro-batch by micro-batch, from micro-batch
     /// `first_microbatch` of the global batch on, which the source calls 0.

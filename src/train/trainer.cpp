@@ -7,10 +7,12 @@
 #include "src/plan/gates_within_run.hpp"
 #include "src/process/started_ranks.hpp"
 #include "src/process/stopwatch.hpp"
+#include "src/text/number_text.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 
 namespace sluice {
 
@@ -76,6 +78,18 @@ void Trainer::open_data()
     });
 }
 
+void Trainer::say_data() const
+{
+    const auto sequences = static_cast<double>(tokens_->num_train_sequences());
+    const double epochs =
+        static_cast<double>(config_.run.updates * config_.batch.global_batch_size) / sequences;
+    log_info(fmt::format("{} sequences to train on, which the run goes through {:.3g} times",
+                         count_text(sequences), epochs));
+    if (tokens_->validates_what_it_trains_on())
+        log_warning("data.validation has the tokens of data.train: the validation loss will say "
+                    "nothing of other text");
+}
+
 void Trainer::set_completed_updates(std::int64_t number)
 {
     completed_updates_ = number;
@@ -126,6 +140,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
                                                       : std::filesystem::path());
         journal_->started(completed_updates_, plan_, replicas_, hardware_, checkpoint,
                           changed_rounding_);
+        say_data();
         if (!short_of_space.empty())
             log_warning(short_of_space);
         if (const std::string warning = gates_that_stay_behind(config_);

@@ -52,6 +52,7 @@ public:
 
 private:
     void open_data();
+    void say_data() const; ///< on rank 0
     void set_completed_updates(std::int64_t number);
     TimeBudget time_budget() const;
     /// Collective. Whether it lies in this run's folder.
