@@ -34,19 +34,21 @@ struct TrainOptions {
     std::string run_file;
     std::vector<std::string> overrides;
     std::string run_dir;
-    std::string resume = "auto";
+    std::string resume = "auto", branch;
     std::int64_t stop_after = 0;
     std::string inject;
     int num_ranks = 0; ///< 0: as the launcher says
 };
 
-ResumeRequest resume_request(const std::string& text)
+ResumeRequest resume_request(const TrainOptions& options)
 {
-    if (text == "auto")
-        return {ResumeMode::automatic, {}};
-    if (text == "never")
-        return {ResumeMode::never, {}};
-    return {ResumeMode::path, text};
+    if (!options.branch.empty())
+        return {.mode = ResumeMode::path, .path = options.branch, .branch = true};
+    if (options.resume == "auto")
+        return {.mode = ResumeMode::automatic, .path = {}};
+    if (options.resume == "never")
+        return {.mode = ResumeMode::never, .path = {}};
+    return {.mode = ResumeMode::path, .path = options.resume};
 }
 
 /// "nan-gradient@5:2", "slow@100-160:2" or "nan-gradient@5:2:1": kind, update or updates, layer,
@@ -92,9 +94,13 @@ FaultInjection fault_from(const std::string& text)
 /// The command line again, for the ranks: without --ranks.
 std::vector<std::string> without_ranks(const TrainOptions& options)
 {
-    std::vector<std::string> arguments{"train",        options.run_file,
-                                       "--resume",     options.resume,
-                                       "--stop-after", std::to_string(options.stop_after)};
+    const bool branches = !options.branch.empty();
+    std::vector<std::string> arguments{"train",
+                                       options.run_file,
+                                       branches ? "--branch" : "--resume",
+                                       branches ? options.branch : options.resume,
+                                       "--stop-after",
+                                       std::to_string(options.stop_after)};
     for (const std::string& override : options.overrides)
         arguments.insert(arguments.end(), {"--set", override});
     if (!options.run_dir.empty())
@@ -179,7 +185,7 @@ int train(const TrainOptions& options)
     auto transport = launched.by_launcher ? make_mpi_transport() : make_in_process_transport();
     check_world(launched, transport->num_ranks());
     RankRun run(std::move(transport), run_dir, std::move(deadline));
-    return run.go(config, resume_request(options.resume), options.stop_after, fault);
+    return run.go(config, resume_request(options), options.stop_after, fault);
 }
 
 } // namespace
@@ -200,12 +206,18 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
     command->add_option("--run-dir", options->run_dir,
                         "Folder of the run [runs/<name of the run file>; of a run folder's own "
                         "config.toml, that folder]");
+    CLI::Option* const resume =
+        command
+            ->add_option("--resume", options->resume,
+                         "auto: newest whole checkpoint of the run folder; never; or the path of a "
+                         "checkpoint's "
+                         "folder or merged file, or of a run folder (its newest)")
+            ->capture_default_str();
     command
-        ->add_option(
-            "--resume", options->resume,
-            "auto: newest whole checkpoint of the run folder; never; or the path of a checkpoint's "
-            "folder or merged file, or of a run folder (its newest)")
-        ->capture_default_str();
+        ->add_option("--branch", options->branch,
+                     "Go on from another run's checkpoint with this run file's recipe (optimizer, "
+                     "rates, gates, data, length), in a run folder of its own")
+        ->excludes(resume);
     command
         ->add_option("--stop-after", options->stop_after,
                      "Save and stop (exit 75) after this many updates in this process; 0: no such "

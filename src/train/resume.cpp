@@ -125,10 +125,10 @@ bool of_one_history(const fs::path& one, const fs::path& other)
 }
 
 /// Throws UserError where going on from `path` would put two histories into one run folder.
-void refuse_mixing(const fs::path& path, const fs::path& own_newest)
+void refuse_mixing(const fs::path& path, const fs::path& own_newest, bool branch)
 {
     const bool is_later = update_of_checkpoint(own_newest) > CheckpointReader(path).update();
-    if (!is_later && (!looks_whole(own_newest) || of_one_history(path, own_newest)))
+    if (!is_later && !branch && (!looks_whole(own_newest) || of_one_history(path, own_newest)))
         return;
     throw usage_error(
         "this run folder has " +
@@ -142,10 +142,15 @@ void refuse_mixing(const fs::path& path, const fs::path& own_newest)
 
 /// The one asked for, or what this run has made of it since. Throws UserError where it is damaged
 /// or this run folder holds another history.
-std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked,
+std::string chosen_by_path(const fs::path& checkpoints, const ResumeRequest& request,
                            const OnBlock& on_block)
 {
+    const fs::path& asked = request.path;
     std::error_code error;
+    if (request.branch && (fs::equivalent(asked, checkpoints.parent_path(), error) ||
+                           fs::equivalent(asked.parent_path(), checkpoints, error)))
+        throw usage_error("a branch needs a run folder of its own, and this is the one it leaves",
+                          checkpoints.parent_path().string(), "choose another --run-dir");
     if (fs::equivalent(asked, checkpoints.parent_path(), error))
         return newest_whole(checkpoints, on_block);
     const auto own = list_checkpoints(checkpoints);
@@ -163,7 +168,7 @@ std::string chosen_by_path(const fs::path& checkpoints, const fs::path& asked,
                          path.string(),
                          "choose another checkpoint, or --resume auto for the newest whole one");
     if (!own.empty())
-        refuse_mixing(path, own.back());
+        refuse_mixing(path, own.back(), request.branch);
     return path.string();
 }
 
@@ -172,7 +177,7 @@ std::string choose(const fs::path& checkpoints, const ResumeRequest& request,
                    const OnBlock& on_block)
 {
     if (request.mode == ResumeMode::path)
-        return chosen_by_path(checkpoints, request.path, on_block);
+        return chosen_by_path(checkpoints, request, on_block);
     if (request.mode == ResumeMode::automatic)
         return newest_whole(checkpoints, on_block);
     if (!list_checkpoints(checkpoints).empty())
@@ -210,20 +215,44 @@ void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
         now.warmup_steps = saved.warmup_steps;
 }
 
-std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
-                                               const RunConfig& config, const RunHardware& hardware)
+std::vector<std::string> changed_recipe(const CheckpointReader& checkpoint, const RunConfig& config)
+{
+    RunConfig saved = saved_config(checkpoint);
+    settle_precision(saved);
+    std::vector<std::string> left, kept;
+    for (const std::string& difference : differences_in_result(saved, config)) {
+        const bool is_kept = difference.starts_with("model.") || difference.starts_with("batch.") ||
+                             difference.starts_with("precision.");
+        (is_kept ? kept : left).push_back(difference);
+    }
+    if (!kept.empty())
+        throw usage_error("a branch keeps the model, the batches and the precision of the run that "
+                          "it leaves, and these differ:" +
+                              first_lines(kept, 40),
+                          checkpoint.path().string(),
+                          "undo the change, or start a new run at its beginning");
+    return left;
+}
+
+std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,
+                                          const RunConfig& config, const RunHardware& hardware)
+{
+    std::vector<std::string> changed = differences_in_rounding(saved_config(checkpoint), config);
+    const std::string& before = checkpoint.progress().arithmetic;
+    if (!before.empty() && !hardware.arithmetic.empty() && before != hardware.arithmetic)
+        changed.push_back("computed by " + before + " when saved, by " + hardware.arithmetic +
+                          " now");
+    return changed;
+}
+
+void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config,
+                           const RunHardware& hardware)
 {
     RunConfig saved = saved_config(checkpoint);
     settle_precision(saved);
     auto differences = differences_in_result(saved, config);
-    if (differences.empty()) {
-        std::vector<std::string> rounding = differences_in_rounding(saved, config);
-        const std::string& before = checkpoint.progress().arithmetic;
-        if (!before.empty() && !hardware.arithmetic.empty() && before != hardware.arithmetic)
-            rounding.push_back("computed by " + before + " when saved, by " + hardware.arithmetic +
-                               " now");
-        return rounding;
-    }
+    if (differences.empty())
+        return;
     std::string problem, remedy;
     const bool saved_on_gpus = saved.run.device == "cuda",
                now_on_gpus = config.run.device == "cuda";
@@ -243,7 +272,8 @@ std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoin
         remedy +=
             (remedy.empty() ? "undo" : "; and undo") +
             std::string(" the change (a run goes on, from its own or another's checkpoint, only "
-                        "where the result stays the same), or start a new run at its "
+                        "where the result stays the same), go on from it with another recipe in a "
+                        "run folder of its own (--branch), or start a new run at its "
                         "beginning: another --run-dir, without --resume PATH");
     }
     throw usage_error(problem, checkpoint.path().string(), remedy);

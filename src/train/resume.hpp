@@ -20,6 +20,8 @@ struct ResumeRequest {
     ResumeMode mode = ResumeMode::automatic;
     /// Of a checkpoint, or of a run folder, which means its newest; for ResumeMode::path.
     std::filesystem::path path;
+    /// From `path` on with the run file's recipe, whatever that run's was.
+    bool branch = false;
 };
 
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
@@ -31,16 +33,24 @@ std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::pa
                                                        const ResumeRequest& request,
                                                        Transport& transport);
 
+/// In what the recipe of a branch (ResumeRequest) differs from that of the run it leaves. Throws
+/// UserError (usage) where the model, the batches or the precision do, which it cannot leave.
+std::vector<std::string> changed_recipe(const CheckpointReader& checkpoint,
+                                        const RunConfig& config);
+
+/// What rounds sums in another order than in the run that wrote `checkpoint`: keys, libraries,
+/// processors.
+std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,
+                                          const RunConfig& config, const RunHardware& hardware);
+
 /// The default of lr_schedule.warmup_steps follows the length of the run. Where a constant schedule
 /// is made longer or shorter, it stays as it was when the run began, if the run is that long.
 void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result
 /// of the run that wrote `checkpoint`, or says that GPUs came or went where that alone changed
-/// precision.compute = "auto". Returns the differences that only change its rounding, other
-/// libraries and processors among them. `config` is concrete, on `hardware`.
-std::vector<std::string> refuse_changed_result(const CheckpointReader& checkpoint,
-                                               const RunConfig& config,
-                                               const RunHardware& hardware = {});
+/// precision.compute = "auto". `config` is concrete, on `hardware`.
+void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config,
+                           const RunHardware& hardware = {});
 
 } // namespace sluice

@@ -65,8 +65,7 @@ RunJournal::RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t 
 
 void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
                          const Replicas& replicas, const RunHardware& hardware,
-                         const std::optional<std::filesystem::path>& resumed_from,
-                         const std::vector<std::string>& changed_rounding)
+                         const Origin& origin)
 {
     const std::size_t peak_bytes = peak_of(plan).bytes;
     const std::string layers = layers_text(plan);
@@ -83,26 +82,29 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
     log_info(fmt::format("memory per rank: up to {}, {} of it tensors; checkpoints of {}",
                          bytes_text(peak_bytes), bytes_text(peak_bytes - program_bytes),
                          bytes_text(plan_checkpoint_space(config_, plan).bytes_each)));
-    if (resumed_from)
-        log_info(
-            fmt::format("resumed from {} at update {}", resumed_from->string(), completed_updates));
-    for (const std::string& difference : changed_rounding)
+    if (origin.resumed_from)
+        log_info(fmt::format("resumed from {} at update {}", origin.resumed_from->string(),
+                             completed_updates));
+    for (const std::string& difference : origin.changed_recipe)
+        log_info("from here on another recipe: " + difference);
+    for (const std::string& difference : origin.changed_rounding)
         log_warning(difference + ": from here on sums are rounded in another order");
-    write("start",
-          std::vector<MetricField>{
-              {"update", completed_updates},
-              {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
-              {"replicas", std::int64_t{replicas.count()}},
-              {"resumed_from", resumed_from ? absolute_text(*resumed_from) : std::string()},
-              {"layers_per_stage", layers},
-              {"schedule", plan.schedule_name},
-              {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
-              {"device", config_.run.device},
-              {"gpus", hardware.gpus},
-              {"precision", std::string(name_of(config_.precision))},
-              {"transport", hardware.transport},
-              {"arithmetic", hardware.arithmetic},
-              {"program", program_version()}});
+    write("start", std::vector<MetricField>{
+                       {"update", completed_updates},
+                       {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
+                       {"replicas", std::int64_t{replicas.count()}},
+                       {"resumed_from",
+                        origin.resumed_from ? absolute_text(*origin.resumed_from) : std::string()},
+                       {"changed_recipe", origin.changed_recipe},
+                       {"layers_per_stage", layers},
+                       {"schedule", plan.schedule_name},
+                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
+                       {"device", config_.run.device},
+                       {"gpus", hardware.gpus},
+                       {"precision", std::string(name_of(config_.precision))},
+                       {"transport", hardware.transport},
+                       {"arithmetic", hardware.arithmetic},
+                       {"program", program_version()}});
 }
 
 void RunJournal::write(std::string_view event, std::span<const MetricField> fields)

@@ -35,12 +35,16 @@ public:
     /// run go on: then that is a warning, until the run's end.
     RunJournal(const RunConfig& config, RunFolder& folder, std::int64_t completed_updates);
 
-    /// `plan`: of one replica. `changed_rounding`: keys that make a resumed run round in another
-    /// order, to be warned of.
+    /// What a run goes on from; nothing where it begins.
+    struct Origin {
+        std::optional<std::filesystem::path> resumed_from{};
+        /// What makes it round in another order from there on, to be warned of.
+        std::vector<std::string> changed_rounding{};
+        std::vector<std::string> changed_recipe{}; ///< of a branch
+    };
+    /// `plan`: of one replica.
     void started(std::int64_t completed_updates, const RunPlan& plan, const Replicas& replicas,
-                 const RunHardware& hardware,
-                 const std::optional<std::filesystem::path>& resumed_from,
-                 const std::vector<std::string>& changed_rounding);
+                 const RunHardware& hardware, const Origin& origin);
 
     struct Update {
         std::int64_t number = 0; ///< counted from 1

@@ -123,8 +123,10 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     hardware_ = hardware;
     open_data();
     const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, replicas_.world());
+    const bool goes_on_here = checkpoint && is_own(*checkpoint);
+    origin_.resumed_from = checkpoint;
     if (checkpoint)
-        anomalies_.restore(restore(*checkpoint));
+        anomalies_.restore(restore(*checkpoint, resume.branch && !goes_on_here));
     else
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(config_.run.seed);
@@ -138,8 +140,7 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         stop_ = StopRequest(folder_.stop_file(), time_budget(),
                             started_by_launch_ranks() ? folder_.signal_file()
                                                       : std::filesystem::path());
-        journal_->started(completed_updates_, plan_, replicas_, hardware_, checkpoint,
-                          changed_rounding_);
+        journal_->started(completed_updates_, plan_, replicas_, hardware_, origin_);
         say_data();
         if (!short_of_space.empty())
             log_warning(short_of_space);
@@ -147,7 +148,6 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
             !checkpoint && !warning.empty())
             log_warning(warning);
     });
-    const bool goes_on_here = checkpoint && is_own(*checkpoint);
     if (!goes_on_here)
         saved_update_ = -1; // what was restored may go with another run's folder
     if (!goes_on_here && config_.anomaly.reach_back() > 0)

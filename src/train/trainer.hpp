@@ -57,7 +57,8 @@ private:
     TimeBudget time_budget() const;
     /// Collective. Whether it lies in this run's folder.
     bool is_own(const std::filesystem::path& checkpoint);
-    CheckpointProgress restore(const std::filesystem::path& folder);
+    /// `branch`: the run file's recipe may be another one.
+    CheckpointProgress restore(const std::filesystem::path& folder, bool branch);
     /// Nothing where an anomaly made the run go back (trainer_rewind.cpp).
     std::optional<UpdateSummary> run_update_or_go_back(const FaultInjection& fault);
     void go_back(const AnomalyVerdict& verdict);
@@ -130,12 +131,12 @@ private:
     std::optional<RepeatCheck> repeat_check_; ///< where the run file asks for it
     StopRequest stop_;
     std::unique_ptr<TokenStream> tokens_;
-    std::unique_ptr<RunTracer> tracer_;         ///< where the run file asks for traces
-    ActionRecorder* recorder_ = nullptr;        ///< while an update is traced
-    std::unique_ptr<RunJournal> journal_;       ///< rank 0
-    std::unique_ptr<AsynchronousSave> saver_;   ///< where saves are asynchronous
-    std::vector<double> all_alphas_, norms_;    ///< [num_layers]
-    std::vector<std::string> changed_rounding_; ///< by the resume, to be warned of
+    std::unique_ptr<RunTracer> tracer_;       ///< where the run file asks for traces
+    ActionRecorder* recorder_ = nullptr;      ///< while an update is traced
+    std::unique_ptr<RunJournal> journal_;     ///< rank 0
+    std::unique_ptr<AsynchronousSave> saver_; ///< where saves are asynchronous
+    std::vector<double> all_alphas_, norms_;  ///< [num_layers]
+    RunJournal::Origin origin_;
     std::int64_t completed_updates_ = 0;
     std::int64_t saved_update_ = -1;
     std::int64_t retry_update_ = -1; ///< when a save that failed is tried again

@@ -44,7 +44,7 @@ void Trainer::go_back(const AnomalyVerdict& verdict)
         enter(RankPhase::starting);                    // reads files
         const auto folder = checkpoint_to_rewind_to(folder_.checkpoints(), verdict.target,
                                                     verdict.text, replicas_.world());
-        anomalies_.go_back_to(restore(folder));
+        anomalies_.go_back_to(restore(folder, false));
         on_rank_zero(replicas_.world(),
                      [&] { delete_checkpoints_after(folder_.checkpoints(), completed_updates_); });
     }

@@ -17,13 +17,18 @@ TimeBudget Trainer::time_budget() const
             static_cast<double>(plan_.largest_snapshot_bytes()) * 1e-8};
 }
 
-CheckpointProgress Trainer::restore(const std::filesystem::path& folder)
+CheckpointProgress Trainer::restore(const std::filesystem::path& folder, bool branch)
 {
     CheckpointProgress progress;
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
-        keep_saved_defaults(reader, config_);
-        changed_rounding_ = refuse_changed_result(reader, config_, hardware_);
+        if (branch) {
+            origin_.changed_recipe = changed_recipe(reader, config_);
+        } else {
+            keep_saved_defaults(reader, config_);
+            refuse_changed_result(reader, config_, hardware_);
+        }
+        origin_.changed_rounding = changed_rounding(reader, config_, hardware_);
         restore_stage(reader, stage_, replicas_.world().activity());
         progress = reader.progress();
         set_completed_updates(progress.update);

@@ -93,6 +93,60 @@ class Paths(RunTest):
         self.assertEqual(result.stderr.count("what to do"), 1)
 
 
+class Branches(RunTest):
+    """Another recipe from a checkpoint on, as the decay of WSD from its stable phase."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        run = cls()
+        run.train(1, "trunk", "--stop-after", "4", expect=75)
+        cls.fork = run.last_checkpoint("trunk")
+        run.train(1, "trunk")
+
+    def branch(self, ranks, run_dir, *options, overrides=("run.updates=10", "lr_schedule.decay_fraction=0.6"), **more):
+        return self.train(ranks, run_dir, "--branch", self.fork, *options, overrides=overrides, **more)
+
+    def test_the_decay_of_another_length(self):
+        result = self.branch(1, "decay")
+        self.assertIn("from here on another recipe: run.updates: saved 8, now 10", result.stderr)
+        rows = self.metrics("decay")
+        self.assertEqual([row["update"] for row in rows], [*range(5, 11)])
+        trunk = self.metrics("trunk")
+        self.assertEqual(rows[0]["samples"], trunk[4]["samples"])  # it goes on in the data
+        self.assertEqual([round(600 * row["lr"], 9) for row in rows], [6, 5, 4, 3, 2, 1])
+        start, = self.metrics("decay", "start")
+        self.assertEqual(start["resumed_from"], str(self.fork))
+        self.assertEqual([change.split(":")[0] for change in start["changed_recipe"]],
+                         ["lr_schedule.decay_fraction", "run.updates"])
+
+    def test_stopped_and_continued_by_the_same_command_it_is_the_same_to_the_bit(self):
+        self.branch(1, "undisturbed")
+        self.branch(2, "stopped", "--stop-after", "2", expect=75)
+        self.assertEqual(self.metrics("stopped", "start")[0]["num_ranks"], 2)
+        self.branch(1, "stopped")
+        self.assert_same_state("stopped", "undisturbed")
+        self.train(1, "stopped", overrides=("run.updates=10", "lr_schedule.decay_fraction=0.6"))  # by itself
+
+    def test_without_a_change_it_is_the_trunk(self):
+        self.branch(1, "copy", overrides=())
+        self.assert_same_state("copy", "trunk")
+
+    def test_what_a_branch_cannot_leave(self):
+        result = self.branch(1, "wider", overrides=("model.num_layers=5", "optimizer.lr=1"), expect=2)
+        self.assert_one_clear_message(result, "model.num_layers: saved 6, now 5")
+        self.assertNotIn("optimizer.lr", result.stderr)
+        result = self.branch(1, "trunk", expect=2)
+        self.assert_one_clear_message(result, "a run folder of its own", "--run-dir")
+        self.train(1, "other", "--stop-after", "1", expect=75)
+        result = self.branch(1, "other", expect=2)
+        self.assert_one_clear_message(result, "two histories")
+        result = self.branch(1, "both", "--resume", "never", expect=2)
+        self.assertIn("--branch", result.stderr)
+        refused = self.train(1, "plain", "--resume", self.fork, overrides=("optimizer.lr=1",), expect=2)
+        self.assert_one_clear_message(refused, "optimizer.lr", "--branch")
+
+
 class Arithmetic(RunTest):
     """Processors and libraries that round in another way; here oneDNN is told to use older instructions."""
     older = ("env", "ONEDNN_MAX_CPU_ISA=SSE41")

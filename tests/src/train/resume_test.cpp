@@ -174,14 +174,36 @@ BOOST_AUTO_TEST_CASE(a_run_file_that_changes_the_result_is_refused)
 {
     Checkpoints checkpoints;
     const CheckpointReader reader(checkpoints.add(3));
-    BOOST_TEST(refuse_changed_result(reader, small()).empty());
-    BOOST_TEST(refuse_changed_result(reader, small({"checkpoint.keep_last=9"})).empty());
-    BOOST_TEST(refuse_changed_result(reader, small({"pipeline.replicas=2"})).size() == 1u);
+    refuse_changed_result(reader, small());
+    refuse_changed_result(reader, small({"checkpoint.keep_last=9"}));
+    refuse_changed_result(reader, small({"pipeline.replicas=2"}));
+    BOOST_TEST(changed_rounding(reader, small({"checkpoint.keep_last=9"}), {}).empty());
+    BOOST_TEST(changed_rounding(reader, small({"pipeline.replicas=2"}), {}).size() == 1u);
     BOOST_CHECK_EXCEPTION(refuse_changed_result(reader, small({"optimizer.lr=0.5", "run.seed=9"})),
                           UserError, [](const UserError& error) {
                               return is(error, ExitCode::usage, "optimizer.lr") &&
                                      is(error, ExitCode::usage, "run.seed");
                           });
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_may_have_another_recipe_and_not_another_model)
+{
+    Checkpoints checkpoints;
+    const CheckpointReader reader(checkpoints.add(3));
+    BOOST_TEST(changed_recipe(reader, small()).empty());
+    const auto changed =
+        changed_recipe(reader, small({"optimizer.lr=0.5", "run.updates=20", "prores.schedule=equal",
+                                      "lr_schedule.decay_fraction=0.5",
+                                      "lr_schedule.warmup_steps=2", "checkpoint.keep_last=9"}));
+    BOOST_TEST(changed.size() == 5u);
+    for (const char* other : {"model.num_layers=5", "batch.global_batch_size=2", "batch.seq_len=8",
+                              "precision.compute=fp64"})
+        BOOST_CHECK_EXCEPTION(changed_recipe(reader, small({other, "optimizer.lr=0.5"})), UserError,
+                              [&](const UserError& error) {
+                                  const std::string key(other, std::string(other).find('='));
+                                  return is(error, ExitCode::usage, key.c_str()) &&
+                                         !is(error, ExitCode::usage, "optimizer.lr");
+                              });
 }
 
 BOOST_AUTO_TEST_CASE(other_libraries_and_processors_change_the_rounding)
@@ -191,9 +213,9 @@ BOOST_AUTO_TEST_CASE(other_libraries_and_processors_change_the_rounding)
     const auto now = [](const std::string& arithmetic) {
         return RunHardware{.arithmetic = arithmetic};
     };
-    BOOST_TEST(refuse_changed_result(reader, small(), now("A")).empty());
-    BOOST_TEST(refuse_changed_result(older, small(), now("A")).empty());
-    const auto changed = refuse_changed_result(reader, small(), now("A | B"));
+    BOOST_TEST(changed_rounding(reader, small(), now("A")).empty());
+    BOOST_TEST(changed_rounding(older, small(), now("A")).empty());
+    const auto changed = changed_rounding(reader, small(), now("A | B"));
     BOOST_TEST_REQUIRE(changed.size() == 1u);
     BOOST_TEST(changed.front() == "computed by A when saved, by A | B now");
 }
@@ -219,7 +241,8 @@ BOOST_AUTO_TEST_CASE(gpus_that_came_or_went_are_not_called_a_change_of_the_run_f
                        "to go on on CPUs");
             return error.code() == ExitCode::usage;
         });
-    BOOST_TEST(refuse_changed_result(from_gpus, on("cpu", "bf16"), {}).size() == 1u);
+    refuse_changed_result(from_gpus, on("cpu", "bf16"), {});
+    BOOST_TEST(changed_rounding(from_gpus, on("cpu", "bf16"), {}).size() == 1u);
     // Who wrote fp32 changed something.
     BOOST_CHECK_EXCEPTION(refuse_changed_result(from_gpus, on("cpu", "fp32"), {}), UserError,
                           [](const UserError& error) {
