@@ -2,7 +2,9 @@
 # writes OUT anew where the answer is another one than before.
 if(CMAKE_SCRIPT_MODE_FILE)
     cmake_minimum_required(VERSION 3.25)
-    execute_process(COMMAND git -C ${SOURCE} describe --always --exclude * --abbrev=12 --dirty
+    get_filename_component(above ${SOURCE} DIRECTORY) # a repository there is somebody else's
+    execute_process(COMMAND ${CMAKE_COMMAND} -E env GIT_CEILING_DIRECTORIES=${above}
+                            git -C ${SOURCE} describe --always --exclude * --abbrev=12 --dirty
                     OUTPUT_VARIABLE revision ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
     string(REPLACE "-dirty" ", changed" revision "${revision}")
     file(CONFIGURE OUTPUT ${OUT} @ONLY CONTENT

@@ -54,9 +54,13 @@ fs::path name_it_had(const fs::path& replaced)
 bool would_be_lost(const fs::path& entry)
 {
     const std::string name = entry.filename().string();
+    if (!is_leftover(name) || !name.ends_with(replaced_ending))
+        return false;
     std::error_code error;
-    return is_leftover(name) && name.ends_with(replaced_ending) &&
-           fs::symlink_status(name_it_had(entry), error).type() == fs::file_type::not_found;
+    const fs::file_type there = fs::symlink_status(name_it_had(entry), error).type();
+    if (there == fs::file_type::none) // a network file system's bad moment proves nothing
+        throw file_error("stat", name_it_had(entry), error.value());
+    return there == fs::file_type::not_found;
 }
 
 /// Nothing where there is no such folder. A folder that is there but cannot be read is an error: a

@@ -79,8 +79,8 @@ ManifestEntry write_index(const fs::path& folder, const Manifest& manifest,
 void replace_by_renames(const fs::path& partial, const fs::path& final_folder)
 {
     const fs::path aside = replaced_folder(final_folder);
-    rename_durably(final_folder, aside);
     try {
+        rename_durably(final_folder, aside);
         rename_durably(partial, final_folder);
     } catch (const UserError&) {
         std::error_code ignored; // a start puts it back

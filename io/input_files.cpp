@@ -52,17 +52,22 @@ std::vector<InputFile> files_below(const fs::path& folder, const InputSelection&
         throw data_error("cannot be read: " + error.code().message(), at.string(),
                          "check its permissions, or leave it out");
     }
+    sort_by_path_bytes(files);
+    return files;
+}
+
+void require_files(const std::vector<InputFile>& files, const std::string& folder,
+                   const InputSelection& selection)
+{
     if (files.empty())
         throw data_error("no file in this folder" +
                              std::string(selection.include.empty() && selection.exclude.empty()
                                              ? ""
                                              : " passes --include and --exclude"),
-                         folder.string(), "give a folder that holds text files");
-    sort_by_path_bytes(files);
-    return files;
+                         folder, "give a folder that holds text files");
 }
 
-/// Folders that match are walked, as named ones are.
+/// Folders that match are walked; links to folders are not, as below a folder.
 std::vector<InputFile> files_matching(const std::string& pattern, const InputSelection& selection)
 {
     if (pattern.find("**") != std::string::npos)
@@ -78,7 +83,7 @@ std::vector<InputFile> files_matching(const std::string& pattern, const InputSel
     for (const fs::path& path : paths) {
         if (fs::is_regular_file(path))
             files.push_back({path, false, fs::file_size(path)});
-        else if (fs::is_directory(path))
+        else if (fs::is_directory(path) && !fs::is_symlink(path))
             std::ranges::move(files_below(path, selection), std::back_inserter(files));
     }
     if (files.empty())
@@ -97,9 +102,10 @@ std::vector<InputFile> find_input_files(const std::vector<std::string>& inputs,
         std::error_code error;
         const fs::file_status status = fs::status(input, error);
         std::vector<InputFile> more;
-        if (fs::is_directory(status))
+        if (fs::is_directory(status)) {
             more = files_below(input, selection);
-        else if (fs::is_regular_file(status))
+            require_files(more, input, selection);
+        } else if (fs::is_regular_file(status))
             more = {{input, true, fs::file_size(input)}};
         else if (fs::exists(status))
             throw data_error("neither a file nor a folder", input,

@@ -22,10 +22,11 @@ struct InputSelection {
     std::vector<std::string> include, exclude;
 };
 
-/// Files in the order of `inputs`; a folder gives every file below it, and a pattern every match,
-/// sorted by path bytes. Hidden files and folders inside a folder are passed over; links to folders
-/// are not followed. Throws UserError (data) when something does not exist, cannot be read, or
-/// gives no file.
+/// Files in the order of `inputs`; a folder gives every file below it, and a pattern every file
+/// that matches and every file below a folder that does, sorted by path bytes. Hidden files and
+/// folders inside a folder are passed over; links to folders are not followed, but named ones.
+/// Throws UserError: data when something does not exist, cannot be read, or gives no file; usage
+/// where a pattern has **.
 std::vector<InputFile> find_input_files(const std::vector<std::string>& inputs,
                                         const InputSelection& selection);
 

@@ -148,7 +148,7 @@ struct TextSource::Reader {
     void begin_plain_document(const InputFile& file)
     {
         ++counts.files_read;
-        if (options.format == TextFormat::automatic && text.starts_with('{') &&
+        if (note && options.format == TextFormat::automatic && text.starts_with('{') &&
             begins_with_json_object(file.path))
             note(file.path.string() + " is read as text, though its first line is a JSON object: "
                                       "--format jsonl reads one document per line");

@@ -131,10 +131,12 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
     options.created_by = "sluice " SLUICE_VERSION;
     CLI::App* command = data.add_subcommand("prepare", "Turn text into a token file");
     command
-        ->add_option("--input", options.inputs,
-                     "Files, folders (every text file below them), or quoted patterns. Plain text: "
-                     "a file is a document. JSON lines (.jsonl .ndjson .json): a line is one. "
-                     "Gzip (.gz) of either")
+        ->add_option(
+            "--input", options.inputs,
+            "Files, folders (every text file below them), or quoted patterns (* ? [...]) of "
+            "either. Plain text: "
+            "a file is a document. JSON lines (.jsonl .ndjson .json): a line is one. "
+            "Gzip (.gz) of either")
         ->required();
     command
         ->add_option("--tokenizer", flags->tokenizer,

@@ -104,7 +104,11 @@ bool is_beyond_double(const ConfigPayload& payload)
 bool lacks_a_digit(const ConfigPayload& payload)
 {
     const auto* text = std::get_if<std::string>(&payload);
-    if (text == nullptr || text->find('.') == std::string::npos)
+    if (text == nullptr)
+        return false;
+    const std::size_t first = text->find_first_not_of('-'), point = text->find('.');
+    if (point == std::string::npos ||
+        (point != first && point + 1 != text->find_first_of("eE") && point + 1 != text->size()))
         return false;
     double number = 0.0;
     const char* const end = text->data() + text->size();

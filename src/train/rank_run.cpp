@@ -73,12 +73,8 @@ int RankRun::train_or_refuse(const RunConfig& config, const ResumeRequest& resum
     try {
         return train(config, resume, stop_after, fault);
     } catch (const AgreedError& error) {
-        if (transport_->rank() == 0 && trainer_) {
-            if (finished_before_ && error.code() == ExitCode::usage) // still is
-                log_last_words(folder_.log(), error.what());
-            else
-                leave_last_words(error.what(), error.code());
-        }
+        if (transport_->rank() == 0 && trainer_)
+            leave_last_words(error.what(), error.code());
         trainer_.reset(); // ends the progress line
         // Before MPI is left: launchers end the others when the first of them has ended with an
         // error.
@@ -110,8 +106,6 @@ int RankRun::train(const RunConfig& config, const ResumeRequest& resume, std::in
     // The run that had the folder until now may have written it on its way out.
     status_at_lock_ = folder_.status_text();
     locked_ = true;
-    const auto before = read_status(folder_.status());
-    finished_before_ = before && before->state == "finished";
     // A client of NFS that has looked for it before may remember for a while that it was not there.
     agree(*transport_, [&] { std::filesystem::create_directories(folder_.checkpoints()); });
     RunConfig settled = config;
@@ -196,9 +190,11 @@ std::size_t RankRun::settle_processor(RunConfig& config, RunHardware& hardware)
         return least_of_all(*transport_, memory_per_rank());
     // Asked once to make the driver take its own, by all ranks that share, and then in earnest.
     agree(*transport_, [] { free_gpu_bytes(); });
-    const std::size_t free_bytes = free_gpu_bytes() / static_cast<std::size_t>(device.num_sharing);
+    std::size_t free_bytes = 0;
+    agree(*transport_, [&] { free_bytes = free_gpu_bytes(); });
     warn_of_taken_gpus(free_bytes);
-    const std::size_t bytes = least_of_all(*transport_, free_bytes);
+    const std::size_t bytes =
+        least_of_all(*transport_, free_bytes / static_cast<std::size_t>(device.num_sharing));
     agree(*transport_, [&] {
         Stream planned = planned_stream(config);
         planned.device = device.device;
@@ -217,8 +213,8 @@ void RankRun::warn_of_taken_gpus(std::size_t free_bytes)
     if (transport_->rank() != 0 || *least >= *most / 10 * 9)
         return;
     const auto poorest = static_cast<std::size_t>(least - of_rank.begin());
-    log_warning(name_of(static_cast<int>(poorest)) + " on " + nodes[poorest] + " may have " +
-                bytes_text(*least) + " of its GPU, others up to " + bytes_text(*most) +
+    log_warning(name_of(static_cast<int>(poorest)) + " on " + nodes[poorest] + " finds " +
+                bytes_text(*least) + " of its GPU free, others up to " + bytes_text(*most) +
                 ": something else is on it (see nvidia-smi there), and all ranks make do with the "
                 "least");
 }

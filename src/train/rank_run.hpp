@@ -84,7 +84,6 @@ private:
     /// What an earlier job left in the folder: before the watch began, and once it was locked.
     std::string status_before_, status_at_lock_;
     std::atomic<bool> locked_{false};
-    bool finished_before_ = false;     ///< the run in the folder
     std::atomic<bool> started_{false}; ///< status.json is this job's
     std::unique_ptr<Watchdog> watch_;
 };

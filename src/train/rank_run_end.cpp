@@ -42,6 +42,10 @@ Result in_a_moment(std::function<Result()> work)
 void RankRun::write_failed_status(const std::string& why, ExitCode code)
 {
     try {
+        // A run that has finished still has, whatever a start of it meets.
+        if (const auto at_lock = status_in(locked_ ? status_at_lock_ : "");
+            at_lock && at_lock->state == "finished" && folder_.status_text() == status_at_lock_)
+            return;
         // Before it has started, what the run would go on from is what it was.
         const auto before = started_ ? std::nullopt : read_status(folder_.status());
         const std::int64_t update = started_ ? activity_.completed_updates()

@@ -43,7 +43,7 @@ std::string absolute_text(const std::filesystem::path& path)
 {
     std::error_code gone; // the current folder
     const auto absolute = std::filesystem::absolute(path, gone);
-    return (gone ? path : absolute.lexically_normal()).string();
+    return (gone ? path : absolute).string(); // links as they are: `..` behind one leads elsewhere
 }
 
 /// Bytes, which sums over ranks carry as doubles.

@@ -173,7 +173,7 @@ std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBound
 std::string what_to_do(const Stall& stall, std::span<const RankView> ranks)
 {
     const int first = stall.culprits.empty() ? 0 : stall.culprits.front();
-    if (ranks[at(first)].state.phase == RankPhase::connecting)
+    if (stall.kind != Stall::Kind::silent && ranks[at(first)].state.phase == RankPhase::connecting)
         return "see that NCCL takes a network that joins these nodes (NCCL_SOCKET_IFNAME, "
                "NCCL_IB_HCA; NCCL_DEBUG=INFO tells what it does), or write pipeline.transport = "
                "\"mpi\"";

@@ -1,6 +1,6 @@
 """What a run goes on from, and what may have changed by then."""
 
-import json
+import os
 import shutil
 import unittest
 
@@ -35,12 +35,14 @@ class Refusals(RunTest):
         self.assertEqual(self.status("run"), before)
         last = (self.folder / "run" / "log.txt").read_text().splitlines()[-1]
         self.assertRegex(last, r"error: .* changes the result: run\.updates: saved 8, now 20$")
+        self.train(1, "run", overrides=('data.train="gone.h5"',), expect=3)
+        self.assertEqual(self.status("run"), before)
 
     def test_a_run_goes_on_by_its_own_config_with_the_cores_it_finds(self):
         self.train(1, "cores", "--stop-after", "2", expect=75)
         config = self.folder / "cores" / "config.toml"
         self.assertIn("threads_per_rank = 0\n", config.read_text())
-        again = call("taskset", "-c", "0", SLUICE, "train", config)
+        again = call("taskset", "-c", min(os.sched_getaffinity(0)), SLUICE, "train", config)
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertIn("1 thread(s) per rank", again.stderr)
 

@@ -34,6 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::uint8_t how = choices.byte();
     TextSourceOptions options;
     options.format = how & 1 ? TextFormat::jsonl : TextFormat::text;
+    if (how & 8)
+        options.format = TextFormat::automatic;
     options.max_piece_bytes = 4 + (how >> 4);
     if (how & 4)
         options.max_bytes = choices.byte();

@@ -78,6 +78,9 @@ BOOST_AUTO_TEST_CASE(formats_can_be_forced)
     BOOST_TEST(as_text.texts == Texts{"{\"body\":\"x\"}\n"});
     BOOST_TEST_REQUIRE(as_text.notes.size() == 1U);
     BOOST_TEST(as_text.notes[0].find("lines.log is read as text, though") != std::string::npos);
+    TextSource unheard({lines}, options); // nobody hears notes
+    TextPiece piece;
+    BOOST_TEST(unheard.next(piece));
     BOOST_TEST(Documents({folder.write("A.JSONL", "{\"text\":\"a\"}\n")}).texts == Texts{"a"});
     options.format = TextFormat::jsonl;
     options.text_key = "body";

@@ -129,6 +129,12 @@ BOOST_AUTO_TEST_CASE(overrides_win_and_are_named)
     check_mentions(message_of(small_run, {"lr=4"}), {"--set lr=4", "did you mean 'optimizer.lr'?"});
     check_mentions(message_of(small_run, {"optimizer.lr"}),
                    {"--set optimizer.lr", "needs a value"});
+    for (const char* number : {".003", "-.5", "3.", "3.e-3"}) // as `bc` prints it
+        check_mentions(message_of(small_run, {"optimizer.lr=" + std::string(number)}),
+                       {"expected a number", "digits on both sides of its point"});
+    BOOST_TEST(message_of(small_run, {"optimizer.lr=\"0.003\""}).find("digits") ==
+               std::string::npos);
+    BOOST_TEST(small({"pipeline.partition=6"}).pipeline.partition == "6");
     check_mentions(message_of(small_run, {"run.seed="}), {"expected an integer"});
     check_mentions(message_of(small_run, {"run.seed=1\nupdates = 3"}), {"expected an integer"});
 }

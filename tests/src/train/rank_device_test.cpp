@@ -145,7 +145,6 @@ BOOST_AUTO_TEST_CASE(sharing_goes_by_the_gpu_and_not_by_its_number)
     BOOST_TEST(gpu_lines(tasks) == wanted, boost::test_tools::per_element());
 }
 
-// Parts of one GPU have names of their own, and one place on the bus.
 BOOST_AUTO_TEST_CASE(a_gpu_that_is_missing_on_a_node_is_noticed)
 {
     BOOST_TEST(uneven_sharing({gpu("n1", 0, "A"), gpu("n1", 1, "B")}) == "");
@@ -158,6 +157,7 @@ BOOST_AUTO_TEST_CASE(a_gpu_that_is_missing_on_a_node_is_noticed)
         text);
 }
 
+// Parts of one GPU have names of their own, and one place on the bus.
 BOOST_AUTO_TEST_CASE(parts_of_a_gpu_are_no_gpus_of_their_own)
 {
     std::vector<RankGpu> ranks{gpu("n1", 0, "a"), gpu("n1", 1, "b"), gpu("n2", 0, "c")};

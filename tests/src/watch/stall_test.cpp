@@ -196,6 +196,7 @@ BOOST_AUTO_TEST_CASE(who_cannot_connect_is_told_what_to_look_at)
     BOOST_TEST(what_to_do(*stall, ranks).find("NCCL_SOCKET_IFNAME") != std::string::npos);
     const auto lines = describe(*stall, ranks, names(2));
     BOOST_TEST(lines[1].find("connecting by NCCL") != std::string::npos, lines[1]);
+    BOOST_TEST(what_to_do({Stall::Kind::silent, {1}}, ranks).empty()); // that was stopped
     ranks[0].unchanged_seconds = 299.0;
     BOOST_TEST(!find_stall(ranks, bounds, 0).has_value());
 }
