@@ -15,6 +15,11 @@ constexpr std::size_t longest_line_bytes = std::size_t{1} << 30;
 constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
 constexpr std::string_view blanks = " \t\r\n";
 
+/// What is wrong with a line.
+struct BadLine {
+    std::string what, remedy;
+};
+
 /// The object of one line. simdjson wants readable bytes behind the text; `padded` has them.
 simdjson::simdjson_result<simdjson::dom::element> parse_line(simdjson::dom::parser& parser,
                                                              const char* padded, std::size_t size)
@@ -25,15 +30,18 @@ simdjson::simdjson_result<simdjson::dom::element> parse_line(simdjson::dom::pars
 } // namespace
 
 struct JsonLines::State {
-    State(const std::filesystem::path& file_path, const std::string& key)
-        : path(file_path), text_key(key), stream(file_path)
+    State(const std::filesystem::path& file_path, const std::string& key,
+          std::function<bool(const std::string&)> forgives_lines)
+        : path(file_path), text_key(key), forgives(std::move(forgives_lines)), stream(file_path)
     {
         grow();
         if (view().starts_with(byte_order_mark))
             begin += byte_order_mark.size();
     }
 
-    UserError bad_line(const std::string& what, const std::string& remedy)
+    std::string place() const { return path.string() + " line " + std::to_string(line); }
+
+    UserError refusal(const BadLine& bad)
     {
         // What a damaged gzip file unpacks to looks like bad JSON; its checksum, at the end, knows.
         // A bomb's end is too far away.
@@ -41,7 +49,7 @@ struct JsonLines::State {
         if (stream.is_gzip())
             while (unpacked < longest_line_bytes && stream.read(buffer) == buffer.size())
                 unpacked += buffer.size();
-        return data_error(what, path.string() + " line " + std::to_string(line), remedy);
+        return data_error(bad.what, place(), bad.remedy);
     }
 
     std::string_view view() const { return {buffer.data() + begin, end - begin}; }
@@ -78,8 +86,8 @@ struct JsonLines::State {
             searched = end - begin;
             if (searched > longest_line_bytes) {
                 ++line;
-                throw bad_line("longer than 1 GiB", "split the document, or give the file with "
-                                                    "--format text if it is not JSON lines");
+                throw refusal({"longer than 1 GiB", "split the document, or give the file with "
+                                                    "--format text if it is not JSON lines"});
             }
             grow();
         }
@@ -89,21 +97,21 @@ struct JsonLines::State {
     {
         simdjson::dom::element document;
         if (const auto error = parse_line(parser, json.data(), json.size()).get(document))
-            throw bad_line(std::string("not a JSON object: ") + simdjson::error_message(error),
-                           "each line must be one whole JSON object; if this is not JSON lines, "
-                           "use --format text");
+            throw BadLine{std::string("not a JSON object: ") + simdjson::error_message(error),
+                          "each line must be one whole JSON object; if this is not JSON lines, "
+                          "use --format text"};
         simdjson::dom::object object;
         if (document.get(object))
-            throw bad_line("a JSON value that is not an object",
-                           "each line must be one whole JSON object");
+            throw BadLine{"a JSON value that is not an object",
+                          "each line must be one whole JSON object"};
         simdjson::dom::element value;
         if (object.at_key(text_key).get(value))
-            throw bad_line("no key '" + text_key + "'" + keys_of(object),
-                           "name the key that holds the text with --text-key");
+            throw BadLine{"no key '" + text_key + "'" + keys_of(object),
+                          "name the key that holds the text with --text-key"};
         std::string_view content;
         if (value.get(content))
-            throw bad_line("'" + text_key + "' is not a string",
-                           "name the key that holds the text with --text-key");
+            throw BadLine{"'" + text_key + "' is not a string",
+                          "name the key that holds the text with --text-key"};
         text = content;
     }
 
@@ -117,6 +125,7 @@ struct JsonLines::State {
 
     std::filesystem::path path;
     std::string text_key;
+    std::function<bool(const std::string&)> forgives;
     ByteStream stream;
     simdjson::dom::parser parser;
     std::vector<char> buffer;
@@ -126,8 +135,9 @@ struct JsonLines::State {
     std::uint64_t line = 0;
 };
 
-JsonLines::JsonLines(const std::filesystem::path& path, const std::string& text_key)
-    : state_(std::make_unique<State>(path, text_key))
+JsonLines::JsonLines(const std::filesystem::path& path, const std::string& text_key,
+                     std::function<bool(const std::string&)> forgives)
+    : state_(std::make_unique<State>(path, text_key, std::move(forgives)))
 {
 }
 JsonLines::~JsonLines() = default;
@@ -138,8 +148,13 @@ bool JsonLines::next(std::string& text)
     while (state_->next_line(line)) {
         if (line.find_first_not_of(blanks) == std::string_view::npos)
             continue;
-        state_->text_of(line, text);
-        return true;
+        try {
+            state_->text_of(line, text);
+            return true;
+        } catch (const BadLine& bad) {
+            if (!state_->forgives || !state_->forgives(state_->place() + ": " + bad.what))
+                throw state_->refusal(bad);
+        }
     }
     return false;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,13 +14,16 @@ namespace sluice {
 
 class JsonLines {
 public:
-    /// `text_key` names the member that holds the text. Throws as ByteStream.
-    JsonLines(const std::filesystem::path& path, const std::string& text_key);
+    /// `text_key` names the member that holds the text. `forgives` (or empty: nothing is forgiven)
+    /// hears what is wrong with a line that has no text, "c4.jsonl line 3: not a JSON object: ...",
+    /// and says whether it is passed over. Throws as ByteStream.
+    JsonLines(const std::filesystem::path& path, const std::string& text_key,
+              std::function<bool(const std::string&)> forgives = {});
     ~JsonLines();
 
     /// The text of the next line that is not blank, or false at the end of the file. Throws
-    /// UserError (data) naming file and line: not JSON, not an object, no such key, not a string,
-    /// longer than 1 GiB.
+    /// UserError (data) naming file and line, where that is not forgiven: not JSON, not an object,
+    /// no such key, not a string, longer than 1 GiB.
     bool next(std::string& text);
 
     std::uint64_t file_offset() const;

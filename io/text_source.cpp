@@ -88,7 +88,9 @@ struct TextSource::Reader {
         const TextFormat format =
             options.format == TextFormat::automatic ? format_of(file) : options.format;
         if (format == TextFormat::jsonl) {
-            json = std::make_unique<JsonLines>(file.path, options.text_key);
+            json = std::make_unique<JsonLines>(
+                file.path, options.text_key,
+                [this](const std::string& problem) { return forgives(problem); });
             ++counts.files_read;
             return true;
         }
@@ -103,6 +105,16 @@ struct TextSource::Reader {
             refuse_or_pass_over(file, problem);
         else
             begin_plain_document(file);
+        return true;
+    }
+
+    bool forgives(const std::string& bad_line)
+    {
+        if (counts.bad_lines == options.max_bad_lines)
+            return false;
+        ++counts.bad_lines;
+        if (note)
+            note("passed over " + bad_line);
         return true;
     }
 

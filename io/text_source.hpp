@@ -30,6 +30,7 @@ struct TextSourceOptions {
     /// Of UTF-8 text; the last document is cut to fit.
     std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();
     std::size_t max_piece_bytes = std::size_t{1} << 20;
+    std::uint64_t max_bad_lines = 0; ///< JSON lines without a text that are passed over
 };
 
 struct TextPiece {
@@ -42,6 +43,7 @@ struct TextSourceCounts {
     std::uint64_t documents = 0;
     std::uint64_t text_bytes = 0;
     std::uint64_t empty_documents = 0; ///< JSON lines with an empty text: not documents
+    std::uint64_t bad_lines = 0;       ///< JSON lines without one: passed over
     std::uint64_t files_read = 0;
     std::uint64_t files_not_text = 0; ///< NUL bytes or not UTF-8: passed over
     std::uint64_t files_empty = 0;
@@ -56,7 +58,8 @@ public:
     ~TextSource();
 
     /// The next piece, or false at the end. Throws UserError (data), naming file and line or
-    /// offset: a damaged gzip file; a line that is not a JSON object with the text key; a file that
+    /// offset: a damaged gzip file; a line that is not a JSON object with the text key, where
+    /// max_bad_lines were passed over before; a file that
     /// is empty or not UTF-8 text although the user named it; and, at the end, no document at all.
     bool next(TextPiece& piece);
 

@@ -65,10 +65,11 @@ void print_summary(const PrepareSummary& summary, const Tokenizer& tokenizer)
     const TextSourceCounts& source = summary.source;
     fmt::print("{:<12}{} files  {} documents  {} of text\n", "read", source.files_read,
                source.documents, bytes_text(source.text_bytes));
-    if (source.files_not_text + source.files_empty + source.empty_documents > 0)
-        fmt::print("{:<12}{} files that are not text, {} empty files, {} empty JSON lines\n",
-                   "passed over", source.files_not_text, source.files_empty,
-                   source.empty_documents);
+    if (source.files_not_text + source.files_empty + source.empty_documents + source.bad_lines > 0)
+        fmt::print("{:<12}{} files that are not text, {} empty files, {} empty JSON lines, {} bad "
+                   "ones\n",
+                   "passed over", source.files_not_text, source.files_empty, source.empty_documents,
+                   source.bad_lines);
     fmt::print("{:<12}{} (vocabulary {})  {:.3f} bytes per token\n", "tokenizer",
                tokenizer.description(), tokenizer.vocab_size(), summary.bytes_per_token());
     print_file(summary.validation.path.empty() ? "written" : "train", summary.train);
@@ -154,6 +155,12 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
         ->check(CLI::IsMember({"auto", "text", "jsonl"}).description(""))
         ->capture_default_str();
     command->add_option("--text-key", options.source.text_key, "Key of the text in JSON lines")
+        ->capture_default_str();
+    command
+        ->add_option(
+            "--max-bad-lines", options.source.max_bad_lines,
+            "Pass over so many JSON lines that have no text, over all files; one more ends "
+            "the work, as the first does by default")
         ->capture_default_str();
     add_repeated_option(*command, "--include", options.source.selection.include,
                         "Pattern for names of files in folders, such as '*.txt'; may be repeated");

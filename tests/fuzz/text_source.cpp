@@ -37,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (how & 8)
         options.format = TextFormat::automatic;
     options.max_piece_bytes = 4 + (how >> 4);
+    options.max_bad_lines = how >> 6;
     if (how & 4)
         options.max_bytes = choices.byte();
     static fuzz::MemoryFile file;

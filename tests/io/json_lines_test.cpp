@@ -81,6 +81,26 @@ BOOST_AUTO_TEST_CASE(bad_lines_are_named)
     refused("{\"text\":\"x\"} {\"text\":\"y\"}\n", {"JSON"});
 }
 
+BOOST_AUTO_TEST_CASE(forgiven_lines_are_passed_over)
+{
+    const TextFolder folder;
+    const std::string path = folder.write(
+        "crawl.jsonl", "{\"text\":\"one\"}\n{\"text\":null}\nnot json\n{\"text\":\"two\"}\n[]\n");
+    std::vector<std::string> heard;
+    JsonLines lines(path, "text", [&](const std::string& problem) {
+        heard.push_back(problem);
+        return heard.size() < 3;
+    });
+    std::string text;
+    BOOST_TEST(lines.next(text));
+    BOOST_TEST(lines.next(text));
+    BOOST_TEST(text == "two");
+    check_data_error([&] { lines.next(text); }, {"crawl.jsonl line 5", "not an object"});
+    BOOST_TEST_REQUIRE(heard.size() == 3u);
+    BOOST_TEST(heard[0].ends_with("crawl.jsonl line 2: 'text' is not a string"), heard[0]);
+    BOOST_TEST(heard[1].find("line 3: not a JSON object: ") != std::string::npos, heard[1]);
+}
+
 BOOST_AUTO_TEST_CASE(damage_of_the_file_comes_before_what_it_does_to_a_line)
 {
     const TextFolder folder;

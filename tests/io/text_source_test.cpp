@@ -91,6 +91,22 @@ BOOST_AUTO_TEST_CASE(formats_can_be_forced)
     BOOST_TEST(Documents({json}, options).texts == Texts{"{\n}\n"});
 }
 
+BOOST_AUTO_TEST_CASE(so_many_bad_lines_of_all_files_are_passed_over)
+{
+    const TextFolder folder;
+    folder.write("f/1.jsonl", "{\"text\":\"a\"}\n{\"text\":3}\n");
+    folder.write("f/2.jsonl", "{}\n{\"text\":\"b\"}\n");
+    TextSourceOptions options;
+    options.max_bad_lines = 2;
+    const Documents found({folder / "f"}, options);
+    BOOST_TEST(found.texts == (Texts{"a", "b"}));
+    BOOST_TEST(found.counts.bad_lines == 2u);
+    BOOST_TEST_REQUIRE(found.notes.size() == 2u);
+    BOOST_TEST(found.notes[1].find("2.jsonl line 1: no key 'text'") != std::string::npos);
+    options.max_bad_lines = 1;
+    check_data_error([&] { Documents({folder / "f"}, options); }, {"2.jsonl line 1", "no key"});
+}
+
 BOOST_AUTO_TEST_CASE(a_byte_order_mark_is_not_text)
 {
     const TextFolder folder;
