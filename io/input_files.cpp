@@ -67,7 +67,8 @@ void require_files(const std::vector<InputFile>& files, const std::string& folde
                          folder, "give a folder that holds text files");
 }
 
-/// Folders that match are walked; links to folders are not, as below a folder.
+/// Folders that match are walked. Links to folders, which are not followed below a folder, are
+/// refused: left out they would be missed, and followed their files may come twice.
 std::vector<InputFile> files_matching(const std::string& pattern, const InputSelection& selection)
 {
     if (pattern.find("**") != std::string::npos)
@@ -83,7 +84,10 @@ std::vector<InputFile> files_matching(const std::string& pattern, const InputSel
     for (const fs::path& path : paths) {
         if (fs::is_regular_file(path))
             files.push_back({path, false, fs::file_size(path)});
-        else if (fs::is_directory(path) && !fs::is_symlink(path))
+        else if (fs::is_directory(path) && fs::is_symlink(path))
+            throw data_error("the pattern matches a link to a folder", path.string(),
+                             "name the folders you mean, or a pattern without the link");
+        else if (fs::is_directory(path) && path.filename() != "." && path.filename() != "..")
             std::ranges::move(files_below(path, selection), std::back_inserter(files));
     }
     if (files.empty())

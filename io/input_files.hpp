@@ -24,7 +24,8 @@ struct InputSelection {
 
 /// Files in the order of `inputs`; a folder gives every file below it, and a pattern every file
 /// that matches and every file below a folder that does, sorted by path bytes. Hidden files and
-/// folders inside a folder are passed over; links to folders are not followed, but named ones.
+/// folders inside a folder are passed over; links to folders are not followed, but named ones, and
+/// refused where a pattern matches one.
 /// Throws UserError: data when something does not exist, cannot be read, or gives no file; usage
 /// where a pattern has **.
 std::vector<InputFile> find_input_files(const std::vector<std::string>& inputs,

@@ -161,16 +161,28 @@ bool JsonLines::next(std::string& text)
 
 std::uint64_t JsonLines::file_offset() const { return state_->stream.file_offset(); }
 
-bool begins_with_json_object(const std::filesystem::path& path)
+bool looks_like_json_lines(const std::filesystem::path& path, bool some_may_be_bad)
 {
+    constexpr std::size_t longest_looked_at = std::size_t{64} << 20;
     ByteStream stream(path);
-    std::vector<char> head(chunk_bytes);
-    const std::size_t size = stream.read(head);
-    const std::string_view line = std::string_view(head.data(), size)
-                                      .substr(0, std::string_view(head.data(), size).find('\n'));
+    std::string head;
+    std::vector<char> piece(chunk_bytes);
+    bool ended = false;
+    while (!ended && head.find('\n') == std::string::npos && head.size() < longest_looked_at) {
+        const std::size_t size = stream.read(piece);
+        head.append(piece.data(), size);
+        ended = size < piece.size();
+    }
     simdjson::dom::parser parser;
-    simdjson::dom::object object;
-    return !parser.parse(line.data(), line.size(), true).get(object);
+    std::string_view rest = head;
+    do {
+        const std::string_view line = rest.substr(0, rest.find('\n'));
+        simdjson::dom::object object;
+        if (!parser.parse(line.data(), line.size(), true).get(object))
+            return true;
+        rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    } while (some_may_be_bad && !rest.empty());
+    return false;
 }
 
 } // namespace sluice

@@ -33,7 +33,8 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// Whether the first line of the file is a whole JSON object.
-bool begins_with_json_object(const std::filesystem::path& path);
+/// Whether the first line of the file is a whole JSON object; with `some_may_be_bad`, whether any
+/// line is within its first MiB.
+bool looks_like_json_lines(const std::filesystem::path& path, bool some_may_be_bad = false);
 
 } // namespace sluice

@@ -24,7 +24,7 @@ std::size_t piece_end(std::string_view text, std::size_t limit)
                                              : newline + 1;
 }
 
-TextFormat format_of(const InputFile& file)
+TextFormat format_of(const InputFile& file, bool lines_may_be_bad)
 {
     std::string lower = file.path.filename().string();
     std::ranges::transform(lower, lower.begin(),
@@ -34,7 +34,8 @@ TextFormat format_of(const InputFile& file)
         name = name.stem();
     if (name.extension() == ".jsonl" || name.extension() == ".ndjson")
         return TextFormat::jsonl;
-    if (name.extension() == ".json" && (file.named || begins_with_json_object(file.path)))
+    if (name.extension() == ".json" &&
+        (file.named || looks_like_json_lines(file.path, lines_may_be_bad)))
         return TextFormat::jsonl;
     return TextFormat::text;
 }
@@ -85,8 +86,9 @@ struct TextSource::Reader {
         if (next_file == files.size())
             return false;
         const InputFile& file = files[next_file++];
-        const TextFormat format =
-            options.format == TextFormat::automatic ? format_of(file) : options.format;
+        const TextFormat format = options.format == TextFormat::automatic
+                                      ? format_of(file, options.max_bad_lines > 0)
+                                      : options.format;
         if (format == TextFormat::jsonl) {
             json = std::make_unique<JsonLines>(
                 file.path, options.text_key,
@@ -161,7 +163,7 @@ struct TextSource::Reader {
     {
         ++counts.files_read;
         if (note && options.format == TextFormat::automatic && text.starts_with('{') &&
-            begins_with_json_object(file.path))
+            looks_like_json_lines(file.path))
             note(file.path.string() + " is read as text, though its first line is a JSON object: "
                                       "--format jsonl reads one document per line");
         if (text.starts_with(byte_order_mark))
@@ -246,8 +248,9 @@ struct TextSource::Reader {
         throw data_error("there is no text in the input: " + std::to_string(files.size()) +
                              " files, " + std::to_string(counts.files_not_text) +
                              " of them not text, " + std::to_string(counts.files_empty) +
-                             " empty, and " + std::to_string(counts.empty_documents) +
-                             " empty JSON lines",
+                             " empty, " + std::to_string(counts.empty_documents) +
+                             " empty JSON lines and " + std::to_string(counts.bad_lines) +
+                             " bad ones",
                          files.size() == 1 ? files.front().path.string() : std::string("--input"),
                          "give files or folders that hold UTF-8 text or JSON lines");
     }

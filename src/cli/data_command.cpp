@@ -161,6 +161,7 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
             "--max-bad-lines", options.source.max_bad_lines,
             "Pass over so many JSON lines that have no text, over all files; one more ends "
             "the work, as the first does by default")
+        ->check(not_negative())
         ->capture_default_str();
     add_repeated_option(*command, "--include", options.source.selection.include,
                         "Pattern for names of files in folders, such as '*.txt'; may be repeated");

@@ -15,11 +15,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unistd.h>
 
 namespace {
 
@@ -68,10 +70,22 @@ void leave_exit_code(int code)
         std::ofstream(file) << code << '\n';
 }
 
+/// Where a standard descriptor is closed, the next file that is opened would have its number, and
+/// get what is said.
+void open_standard_descriptors()
+{
+    int opened = 0;
+    while (opened >= 0 && opened <= STDERR_FILENO)
+        opened = open("/dev/null", O_RDWR);
+    if (opened > STDERR_FILENO)
+        close(opened);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
 {
+    open_standard_descriptors();
     // Whoever started this may ignore it, and then no child's end could be waited for.
     std::signal(SIGCHLD, SIG_DFL);
     std::error_code error;

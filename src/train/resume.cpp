@@ -51,6 +51,19 @@ std::int64_t newest_save_told_of(const fs::path& checkpoints)
     return newest;
 }
 
+/// With what this run began where that was another's checkpoint, by the last start in its metrics.
+std::optional<ChosenCheckpoint> begun_with(const fs::path& checkpoints)
+{
+    std::optional<ChosenCheckpoint> origin;
+    for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
+        const fs::path from = row.value("resumed_from", "");
+        origin.reset();
+        if (!from.empty())
+            origin = {from, !row.value("changed_recipe", nlohmann::json::array()).empty()};
+    });
+    return origin;
+}
+
 /// Empty for a run that has saved nothing yet. Throws UserError (data) when every one is damaged,
 /// or there was one: a beginning would drop what the metrics tell.
 std::string newest_whole(const fs::path& checkpoints, const OnBlock& on_block)
@@ -71,39 +84,14 @@ std::string newest_whole(const fs::path& checkpoints, const OnBlock& on_block)
     return {};
 }
 
-/// precision.compute = "auto" became another one, for GPUs came or went.
-std::string device_changed(const RunConfig& saved, const RunConfig& now, const std::string& why)
-{
-    const std::string before(name_of(saved.precision)), after(name_of(now.precision));
-    if (now.run.device == "cuda")
-        return "this run was saved on CPUs in " + before +
-               ", and this start is on GPUs, where precision.compute = \"auto\" is " + after;
-    return "this run was saved on GPUs in " + before + ", and this start is on CPUs (" +
-           (why.empty() ? "as run.device says" : why) +
-           "), where precision.compute = \"auto\" is " + after;
-}
-
-std::string device_remedy(const RunConfig& saved)
-{
-    const bool on_gpus = saved.run.device == "cuda";
-    return std::string(on_gpus ? "start it where every rank has a GPU"
-                               : "add --set run.device=cpu") +
-           ", or add --set precision.compute=" + std::string(name_of(saved.precision)) +
-           " to go on on " + (on_gpus ? "CPUs" : "GPUs");
-}
-
-RunConfig saved_config(const CheckpointReader& checkpoint)
-{
-    return parse_run_config(checkpoint.config_toml(), (checkpoint.path() / "config").string(), ".",
-                            {});
-}
-
 /// Whether what stands in this run folder began with `asked`, or with a checkpoint of that run, by
 /// the starts in its metrics. `asked` may be gone by now.
 bool descends_from(const fs::path& asked, const fs::path& checkpoints)
 {
     std::error_code error;
-    const fs::path ancestor = fs::weakly_canonical(asked, error);
+    fs::path ancestor = fs::weakly_canonical(fs::absolute(asked), error);
+    if (!ancestor.has_filename()) // "run/"
+        ancestor = ancestor.parent_path();
     const fs::path own = fs::weakly_canonical(checkpoints, error);
     bool descends = false;
     for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
@@ -140,10 +128,20 @@ void refuse_mixing(const fs::path& path, const fs::path& own_newest, bool branch
         "--resume auto goes on from the newest");
 }
 
+void require_whole(const fs::path& checkpoint, const OnBlock& on_block)
+{
+    const auto problems = problems_in_checkpoint(checkpoint, on_block);
+    if (!problems.empty())
+        throw data_error(
+            "this checkpoint cannot be used:" + first_lines(problems, 5), checkpoint.string(),
+            "choose another one; `sluice checkpoint list RUN_DIR --verify` tells which "
+            "are whole");
+}
+
 /// The one asked for, or what this run has made of it since. Throws UserError where it is damaged
 /// or this run folder holds another history.
-std::string chosen_by_path(const fs::path& checkpoints, const ResumeRequest& request,
-                           const OnBlock& on_block)
+fs::path chosen_by_path(const fs::path& checkpoints, const ResumeRequest& request,
+                        const OnBlock& on_block)
 {
     const fs::path& asked = request.path;
     std::error_code error;
@@ -162,47 +160,69 @@ std::string chosen_by_path(const fs::path& checkpoints, const ResumeRequest& req
         return newest;
     }
     const fs::path path = checkpoint_at(asked);
-    const auto problems = problems_in_checkpoint(path, on_block);
-    if (!problems.empty())
-        throw data_error("this checkpoint cannot be used:" + first_lines(problems, 5),
-                         path.string(),
-                         "choose another checkpoint, or --resume auto for the newest whole one");
+    require_whole(path, on_block);
     if (!own.empty())
         refuse_mixing(path, own.back(), request.branch);
-    return path.string();
+    return path;
 }
 
-/// On rank 0: the checkpoint's path, or empty for a fresh start.
-std::string choose(const fs::path& checkpoints, const ResumeRequest& request,
-                   const OnBlock& on_block)
+/// The newest whole one of this run; before it has one, what it began with.
+std::optional<ChosenCheckpoint> chosen_by_itself(const fs::path& checkpoints,
+                                                 const OnBlock& on_block)
+{
+    if (const std::string newest = newest_whole(checkpoints, on_block); !newest.empty())
+        return ChosenCheckpoint{newest};
+    const auto origin = begun_with(checkpoints);
+    if (!origin)
+        return std::nullopt;
+    std::error_code error;
+    if (!fs::exists(origin->path, error))
+        throw data_error("this run began with a checkpoint that is gone, and has saved nothing yet",
+                         origin->path.string(),
+                         "put it back, or add --resume never to start from the beginning");
+    require_whole(origin->path, on_block);
+    log_warning("nothing of this run is saved yet: it begins again with " + origin->path.string());
+    return origin;
+}
+
+/// On rank 0. Nothing for a fresh start.
+std::optional<ChosenCheckpoint> choose(const fs::path& checkpoints, const ResumeRequest& request,
+                                       const OnBlock& on_block)
 {
     if (request.mode == ResumeMode::path)
-        return chosen_by_path(checkpoints, request, on_block);
+        return ChosenCheckpoint{chosen_by_path(checkpoints, request, on_block), request.branch};
     if (request.mode == ResumeMode::automatic)
-        return newest_whole(checkpoints, on_block);
+        return chosen_by_itself(checkpoints, on_block);
     if (!list_checkpoints(checkpoints).empty())
         throw usage_error("--resume never, but this run folder already has checkpoints",
                           checkpoints.string(),
                           "choose another --run-dir, or delete them if they are not needed");
-    return {};
+    return std::nullopt;
 }
 
 } // namespace
 
-std::optional<fs::path> choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request,
-                                          Transport& transport)
+RunConfig saved_config(const CheckpointReader& checkpoint)
 {
-    std::string chosen;
+    return parse_run_config(checkpoint.config_toml(), (checkpoint.path() / "config").string(), ".",
+                            {});
+}
+
+std::optional<ChosenCheckpoint>
+choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request, Transport& transport)
+{
+    std::optional<ChosenCheckpoint> chosen;
     on_rank_zero(transport, [&] {
         for (const fs::path& checkpoint : put_back_replaced(checkpoints))
             log_warning("a save died while it replaced " + checkpoint.string() +
                         "; it has its name again");
         chosen = choose(checkpoints, request, moved_on(transport));
     });
-    chosen = text_of_rank_zero(transport, chosen);
-    if (chosen.empty())
+    const std::string path = text_of_rank_zero(transport, chosen ? chosen->path.string() : "");
+    const bool branch = on_any_rank(transport, chosen && chosen->branch);
+    if (path.empty())
         return std::nullopt;
-    return fs::path(chosen);
+    return ChosenCheckpoint{path, branch};
 }
 
 void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
@@ -215,25 +235,6 @@ void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
         now.warmup_steps = saved.warmup_steps;
 }
 
-std::vector<std::string> changed_recipe(const CheckpointReader& checkpoint, const RunConfig& config)
-{
-    RunConfig saved = saved_config(checkpoint);
-    settle_precision(saved);
-    std::vector<std::string> left, kept;
-    for (const std::string& difference : differences_in_result(saved, config)) {
-        const bool is_kept = difference.starts_with("model.") || difference.starts_with("batch.") ||
-                             difference.starts_with("precision.");
-        (is_kept ? kept : left).push_back(difference);
-    }
-    if (!kept.empty())
-        throw usage_error("a branch keeps the model, the batches and the precision of the run that "
-                          "it leaves, and these differ:" +
-                              first_lines(kept, 40),
-                          checkpoint.path().string(),
-                          "undo the change, or start a new run at its beginning");
-    return left;
-}
-
 std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,
                                           const RunConfig& config, const RunHardware& hardware)
 {
@@ -243,6 +244,26 @@ std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,
         changed.push_back("computed by " + before + " when saved, by " + hardware.arithmetic +
                           " now");
     return changed;
+}
+
+std::string device_changed(const RunConfig& saved, const RunConfig& now, const std::string& why)
+{
+    const std::string before(name_of(saved.precision)), after(name_of(now.precision));
+    if (now.run.device == "cuda")
+        return "this run was saved on CPUs in " + before +
+               ", and this start is on GPUs, where precision.compute = \"auto\" is " + after;
+    return "this run was saved on GPUs in " + before + ", and this start is on CPUs (" +
+           (why.empty() ? "as run.device says" : why) +
+           "), where precision.compute = \"auto\" is " + after;
+}
+
+std::string device_remedy(const RunConfig& saved)
+{
+    const bool on_gpus = saved.run.device == "cuda";
+    return std::string(on_gpus ? "start it where every rank has a GPU"
+                               : "add --set run.device=cpu") +
+           ", or add --set precision.compute=" + std::string(name_of(saved.precision)) +
+           " to go on on " + (on_gpus ? "CPUs" : "GPUs");
 }
 
 void refuse_changed_result(const CheckpointReader& checkpoint, const RunConfig& config,

@@ -24,19 +24,27 @@ struct ResumeRequest {
     bool branch = false;
 };
 
+struct ChosenCheckpoint {
+    std::filesystem::path path;
+    bool branch = false; ///< as in ResumeRequest; where `path` is of this run it counts no more
+};
+
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`
 /// (damaged ones are named in the log and skipped), the one asked for, or none. Where metrics.jsonl
 /// beside `checkpoints` says that they descend from the one asked for, the newest of them: the same
 /// command goes on. Throws UserError: usage when `never` meets a folder that has checkpoints, data
 /// when the one asked for, or every one there is, is damaged.
-std::optional<std::filesystem::path> choose_checkpoint(const std::filesystem::path& checkpoints,
-                                                       const ResumeRequest& request,
-                                                       Transport& transport);
+std::optional<ChosenCheckpoint> choose_checkpoint(const std::filesystem::path& checkpoints,
+                                                  const ResumeRequest& request,
+                                                  Transport& transport);
 
-/// In what the recipe of a branch (ResumeRequest) differs from that of the run it leaves. Throws
-/// UserError (usage) where the model, the batches or the precision do, which it cannot leave.
-std::vector<std::string> changed_recipe(const CheckpointReader& checkpoint,
-                                        const RunConfig& config);
+/// What wrote the checkpoint.
+RunConfig saved_config(const CheckpointReader& checkpoint);
+
+/// precision.compute = "auto" became another one, for GPUs came or went; `why` it is on CPUs. And
+/// what to do then.
+std::string device_changed(const RunConfig& saved, const RunConfig& now, const std::string& why);
+std::string device_remedy(const RunConfig& saved);
 
 /// What rounds sums in another order than in the run that wrote `checkpoint`: keys, libraries,
 /// processors.

@@ -43,7 +43,8 @@ std::string absolute_text(const std::filesystem::path& path)
 {
     std::error_code gone; // the current folder
     const auto absolute = std::filesystem::absolute(path, gone);
-    return (gone ? path : absolute).string(); // links as they are: `..` behind one leads elsewhere
+    const auto plain = std::filesystem::weakly_canonical(gone ? path : absolute, gone);
+    return (gone ? path : plain).string();
 }
 
 /// Bytes, which sums over ranks carry as doubles.

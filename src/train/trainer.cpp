@@ -81,10 +81,12 @@ void Trainer::open_data()
 void Trainer::say_data() const
 {
     const auto sequences = static_cast<double>(tokens_->num_train_sequences());
-    const double epochs =
-        static_cast<double>(config_.run.updates * config_.batch.global_batch_size) / sequences;
-    log_info(fmt::format("{} sequences to train on, which the run goes through {:.3g} times",
-                         count_text(sequences), epochs));
+    const bool branch = !origin_.changed_recipe.empty();
+    const std::int64_t updates = config_.run.updates - (branch ? completed_updates_ : 0);
+    log_info(
+        fmt::format("{} sequences to train on, which the {} goes through {:.3g} times",
+                    count_text(sequences), branch ? "branch" : "run",
+                    static_cast<double>(updates * config_.batch.global_batch_size) / sequences));
     if (tokens_->validates_what_it_trains_on())
         log_warning("data.validation has the tokens of data.train: the validation loss will say "
                     "nothing of other text");
@@ -123,10 +125,9 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     hardware_ = hardware;
     open_data();
     const auto checkpoint = choose_checkpoint(folder_.checkpoints(), resume, replicas_.world());
-    const bool goes_on_here = checkpoint && is_own(*checkpoint);
-    origin_.resumed_from = checkpoint;
+    const bool goes_on_here = checkpoint && is_own(checkpoint->path);
     if (checkpoint)
-        anomalies_.restore(restore(*checkpoint, resume.branch && !goes_on_here));
+        restore_start(checkpoint->path, checkpoint->branch && !goes_on_here);
     else
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(config_.run.seed);
@@ -144,8 +145,9 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         say_data();
         if (!short_of_space.empty())
             log_warning(short_of_space);
+        const bool new_recipe = !checkpoint || !origin_.changed_recipe.empty();
         if (const std::string warning = gates_that_stay_behind(config_);
-            !checkpoint && !warning.empty())
+            new_recipe && !warning.empty())
             log_warning(warning);
     });
     if (!goes_on_here)

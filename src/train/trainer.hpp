@@ -57,6 +57,8 @@ private:
     TimeBudget time_budget() const;
     /// Collective. Whether it lies in this run's folder.
     bool is_own(const std::filesystem::path& checkpoint);
+    /// Collective, at the start; as restore().
+    void restore_start(const std::filesystem::path& checkpoint, bool branch);
     /// `branch`: the run file's recipe may be another one.
     CheckpointProgress restore(const std::filesystem::path& folder, bool branch);
     /// Nothing where an anomaly made the run go back (trainer_rewind.cpp).

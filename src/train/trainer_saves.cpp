@@ -4,6 +4,7 @@
 #include "src/plan/checkpoint_space.hpp"
 #include "src/process/program_version.hpp"
 #include "src/process/stopwatch.hpp"
+#include "src/train/branch.hpp"
 #include "src/train/trainer.hpp"
 
 #include <cmath>
@@ -23,7 +24,7 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder, bool br
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
         if (branch) {
-            origin_.changed_recipe = changed_recipe(reader, config_);
+            origin_.changed_recipe = leave_trunk(reader, config_, hardware_);
         } else {
             keep_saved_defaults(reader, config_);
             refuse_changed_result(reader, config_, hardware_);
@@ -37,6 +38,15 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder, bool br
         saved_update_ = completed_updates_;
     });
     return progress;
+}
+
+void Trainer::restore_start(const std::filesystem::path& checkpoint, bool branch)
+{
+    origin_.resumed_from = checkpoint;
+    CheckpointProgress progress = restore(checkpoint, branch);
+    if (!origin_.changed_recipe.empty())
+        progress.recent_losses.clear(); // by which another recipe is not to be judged
+    anomalies_.restore(progress);
 }
 
 /// On rank 0: what would come out at the first save, which may be far. Returns a warning, or

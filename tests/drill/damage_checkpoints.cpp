@@ -187,10 +187,10 @@ private:
                 bad_.push_back(what + ": " + hit->info.path + " is not named");
         }
         const auto chosen = choose_checkpoint(checkpoints_, {}, *transport_);
-        if (chosen && *chosen == before_)
+        if (chosen && chosen->path == before_)
             ++row.fell_back;
         else
-            bad_.push_back(what + ": chosen: " + (chosen ? chosen->string() : "none"));
+            bad_.push_back(what + ": chosen: " + (chosen ? chosen->path.string() : "none"));
     }
 
     fs::path checkpoints_, newest_, before_;

@@ -121,6 +121,7 @@ class Branches(RunTest):
         self.assertEqual(start["resumed_from"], str(self.fork))
         self.assertEqual([change.split(":")[0] for change in start["changed_recipe"]],
                          ["lr_schedule.decay_fraction", "run.updates"])
+        self.assertIn("which the branch goes through", result.stderr)
 
     def test_stopped_and_continued_by_the_same_command_it_is_the_same_to_the_bit(self):
         self.branch(1, "undisturbed")
@@ -129,6 +130,27 @@ class Branches(RunTest):
         self.branch(1, "stopped")
         self.assert_same_state("stopped", "undisturbed")
         self.train(1, "stopped", overrides=("run.updates=10", "lr_schedule.decay_fraction=0.6"))  # by itself
+
+    def test_one_that_dies_before_its_first_save_begins_again_by_itself(self):
+        fault = self.branch(1, "dies", "--inject", "nan-gradient@7:0", expect=70)
+        self.assertIn("not finite", fault.stderr)
+        self.assertFalse(list((self.folder / "dies" / "checkpoints").glob("update-*")))
+        again = call(SLUICE, "train", self.folder / "dies" / "config.toml", cwd=self.folder)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn("it begins again with", again.stderr)
+        self.branch(1, "lives")
+        self.assert_same_state("dies", "lives")
+        result = self.branch(1, "gone", "--inject", "nan-gradient@7:0", expect=70)
+        moved = self.fork.with_name("moved")
+        self.fork.rename(moved)
+        result = call(SLUICE, "train", self.folder / "gone" / "config.toml", cwd=self.folder)
+        moved.rename(self.fork)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assert_one_clear_message(result, "a checkpoint that is gone", "--resume never")
+
+    def test_a_length_that_is_over(self):
+        result = self.branch(1, "over", overrides=("run.updates=4",), expect=2)
+        self.assert_one_clear_message(result, "the checkpoint is of update 4", "run.updates = 4")
 
     def test_without_a_change_it_is_the_trunk(self):
         self.branch(1, "copy", overrides=())

@@ -30,6 +30,13 @@ class Loops(RunTest):
             self.assertTrue((self.folder / name / "metrics.jsonl").exists(), result.stderr)
 
 
+    def test_a_daemon_that_closed_its_descriptors(self):
+        train = shlex.join(map(str, self.command(2, "closed", "--stop-after", "3")))
+        result = call("bash", "-c", f"{train} <&- >&- 2>&-; echo $?", cwd=self.folder, timeout=120)
+        self.assertEqual(result.stdout, "75\n")
+        self.assertEqual(self.status("closed")["update"], 3)
+
+
 class Limits(RunTest):
     """mpirun hangs, or fails in words about its own source, where this machine has no room for it."""
     own_launcher = True

@@ -69,8 +69,11 @@ BOOST_AUTO_TEST_CASE(patterns_choose)
                (Names{"a.h", "b.hpp", "c.txt", "sub/d.h", "sub/e.txt"}));
     BOOST_TEST(names(folder, {folder / "s*"}, {{"*.h"}, {}}) == (Names{"sub/d.h"}));
     std::filesystem::create_directory(folder.path() / "some-empty");
-    std::filesystem::create_directory_symlink("sub", folder.path() / "sub-again");
     BOOST_TEST(names(folder, {folder / "s*"}) == (Names{"sub/d.h", "sub/e.txt"}));
+    std::filesystem::create_directory_symlink("sub", folder.path() / "sub-again");
+    check_data_error([&] { find_input_files({folder / "s*"}, {}); },
+                     {"sub-again", "a link to a folder"});
+    BOOST_TEST(names(folder, {folder / "sub-again"}).size() == 2u); // named
 }
 
 BOOST_AUTO_TEST_CASE(a_name_with_a_bracket_is_a_file_when_there_is_one)

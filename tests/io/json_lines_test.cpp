@@ -116,11 +116,16 @@ BOOST_AUTO_TEST_CASE(damage_of_the_file_comes_before_what_it_does_to_a_line)
 BOOST_AUTO_TEST_CASE(tells_json_lines_from_other_json)
 {
     const TextFolder folder;
-    BOOST_TEST(begins_with_json_object(folder.write("a", "{\"x\":1}\nanything")));
-    BOOST_TEST(begins_with_json_object(folder.write("a.gz", gzip("{\"x\":1}"))));
-    BOOST_TEST(!begins_with_json_object(folder.write("b", "{\n  \"x\": 1\n}\n")));
-    BOOST_TEST(!begins_with_json_object(folder.write("c", "[1, 2]\n")));
-    BOOST_TEST(!begins_with_json_object(folder.write("d", "")));
+    BOOST_TEST(looks_like_json_lines(folder.write("a", "{\"x\":1}\nanything")));
+    BOOST_TEST(looks_like_json_lines(folder.write("a.gz", gzip("{\"x\":1}"))));
+    BOOST_TEST(!looks_like_json_lines(folder.write("b", "{\n  \"x\": 1\n}\n")));
+    BOOST_TEST(!looks_like_json_lines(folder.write("c", "[1, 2]\n")));
+    BOOST_TEST(!looks_like_json_lines(folder.write("d", "")));
+    const std::string long_line = "{\"x\":\"" + std::string(3'000'000, 'y') + "\"}\n";
+    BOOST_TEST(looks_like_json_lines(folder.write("e", long_line + "{}\n")));
+    const std::string cut = folder.write("f", "lf a record\"}\n{\"x\":1}\n");
+    BOOST_TEST(!looks_like_json_lines(cut));
+    BOOST_TEST(looks_like_json_lines(cut, true));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,8 +2,7 @@
 
 #include "core/error.hpp"
 #include "src/train/rewind.hpp"
-#include "tests/src/config/run_text_fixture.hpp"
-#include "tests/temporary_folder.hpp"
+#include "tests/src/train/checkpoints_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -11,54 +10,9 @@
 #include <unistd.h>
 
 using namespace sluice;
+using testing::Checkpoints;
+using testing::is;
 namespace fs = std::filesystem;
-
-namespace {
-
-/// A run's checkpoints, with one array each. Their folder is made with the first.
-struct Checkpoints {
-    testing::TemporaryFolder run;
-    fs::path folder = run / "checkpoints";
-    std::unique_ptr<Transport> alone = make_in_process_transport();
-
-    fs::path add(std::int64_t update, const RunConfig& config = small(),
-                 const std::string& arithmetic = {})
-    {
-        float weights[4] = {1, 2, 3, static_cast<float>(update)};
-        StageContents contents;
-        contents.warmup = {{.first_layer = 0, .counters = {1}, .alphas = {1.0}}};
-        contents.progress.update = update;
-        contents.progress.arithmetic = arithmetic;
-        contents.config_toml = resolved_toml(config);
-        const TensorView view{weights, DType::f32, {4}, {}};
-        for (const char* group :
-             {"parameters", "optimizer/first_moment", "optimizer/second_moment"})
-            contents.arrays.push_back({dataset_path(group, "model.norm.weight"), view});
-        const fs::path partial = folder / partial_folder_name(update);
-        fs::create_directories(folder);
-        const fs::path whole = folder / checkpoint_folder_name(update);
-        const ManifestEntry entry = write_stage_file(partial, 0, 1, contents);
-        finish_checkpoint(partial, whole, {entry});
-        return whole;
-    }
-    static void damage(const fs::path& checkpoint)
-    {
-        for (const auto& file : fs::directory_iterator(checkpoint))
-            if (file.path().filename().string().starts_with("stage"))
-                fs::resize_file(file.path(), fs::file_size(file.path()) - 1);
-    }
-    std::optional<fs::path> choose(ResumeMode mode = ResumeMode::automatic, fs::path path = {})
-    {
-        return choose_checkpoint(folder, {mode, std::move(path)}, *alone);
-    }
-};
-
-bool is(const UserError& error, ExitCode code, const char* part)
-{
-    return error.code() == code && error.problem().find(part) != std::string::npos;
-}
-
-} // namespace
 
 BOOST_AUTO_TEST_SUITE(resume)
 
@@ -184,26 +138,6 @@ BOOST_AUTO_TEST_CASE(a_run_file_that_changes_the_result_is_refused)
                               return is(error, ExitCode::usage, "optimizer.lr") &&
                                      is(error, ExitCode::usage, "run.seed");
                           });
-}
-
-BOOST_AUTO_TEST_CASE(a_branch_may_have_another_recipe_and_not_another_model)
-{
-    Checkpoints checkpoints;
-    const CheckpointReader reader(checkpoints.add(3));
-    BOOST_TEST(changed_recipe(reader, small()).empty());
-    const auto changed =
-        changed_recipe(reader, small({"optimizer.lr=0.5", "run.updates=20", "prores.schedule=equal",
-                                      "lr_schedule.decay_fraction=0.5",
-                                      "lr_schedule.warmup_steps=2", "checkpoint.keep_last=9"}));
-    BOOST_TEST(changed.size() == 5u);
-    for (const char* other : {"model.num_layers=5", "batch.global_batch_size=2", "batch.seq_len=8",
-                              "precision.compute=fp64"})
-        BOOST_CHECK_EXCEPTION(changed_recipe(reader, small({other, "optimizer.lr=0.5"})), UserError,
-                              [&](const UserError& error) {
-                                  const std::string key(other, std::string(other).find('='));
-                                  return is(error, ExitCode::usage, key.c_str()) &&
-                                         !is(error, ExitCode::usage, "optimizer.lr");
-                              });
 }
 
 BOOST_AUTO_TEST_CASE(other_libraries_and_processors_change_the_rounding)
