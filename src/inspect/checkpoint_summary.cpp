@@ -149,8 +149,8 @@ void print_summary(const CheckpointReader& reader, bool json, bool list_tensors)
     if (progress.num_rewinds > 0)
         fmt::print("  went back {} time(s), skipping batches {}\n", progress.num_rewinds,
                    progress.skipped.text());
-    fmt::print("  {} parameters; {} tensors with the moments, saved by {} stage(s)\n", summary.num_parameters,
-               reader.arrays().size(), reader.num_stages());
+    fmt::print("  {} parameters; {} tensors with the moments, saved by {} stage(s)\n",
+               summary.num_parameters, reader.arrays().size(), reader.num_stages());
     if (!progress.program.empty())
         fmt::print("  written by {} at {}\n", progress.program, reader.created_at());
     if (!progress.arithmetic.empty())
