@@ -78,9 +78,12 @@ std::vector<InputFile> files_matching(const std::string& pattern, const InputSel
     glob_t found{};
     const int result = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
     std::vector<InputFile> files;
-    const std::vector<fs::path> paths(found.gl_pathv,
-                                      found.gl_pathv + (result == 0 ? found.gl_pathc : 0));
+    std::vector<fs::path> paths(found.gl_pathv,
+                                found.gl_pathv + (result == 0 ? found.gl_pathc : 0));
     ::globfree(&found);
+    for (fs::path& path : paths)
+        if (!path.has_filename()) // "folder/"
+            path = path.parent_path();
     for (const fs::path& path : paths) {
         if (fs::is_regular_file(path))
             files.push_back({path, false, fs::file_size(path)});

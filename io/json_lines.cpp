@@ -161,27 +161,53 @@ bool JsonLines::next(std::string& text)
 
 std::uint64_t JsonLines::file_offset() const { return state_->stream.file_offset(); }
 
-bool looks_like_json_lines(const std::filesystem::path& path, bool some_may_be_bad)
+namespace {
+
+/// Whether the line that goes on in `stream` ends with one, blanks left out; or is so long that
+/// nobody would know.
+bool ends_with_brace(ByteStream& stream, std::vector<char>& piece)
 {
     constexpr std::size_t longest_looked_at = std::size_t{64} << 20;
-    ByteStream stream(path);
-    std::string head;
-    std::vector<char> piece(chunk_bytes);
-    bool ended = false;
-    while (!ended && head.find('\n') == std::string::npos && head.size() < longest_looked_at) {
+    char last = ' ';
+    for (std::size_t seen = 0; seen < longest_looked_at;) {
         const std::size_t size = stream.read(piece);
-        head.append(piece.data(), size);
-        ended = size < piece.size();
+        const std::string_view bytes(piece.data(), size);
+        const std::string_view line = bytes.substr(0, bytes.find('\n'));
+        if (const auto at = line.find_last_not_of(blanks); at != std::string_view::npos)
+            last = line[at];
+        if (line.size() < bytes.size() || size < piece.size())
+            return last == '}';
+        seen += size;
     }
-    simdjson::dom::parser parser;
+    return true;
+}
+
+} // namespace
+
+bool looks_like_json_lines(const std::filesystem::path& path, const std::string& text_key_of_any)
+{
+    ByteStream stream(path);
+    std::vector<char> piece(chunk_bytes);
+    const std::string head(piece.data(), stream.read(piece));
     std::string_view rest = head;
-    do {
+    if (rest.starts_with(byte_order_mark))
+        rest.remove_prefix(byte_order_mark.size());
+    const bool ends_in_head = head.size() < piece.size() || rest.find('\n') != rest.npos;
+    if (!ends_in_head) // a long line: looked at by its ends, as a parser would take many times more
+        return rest.starts_with('{') && ends_with_brace(stream, piece);
+    simdjson::dom::parser parser;
+    for (bool is_first = true; !rest.empty(); is_first = false) {
         const std::string_view line = rest.substr(0, rest.find('\n'));
-        simdjson::dom::object object;
-        if (!parser.parse(line.data(), line.size(), true).get(object))
-            return true;
         rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    } while (some_may_be_bad && !rest.empty());
+        simdjson::dom::object object;
+        std::string_view text;
+        if (parser.parse(line.data(), line.size(), true).get(object))
+            object = {};
+        else if (is_first || !object.at_key(text_key_of_any).get(text))
+            return true;
+        if (text_key_of_any.empty())
+            return false;
+    }
     return false;
 }
 

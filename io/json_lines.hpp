@@ -33,8 +33,10 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// Whether the first line of the file is a whole JSON object; with `some_may_be_bad`, whether any
-/// line is within its first MiB.
-bool looks_like_json_lines(const std::filesystem::path& path, bool some_may_be_bad = false);
+/// Whether the first line of the file is a whole JSON object (one of more than a MiB: begins and
+/// ends like one). Where lines may be bad: or any line in its first MiB is one with a string under
+/// `text_key_of_any`; empty: they may not.
+bool looks_like_json_lines(const std::filesystem::path& path,
+                           const std::string& text_key_of_any = {});
 
 } // namespace sluice

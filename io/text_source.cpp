@@ -24,7 +24,7 @@ std::size_t piece_end(std::string_view text, std::size_t limit)
                                              : newline + 1;
 }
 
-TextFormat format_of(const InputFile& file, bool lines_may_be_bad)
+TextFormat format_of(const InputFile& file, const std::string& text_key_of_any)
 {
     std::string lower = file.path.filename().string();
     std::ranges::transform(lower, lower.begin(),
@@ -35,7 +35,7 @@ TextFormat format_of(const InputFile& file, bool lines_may_be_bad)
     if (name.extension() == ".jsonl" || name.extension() == ".ndjson")
         return TextFormat::jsonl;
     if (name.extension() == ".json" &&
-        (file.named || looks_like_json_lines(file.path, lines_may_be_bad)))
+        (file.named || looks_like_json_lines(file.path, text_key_of_any)))
         return TextFormat::jsonl;
     return TextFormat::text;
 }
@@ -86,9 +86,10 @@ struct TextSource::Reader {
         if (next_file == files.size())
             return false;
         const InputFile& file = files[next_file++];
-        const TextFormat format = options.format == TextFormat::automatic
-                                      ? format_of(file, options.max_bad_lines > 0)
-                                      : options.format;
+        const TextFormat format =
+            options.format == TextFormat::automatic
+                ? format_of(file, options.max_bad_lines > 0 ? options.text_key : "")
+                : options.format;
         if (format == TextFormat::jsonl) {
             json = std::make_unique<JsonLines>(
                 file.path, options.text_key,

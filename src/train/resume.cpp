@@ -39,6 +39,13 @@ void for_each_row(const fs::path& checkpoints, std::string_view event, const Vis
     }
 }
 
+/// Of a start; empty where the run began by itself, or somebody has edited the row.
+fs::path resumed_from(const nlohmann::json& row)
+{
+    const auto from = row.find("resumed_from");
+    return from != row.end() && from->is_string() ? from->get<std::string>() : std::string();
+}
+
 /// The newest save that the metrics of the run folder tell of; 0 where they tell of none.
 std::int64_t newest_save_told_of(const fs::path& checkpoints)
 {
@@ -51,15 +58,27 @@ std::int64_t newest_save_told_of(const fs::path& checkpoints)
     return newest;
 }
 
+/// Throws UserError (data) where this run has saved, by its metrics, and there is nothing.
+void refuse_lost_saves(const fs::path& checkpoints)
+{
+    if (const std::int64_t told_of = newest_save_told_of(checkpoints); told_of > 0)
+        throw data_error("metrics.jsonl tells of a save of update " + std::to_string(told_of) +
+                             ", and there is no checkpoint",
+                         checkpoints.string(),
+                         "put the checkpoints back (is a file system not mounted?), or add "
+                         "--resume never to start from the beginning");
+}
+
 /// With what this run began where that was another's checkpoint, by the last start in its metrics.
 std::optional<ChosenCheckpoint> begun_with(const fs::path& checkpoints)
 {
     std::optional<ChosenCheckpoint> origin;
     for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
-        const fs::path from = row.value("resumed_from", "");
+        const fs::path from = resumed_from(row);
+        const auto changes = row.find("changed_recipe");
         origin.reset();
         if (!from.empty())
-            origin = {from, !row.value("changed_recipe", nlohmann::json::array()).empty()};
+            origin = {from, changes != row.end() && changes->is_array() && !changes->empty()};
     });
     return origin;
 }
@@ -75,12 +94,7 @@ std::string newest_whole(const fs::path& checkpoints, const OnBlock& on_block)
         throw data_error("every checkpoint of this run is damaged", checkpoints.string(),
                          "see the list above; move the folder away and add --resume never to "
                          "start from the beginning");
-    if (const std::int64_t told_of = newest_save_told_of(checkpoints); told_of > 0)
-        throw data_error("metrics.jsonl tells of a save of update " + std::to_string(told_of) +
-                             ", and there is no checkpoint",
-                         checkpoints.string(),
-                         "put the checkpoints back (is a file system not mounted?), or add "
-                         "--resume never to start from the beginning");
+    refuse_lost_saves(checkpoints);
     return {};
 }
 
@@ -95,7 +109,7 @@ bool descends_from(const fs::path& asked, const fs::path& checkpoints)
     const fs::path own = fs::weakly_canonical(checkpoints, error);
     bool descends = false;
     for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
-        const fs::path from = fs::weakly_canonical(row.value("resumed_from", ""), error);
+        const fs::path from = fs::weakly_canonical(resumed_from(row), error);
         if (from == ancestor || from.parent_path() == ancestor / "checkpoints")
             descends = true;
         else if (from.parent_path() != own)
@@ -149,17 +163,21 @@ fs::path chosen_by_path(const fs::path& checkpoints, const ResumeRequest& reques
                            fs::equivalent(asked.parent_path(), checkpoints, error)))
         throw usage_error("a branch needs a run folder of its own, and this is the one it leaves",
                           checkpoints.parent_path().string(), "choose another --run-dir");
-    if (fs::equivalent(asked, checkpoints.parent_path(), error))
-        return newest_whole(checkpoints, on_block);
     const auto own = list_checkpoints(checkpoints);
-    if (!own.empty() && descends_from(asked, checkpoints)) {
+    const bool descends = descends_from(asked, checkpoints);
+    if (!own.empty() && descends) {
         const std::string newest = newest_whole(checkpoints, on_block);
         log_warning("this run has gone on from " + asked.string() + " and continues from " +
                     fs::path(newest).filename().string() +
-                    " of its own; to go back, move its checkpoints away");
+                    " of its own; to go back, choose another --run-dir");
         return newest;
     }
-    const fs::path path = checkpoint_at(asked);
+    if (descends)
+        refuse_lost_saves(checkpoints);
+    const auto before = own.empty() && descends ? begun_with(checkpoints) : std::nullopt;
+    // The newest of a run folder may be another one by now.
+    const fs::path path =
+        before && fs::exists(before->path, error) ? before->path : checkpoint_at(asked);
     require_whole(path, on_block);
     if (!own.empty())
         refuse_mixing(path, own.back(), request.branch);
@@ -189,9 +207,12 @@ std::optional<ChosenCheckpoint> chosen_by_itself(const fs::path& checkpoints,
 std::optional<ChosenCheckpoint> choose(const fs::path& checkpoints, const ResumeRequest& request,
                                        const OnBlock& on_block)
 {
-    if (request.mode == ResumeMode::path)
+    std::error_code error;
+    const bool itself =
+        !request.branch && fs::equivalent(request.path, checkpoints.parent_path(), error);
+    if (request.mode == ResumeMode::path && !itself)
         return ChosenCheckpoint{chosen_by_path(checkpoints, request, on_block), request.branch};
-    if (request.mode == ResumeMode::automatic)
+    if (request.mode != ResumeMode::never)
         return chosen_by_itself(checkpoints, on_block);
     if (!list_checkpoints(checkpoints).empty())
         throw usage_error("--resume never, but this run folder already has checkpoints",
@@ -227,12 +248,10 @@ choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request, Tra
 
 void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
 {
-    const LearningRateConfig saved = saved_config(checkpoint).lr_schedule;
-    LearningRateConfig& now = config.lr_schedule;
-    if (saved.kind == LearningRateKind::constant && now.kind == LearningRateKind::constant &&
-        now.warmup_steps == default_lr_warmup_steps(config) &&
-        saved.warmup_steps <= config.run.updates)
-        now.warmup_steps = saved.warmup_steps;
+    const std::int64_t saved = saved_config(checkpoint).lr_schedule.warmup_steps;
+    std::int64_t& now = config.lr_schedule.warmup_steps;
+    if (now == default_lr_warmup_steps(config) && saved <= config.run.updates)
+        now = saved;
 }
 
 std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,

@@ -51,8 +51,9 @@ std::string device_remedy(const RunConfig& saved);
 std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,
                                           const RunConfig& config, const RunHardware& hardware);
 
-/// The default of lr_schedule.warmup_steps follows the length of the run. Where a constant schedule
-/// is made longer or shorter, it stays as it was when the run began, if the run is that long.
+/// The default of lr_schedule.warmup_steps follows the length of the run. Where that is another one
+/// now (a constant schedule's) or was another run's (a branch's), it stays as it was when the run
+/// began, if the run is that long.
 void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config);
 
 /// Throws UserError (usage) that lists every difference when the run file would change the result

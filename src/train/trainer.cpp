@@ -137,7 +137,9 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         delete_old_checkpoints(folder_.checkpoints(), {});
         const std::string short_of_space = refuse_unsavable();
         folder_.write_config(resolved_toml(config_));
-        journal_ = std::make_unique<RunJournal>(config_, folder_, completed_updates_);
+        // Of updates that led here: none in this folder where the run begins with another's.
+        journal_ = std::make_unique<RunJournal>(
+            config_, folder_, checkpoint && !goes_on_here ? -1 : completed_updates_);
         stop_ = StopRequest(folder_.stop_file(), time_budget(),
                             started_by_launch_ranks() ? folder_.signal_file()
                                                       : std::filesystem::path());

@@ -148,6 +148,40 @@ class Branches(RunTest):
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assert_one_clear_message(result, "a checkpoint that is gone", "--resume never")
 
+    def test_a_warm_up_by_default_is_the_trunks_and_stays_it(self):
+        path = self.folder / "default.toml"
+        path.write_text(self.run_file.read_text().replace('"wsd"\nwarmup_steps = 2', '"wsd"'))
+
+        def train(run_dir, *options, updates, expect):
+            return self.train(1, run_dir, *options, run_file=path, overrides=(f"run.updates={updates}",), expect=expect)
+        train("long", "--stop-after", "8", updates=40, expect=75)
+        branch = ("--branch", self.last_checkpoint("long"))
+        train("short", *branch, "--stop-after", "2", updates=20, expect=75)
+        self.assertIn("warmup_steps = 4\n", (self.folder / "short" / "config.toml").read_text())
+        train("short", *branch, "--stop-after", "2", updates=20, expect=75)
+        train("short", updates=20, expect=0)
+
+    def test_metrics_are_of_the_updates_that_led_there(self):
+        self.branch(1, "again", "--inject", "nan-gradient@7:0", expect=70)
+        self.assertEqual([row["update"] for row in self.metrics("again")], [5, 6])
+        other = self.folder / "fork"
+        shutil.copytree(self.folder / "trunk", other)
+        self.train(1, "again", "--resume", other, overrides=())  # its newest, update 8: over
+        self.assertEqual(self.metrics("again"), [])
+        row, = self.metrics("again", "start")
+        self.assertEqual(row["update"], 8)
+        self.branch(1, "itself", "--inject", "nan-gradient@7:0", expect=70)
+        self.train(1, "itself", "--resume", self.folder / "itself",
+                   overrides=("run.updates=10", "lr_schedule.decay_fraction=0.6"))
+        self.assertEqual([row["update"] for row in self.metrics("itself")], [*range(5, 11)])
+
+    def test_saves_that_are_not_there_are_missed(self):
+        self.branch(1, "lost", "--stop-after", "2", expect=75)
+        checkpoints = self.folder / "lost" / "checkpoints"
+        checkpoints.rename(self.folder / "elsewhere")
+        result = self.branch(1, "lost", expect=3)
+        self.assert_one_clear_message(result, "tells of a save of update 6")
+
     def test_a_length_that_is_over(self):
         result = self.branch(1, "over", overrides=("run.updates=4",), expect=2)
         self.assert_one_clear_message(result, "the checkpoint is of update 4", "run.updates = 4")

@@ -73,6 +73,9 @@ BOOST_AUTO_TEST_CASE(patterns_choose)
     std::filesystem::create_directory_symlink("sub", folder.path() / "sub-again");
     check_data_error([&] { find_input_files({folder / "s*"}, {}); },
                      {"sub-again", "a link to a folder"});
+    check_data_error([&] { find_input_files({folder / "s*/"}, {}); },
+                     {"sub-again", "a link to a folder"});
+    check_data_error([&] { find_input_files({folder / "sub/.*/"}, {}); }, {"no file matches"});
     BOOST_TEST(names(folder, {folder / "sub-again"}).size() == 2u); // named
 }
 

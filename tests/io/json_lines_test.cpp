@@ -125,7 +125,14 @@ BOOST_AUTO_TEST_CASE(tells_json_lines_from_other_json)
     BOOST_TEST(looks_like_json_lines(folder.write("e", long_line + "{}\n")));
     const std::string cut = folder.write("f", "lf a record\"}\n{\"x\":1}\n");
     BOOST_TEST(!looks_like_json_lines(cut));
-    BOOST_TEST(looks_like_json_lines(cut, true));
+    BOOST_TEST(!looks_like_json_lines(cut, "x")); // no string
+    const std::string texts = folder.write("g", "lf a record\"}\n{\"x\":\"1\"}\n");
+    BOOST_TEST(looks_like_json_lines(texts, "x"));
+    BOOST_TEST(!looks_like_json_lines(texts, "text"));
+    BOOST_TEST(!looks_like_json_lines(
+        folder.write("h", "{\n \"items\": [\n  {\"a\":1},\n  {\"b\":2}\n ]\n}\n"), "text"));
+    BOOST_TEST(!looks_like_json_lines(folder.write("i", "[" + std::string(3'000'000, ' ') + "]")));
+    BOOST_TEST(looks_like_json_lines(folder.write("j.gz", gzip(long_line + long_line))));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
