@@ -58,9 +58,7 @@ bool FileLock::take(std::chrono::milliseconds patience)
         if (descriptor_ < 0)
             throw file_error("open", path_, errno);
         why_it_guards_nothing_.clear();
-        while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-            if (errno == EINTR)
-                continue;
+        while (retried([&] { return ::flock(descriptor_, LOCK_EX | LOCK_NB); }) != 0) {
             if (errno != EWOULDBLOCK) {
                 why_it_guards_nothing_ = file_error("flock", path_, errno).problem();
                 break;

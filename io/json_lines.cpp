@@ -27,6 +27,25 @@ simdjson::simdjson_result<simdjson::dom::element> parse_line(simdjson::dom::pars
     return parser.parse(padded, size, false);
 }
 
+/// Whether the line that goes on in `stream` ends with one, blanks left out; or is so long that
+/// nobody would know.
+bool ends_with_brace(ByteStream& stream, std::vector<char>& piece)
+{
+    constexpr std::size_t longest_looked_at = std::size_t{64} << 20;
+    char last = ' ';
+    for (std::size_t seen = 0; seen < longest_looked_at;) {
+        const std::size_t size = stream.read(piece);
+        const std::string_view bytes(piece.data(), size);
+        const std::string_view line = bytes.substr(0, bytes.find('\n'));
+        if (const auto at = line.find_last_not_of(blanks); at != std::string_view::npos)
+            last = line[at];
+        if (line.size() < bytes.size() || size < piece.size())
+            return last == '}';
+        seen += size;
+    }
+    return true;
+}
+
 } // namespace
 
 struct JsonLines::State {
@@ -161,29 +180,6 @@ bool JsonLines::next(std::string& text)
 
 std::uint64_t JsonLines::file_offset() const { return state_->stream.file_offset(); }
 
-namespace {
-
-/// Whether the line that goes on in `stream` ends with one, blanks left out; or is so long that
-/// nobody would know.
-bool ends_with_brace(ByteStream& stream, std::vector<char>& piece)
-{
-    constexpr std::size_t longest_looked_at = std::size_t{64} << 20;
-    char last = ' ';
-    for (std::size_t seen = 0; seen < longest_looked_at;) {
-        const std::size_t size = stream.read(piece);
-        const std::string_view bytes(piece.data(), size);
-        const std::string_view line = bytes.substr(0, bytes.find('\n'));
-        if (const auto at = line.find_last_not_of(blanks); at != std::string_view::npos)
-            last = line[at];
-        if (line.size() < bytes.size() || size < piece.size())
-            return last == '}';
-        seen += size;
-    }
-    return true;
-}
-
-} // namespace
-
 bool looks_like_json_lines(const std::filesystem::path& path, const std::string& text_key_of_any)
 {
     ByteStream stream(path);
@@ -201,9 +197,8 @@ bool looks_like_json_lines(const std::filesystem::path& path, const std::string&
         rest.remove_prefix(std::min(line.size() + 1, rest.size()));
         simdjson::dom::object object;
         std::string_view text;
-        if (parser.parse(line.data(), line.size(), true).get(object))
-            object = {};
-        else if (is_first || !object.at_key(text_key_of_any).get(text))
+        const bool is_object = !parser.parse(line.data(), line.size(), true).get(object);
+        if (is_object && (is_first || !object.at_key(text_key_of_any).get(text)))
             return true;
         if (text_key_of_any.empty())
             return false;

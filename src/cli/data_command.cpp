@@ -135,8 +135,8 @@ void add_prepare(CLI::App& data, ChosenCommand& chosen)
         ->add_option(
             "--input", options.inputs,
             "Files, folders (every text file below them), or quoted patterns (* ? [...]) of "
-            "either. Plain text: "
-            "a file is a document. JSON lines (.jsonl .ndjson .json): a line is one. "
+            "either. "
+            "Plain text: a file is a document. JSON lines (.jsonl .ndjson .json): a line is one. "
             "Gzip (.gz) of either")
         ->required();
     command

@@ -210,8 +210,7 @@ void add_train_command(CLI::App& app, ChosenCommand& chosen)
         command
             ->add_option("--resume", options->resume,
                          "auto: newest whole checkpoint of the run folder; never; or the path of a "
-                         "checkpoint's "
-                         "folder or merged file, or of a run folder (its newest)")
+                         "checkpoint's folder or merged file, or of a run folder (its newest)")
             ->capture_default_str();
     command
         ->add_option("--branch", options->branch,

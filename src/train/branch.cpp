@@ -1,7 +1,6 @@
 #include "src/train/branch.hpp"
 
 #include "core/error.hpp"
-#include "src/config/presets.hpp"
 #include "src/text/first_lines.hpp"
 #include "src/train/lr_schedule.hpp"
 #include "src/train/resume.hpp"
@@ -70,14 +69,11 @@ std::string changed_rate(std::int64_t update, const RunConfig& saved, const RunC
 
 } // namespace
 
-std::vector<std::string> leave_trunk(const CheckpointReader& trunk, RunConfig& config,
+std::vector<std::string> leave_trunk(const CheckpointReader& trunk, const RunConfig& config,
                                      const RunHardware& hardware)
 {
     RunConfig saved = saved_config(trunk);
     settle_precision(saved);
-    if (config.lr_schedule.warmup_steps == default_lr_warmup_steps(config) &&
-        saved.lr_schedule.warmup_steps <= config.run.updates)
-        config.lr_schedule.warmup_steps = saved.lr_schedule.warmup_steps;
     std::vector<std::string> differences = differences_in_result(saved, config);
     refuse_kept(trunk, differences, saved, config, hardware);
     refuse_without_updates(trunk, config);

@@ -11,11 +11,10 @@
 namespace sluice {
 
 /// What is another one from `trunk` on, in lines for people: keys of the recipe, and the learning
-/// rate where it does not go on as it was. The default of lr_schedule.warmup_steps becomes that of
-/// the trunk, which is past it. Throws UserError (usage) where the model, the batches or the
-/// precision are others, which a branch keeps, and where the run would end with the trunk's
-/// checkpoint.
-std::vector<std::string> leave_trunk(const CheckpointReader& trunk, RunConfig& config,
+/// rate where it does not go on as it was. `config` has the trunk's defaults (keep_saved_defaults).
+/// Throws UserError (usage) where the model, the batches or the precision are others, which a
+/// branch keeps, and where the run would end with the trunk's checkpoint.
+std::vector<std::string> leave_trunk(const CheckpointReader& trunk, const RunConfig& config,
                                      const RunHardware& hardware = {});
 
 } // namespace sluice

@@ -172,12 +172,13 @@ fs::path chosen_by_path(const fs::path& checkpoints, const ResumeRequest& reques
                     " of its own; to go back, choose another --run-dir");
         return newest;
     }
-    if (descends)
+    fs::path path = checkpoint_at(asked);
+    if (descends) { // and has nothing of its own yet
         refuse_lost_saves(checkpoints);
-    const auto before = own.empty() && descends ? begun_with(checkpoints) : std::nullopt;
-    // The newest of a run folder may be another one by now.
-    const fs::path path =
-        before && fs::exists(before->path, error) ? before->path : checkpoint_at(asked);
+        // The newest of a run folder may be another one by now.
+        if (const auto before = begun_with(checkpoints); before && fs::exists(before->path, error))
+            path = before->path;
+    }
     require_whole(path, on_block);
     if (!own.empty())
         refuse_mixing(path, own.back(), request.branch);

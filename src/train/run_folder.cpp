@@ -163,11 +163,11 @@ void RunFolder::tell(std::string_view state, std::int64_t update, std::string_vi
 bool is_config_of_a_run(const std::filesystem::path& run_file)
 {
     std::error_code error;
-    const auto has = [&](const char* name) {
-        return std::filesystem::exists(run_file.parent_path() / name, error);
-    };
+    const RunFolder folder(run_file.parent_path());
     // Edited or not; checkpoints may be on a file system that is not mounted.
-    return run_file.filename() == "config.toml" && (has("metrics.jsonl") || has("status.json"));
+    return run_file.filename() == folder.config().filename() &&
+           (std::filesystem::exists(folder.metrics(), error) ||
+            std::filesystem::exists(folder.status(), error));
 }
 
 std::filesystem::path run_dir_of(const std::string& run_file, const std::string& run_dir)

@@ -41,10 +41,11 @@ std::string layers_text(const RunPlan& plan)
 /// Whoever reads it later stands in another folder.
 std::string absolute_text(const std::filesystem::path& path)
 {
-    std::error_code gone; // the current folder
-    const auto absolute = std::filesystem::absolute(path, gone);
-    const auto plain = std::filesystem::weakly_canonical(gone ? path : absolute, gone);
-    return (gone ? path : plain).string();
+    std::error_code error; // the current folder may be gone
+    auto absolute = std::filesystem::absolute(path, error);
+    if (!error)
+        absolute = std::filesystem::weakly_canonical(absolute, error);
+    return (error ? path : absolute).string();
 }
 
 /// Bytes, which sums over ranks carry as doubles.

@@ -41,6 +41,7 @@ public:
         /// What makes it round in another order from there on, to be warned of.
         std::vector<std::string> changed_rounding{};
         std::vector<std::string> changed_recipe{}; ///< of a branch
+        bool has_new_recipe() const { return !changed_recipe.empty(); }
     };
     /// `plan`: of one replica.
     void started(std::int64_t completed_updates, const RunPlan& plan, const Replicas& replicas,

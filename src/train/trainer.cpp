@@ -81,7 +81,7 @@ void Trainer::open_data()
 void Trainer::say_data() const
 {
     const auto sequences = static_cast<double>(tokens_->num_train_sequences());
-    const bool branch = !origin_.changed_recipe.empty();
+    const bool branch = origin_.has_new_recipe();
     const std::int64_t updates = config_.run.updates - (branch ? completed_updates_ : 0);
     log_info(
         fmt::format("{} sequences to train on, which the {} goes through {:.3g} times",
@@ -147,9 +147,8 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
         say_data();
         if (!short_of_space.empty())
             log_warning(short_of_space);
-        const bool new_recipe = !checkpoint || !origin_.changed_recipe.empty();
         if (const std::string warning = gates_that_stay_behind(config_);
-            new_recipe && !warning.empty())
+            (!checkpoint || origin_.has_new_recipe()) && !warning.empty())
             log_warning(warning);
     });
     if (!goes_on_here)

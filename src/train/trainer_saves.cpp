@@ -23,12 +23,11 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder, bool br
     CheckpointProgress progress;
     agree(replicas_.world(), [&] {
         const CheckpointReader reader(folder);
-        if (branch) {
+        keep_saved_defaults(reader, config_);
+        if (branch)
             origin_.changed_recipe = leave_trunk(reader, config_, hardware_);
-        } else {
-            keep_saved_defaults(reader, config_);
+        else
             refuse_changed_result(reader, config_, hardware_);
-        }
         origin_.changed_rounding = changed_rounding(reader, config_, hardware_);
         restore_stage(reader, stage_, replicas_.world().activity());
         progress = reader.progress();
@@ -44,7 +43,7 @@ void Trainer::restore_start(const std::filesystem::path& checkpoint, bool branch
 {
     origin_.resumed_from = checkpoint;
     CheckpointProgress progress = restore(checkpoint, branch);
-    if (!origin_.changed_recipe.empty())
+    if (origin_.has_new_recipe())
         progress.recent_losses.clear(); // by which another recipe is not to be judged
     anomalies_.restore(progress);
 }

@@ -8,6 +8,18 @@ using namespace sluice;
 using testing::Checkpoints;
 using testing::is;
 
+namespace {
+
+/// As a start does.
+std::vector<std::string> leave(const CheckpointReader& trunk, RunConfig config,
+                               const RunHardware& hardware = {})
+{
+    keep_saved_defaults(trunk, config);
+    return leave_trunk(trunk, config, hardware);
+}
+
+} // namespace
+
 BOOST_AUTO_TEST_SUITE(branch)
 
 BOOST_AUTO_TEST_CASE(a_branch_may_have_another_recipe_and_not_another_model)
@@ -16,8 +28,7 @@ BOOST_AUTO_TEST_CASE(a_branch_may_have_another_recipe_and_not_another_model)
     const CheckpointReader reader(checkpoints.add(3));
     const auto left = [&](const std::vector<std::string>& overrides,
                           const RunHardware& hardware = {}) {
-        RunConfig config = small(overrides);
-        return leave_trunk(reader, config, hardware);
+        return leave(reader, small(overrides), hardware);
     };
     BOOST_TEST(left({}).empty());
     const auto changed = left({"optimizer.lr=0.5", "run.updates=2000", "prores.schedule=equal",
@@ -38,8 +49,8 @@ BOOST_AUTO_TEST_CASE(it_tells_where_the_learning_rate_does_not_go_on)
     Checkpoints checkpoints;
     const CheckpointReader reader(checkpoints.add(950)); // 50 updates into the decay of 100
     RunConfig same = small(), longer = small({"run.updates=2000"});
-    BOOST_TEST(leave_trunk(reader, same).empty());
-    const auto changed = leave_trunk(reader, longer);
+    BOOST_TEST(leave(reader, same).empty());
+    const auto changed = leave(reader, longer);
     BOOST_TEST_REQUIRE(!changed.empty());
     BOOST_TEST(changed.back() == "learning rate of update 951: 0.0005 as it was, 0.001 now");
 }
@@ -49,12 +60,12 @@ BOOST_AUTO_TEST_CASE(its_length_counts_from_the_beginning_and_its_warm_up_is_the
     Checkpoints checkpoints;
     const CheckpointReader reader(checkpoints.add(600));
     RunConfig ended = small({"run.updates=600"}), longer = small({"run.updates=10000"});
-    BOOST_CHECK_EXCEPTION(leave_trunk(reader, ended), UserError, [](const UserError& error) {
+    BOOST_CHECK_EXCEPTION(leave(reader, ended), UserError, [](const UserError& error) {
         return is(error, ExitCode::usage, "the checkpoint is of update 600") &&
                error.remedy().find("run.updates = 600") != std::string::npos;
     });
     BOOST_TEST(longer.lr_schedule.warmup_steps != small().lr_schedule.warmup_steps);
-    leave_trunk(reader, longer);
+    keep_saved_defaults(reader, longer);
     BOOST_TEST(longer.lr_schedule.warmup_steps == small().lr_schedule.warmup_steps);
 }
 
@@ -64,7 +75,7 @@ BOOST_AUTO_TEST_CASE(gpus_that_came_or_went_are_no_change_of_the_run_file)
     const CheckpointReader from_gpus(
         checkpoints.add(3, small({"run.device=cuda", "precision.compute=bf16"})));
     RunConfig on_cpus = small({"run.device=cpu", "precision.compute=fp32"});
-    BOOST_CHECK_EXCEPTION(leave_trunk(from_gpus, on_cpus, {.precision_was_auto = true}), UserError,
+    BOOST_CHECK_EXCEPTION(leave(from_gpus, on_cpus, {.precision_was_auto = true}), UserError,
                           [](const UserError& error) {
                               return is(error, ExitCode::usage, "this run was saved on GPUs") &&
                                      error.remedy().find("--set precision.compute=bf16") !=

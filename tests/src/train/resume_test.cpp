@@ -54,6 +54,15 @@ BOOST_AUTO_TEST_CASE(the_newest_whole_checkpoint_is_chosen)
     });
 }
 
+BOOST_AUTO_TEST_CASE(one_that_a_save_died_replacing_has_its_name_again)
+{
+    Checkpoints checkpoints;
+    const fs::path first = checkpoints.add(3), second = checkpoints.add(12);
+    fs::rename(second, replaced_folder(second));
+    BOOST_TEST((checkpoints.choose() == second));
+    BOOST_TEST(fs::exists(first));
+}
+
 BOOST_AUTO_TEST_CASE(reading_a_checkpoint_through_counts_as_moving_on)
 {
     // The watch gives a rank that stands its patience for one rank's part of a checkpoint; rank 0

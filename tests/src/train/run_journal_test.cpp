@@ -137,7 +137,13 @@ BOOST_AUTO_TEST_CASE(going_back_leaves_every_update_once_and_says_what_is_skippe
     BOOST_TEST(lines[1] == R"({"event":"rewind","update":1,"from":4,"to":1,"kind":"loss spike",)"
                            R"("loss":9.5,"skipped_batches":[3,4],"samples":[4,7],)"
                            R"("num_rewinds":1,"reason":"a spike"})");
-    BOOST_TEST(run.status() == R"({"state":"running","update":1,"reason":"","exit_code":0})");
+    const std::string at_checkpoint = R"({"state":"running","update":1,"reason":"","exit_code":0})";
+    BOOST_TEST(run.status() == at_checkpoint);
+    journal.updated(update_of(2, ""));
+    verdict.response = AnomalyResponse::skip; // which saves nothing: a death would go back to 1
+    verdict.update = 3;
+    journal.went_back(verdict, 2);
+    BOOST_TEST(run.status() == at_checkpoint);
 }
 
 BOOST_AUTO_TEST_CASE(an_anomaly_names_its_samples_and_what_follows)
