@@ -116,7 +116,11 @@ std::size_t free_gpu_bytes()
 std::size_t used_gpu_bytes() { return testing::emulated_gpu_bytes() - free_gpu_bytes(); }
 
 void DeviceMemory::Release::operator()(void* memory) const { release(memory); }
-void PinnedMemory::Release::operator()(void* memory) const { release(memory); }
+void PinnedMemory::Release::operator()(void* memory) const
+{
+    WorkQueues::of_process().begin_unlock();
+    release(memory);
+}
 
 DeviceMemory::DeviceMemory(std::size_t num_bytes) : num_bytes_(num_bytes)
 {

@@ -362,6 +362,18 @@ void WorkQueues::wait_for_all() noexcept
     order_.host_waited_for_all();
 }
 
+void WorkQueues::begin_unlock() noexcept
+{
+    if (std::uncaught_exceptions() == 0)
+        return;
+    const std::scoped_lock lock(mutex_);
+    for (const auto& queue : queues_)
+        for (const Work& work : queue->held_)
+            if (work.ready && !work.ready())
+                die("locked memory is freed behind an error, and " + work.name +
+                    " may never come: CUDA may wait for it then");
+}
+
 void WorkQueues::begin_release(const void* begin, std::size_t num_bytes) noexcept
 {
     spoil_captures("freeing memory");

@@ -24,7 +24,8 @@
 // A queue may be given a length, as a GPU's has (of about a thousand launches): the host then waits
 // where it would get further ahead.
 //
-// Memory that work may still use is not freed: the host must have waited for it.
+// Memory that work may still use is not freed: the host must have waited for it. Locked memory is
+// not freed at all where an error has left a message that may never come.
 //
 // Threads may share it. Once a piece of work has failed the rest is dropped, as after an error of
 // a GPU.
@@ -154,6 +155,10 @@ public:
     /// the process ends here and says which. While an exception is on its way, when nobody can
     /// wait, and once work has failed, all work is done first.
     void begin_release(const void* begin, std::size_t num_bytes) noexcept;
+    /// Before locked memory is given back. CUDA may wait for the whole GPU then: while an exception
+    /// is on its way and a message waits for another process, which may have ended, the process
+    /// ends here and says so.
+    void begin_unlock() noexcept;
 
 private:
     class Opening;
