@@ -12,9 +12,18 @@ std::size_t at(int rank) { return static_cast<std::size_t>(rank); }
 
 std::string whole_seconds(double seconds) { return std::to_string(std::lround(seconds)) + " s"; }
 
-bool same_collective(const RankView& a, const RankView& b)
+/// Whether `a`, in a collective, may wait for `b`: not where that is in it too, or was. Some may
+/// leave one in which others still wait.
+bool may_wait_for(const RankState& a, const RankState& b)
 {
-    return b.state.wait == WaitKind::collective && a.state.collective == b.state.collective;
+    if (b.wait == WaitKind::collective && a.collective == b.collective)
+        return false;
+    if (a.presumed || b.presumed) // in no call that is known
+        return true;
+    CollectiveCall last = b.collective; // kept behind its end
+    const bool as_late = static_cast<std::int32_t>(last.number - a.collective.number) >= 0;
+    last.number = a.collective.number;
+    return !(as_late && last == a.collective);
 }
 
 /// Follows who waits for whom from rank 0 until a rank comes again.
@@ -140,7 +149,8 @@ int waits_for(std::span<const RankView> ranks, int rank)
         // Read while it changed, a call may be of ranks that do not exist.
         if (other < 0 || other >= static_cast<int>(ranks.size()))
             return -1;
-        if (other != rank && ranks[at(other)].known && !same_collective(view, ranks[at(other)]))
+        if (other != rank && ranks[at(other)].known &&
+            may_wait_for(view.state, ranks[at(other)].state))
             return other;
     }
     return -1;

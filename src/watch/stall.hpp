@@ -29,7 +29,7 @@ struct Stall {
         silent,    ///< the culprits' heartbeats stopped
         stuck,     ///< the culprits' main threads stand still, waiting for nobody
         circle,    ///< the culprits wait for each other
-        incomplete ///< all ranks are in one collective that does not end
+        incomplete ///< ranks are in a collective that all came to, and that does not end
     };
     Kind kind = Kind::silent;
     std::vector<int> culprits; ///< ranks, ascending; in the order of waiting for a circle
@@ -43,7 +43,8 @@ struct Stall {
 std::optional<Stall> find_stall(std::span<const RankView> ranks, const HangBounds& bounds,
                                 int here);
 
-/// The first rank that `rank` waits for, or -1. In a collective those are the ranks not in it.
+/// The first rank that `rank` waits for, or -1. In a collective those are the ranks that have not
+/// come to it yet.
 int waits_for(std::span<const RankView> ranks, int rank);
 
 /// Empty where there is nothing to do but to start again.

@@ -133,6 +133,26 @@ BOOST_AUTO_TEST_CASE(in_a_collective_ranks_wait_for_those_that_are_not_in_it)
     BOOST_TEST(waits_for(ranks, 0) == 2);
 }
 
+BOOST_AUTO_TEST_CASE(nobody_waits_for_a_rank_that_has_left_the_collective)
+{
+    // Rank 0 was stopped in it, rank 2 is an update further: what it gives it has given.
+    std::vector<RankView> ranks(3, in_collective(4, 11.0));
+    ranks[0].silent_seconds = 11.0;
+    ranks[2].state.wait = WaitKind::receiving;
+    ranks[2].state.partner = 1;
+    BOOST_TEST(waits_for(ranks, 1) == -1);
+    const auto stall = find_stall(ranks, bounds, 1);
+    BOOST_REQUIRE(stall);
+    BOOST_TEST(stall->culprits == std::vector<int>{0}, boost::test_tools::per_element());
+    const std::vector<std::string> lines = describe(*stall, ranks, names(3));
+    BOOST_TEST(lines[1] == "rank 1 waits with all others for 11 s: update 7, reduction");
+    ranks[2] = in_collective(5, 11.0); // in the one after it
+    BOOST_TEST(waits_for(ranks, 1) == -1);
+    BOOST_TEST(waits_for(ranks, 2) == 0);
+    ranks[2].state.collective.communicator = 1; // nothing is known of this one
+    BOOST_TEST(waits_for(ranks, 1) == 2);
+}
+
 BOOST_AUTO_TEST_CASE(a_group_is_the_ranks_it_says)
 {
     std::vector<RankView> ranks(5, computing(11.0));
