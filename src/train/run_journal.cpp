@@ -308,11 +308,24 @@ void RunJournal::saved(const SavedCheckpoint& saved)
 
 void RunJournal::not_saved(std::int64_t update, const UserError& error)
 {
+    not_written("checkpoint_failed", update, fmt::format("update {} could not be saved", update),
+                error);
+}
+
+void RunJournal::not_traced(std::int64_t update, const UserError& error)
+{
+    not_written("trace_failed", update,
+                fmt::format("the trace that ends with update {} could not be written", update),
+                error);
+}
+
+void RunJournal::not_written(std::string_view event, std::int64_t update, std::string_view what,
+                             const UserError& error)
+{
     const std::string reason = error.where() + ": " + error.problem();
-    write("checkpoint_failed", std::vector<MetricField>{{"update", update}, {"reason", reason}});
-    progress_.warn(fmt::format("update {} could not be saved: {}; the run goes on without, as "
-                               "checkpoint.on_failure says",
-                               update, reason));
+    write(event, std::vector<MetricField>{{"update", update}, {"reason", reason}});
+    progress_.warn(fmt::format("{}: {}; the run goes on without, as checkpoint.on_failure says",
+                               what, reason));
 }
 
 void RunJournal::waiting_for_save(std::int64_t update, std::int64_t earlier)

@@ -67,6 +67,8 @@ public:
         return metrics_.has("update", update) && !metrics_.has("eval", update);
     }
     void traced(const WrittenTrace& written);
+    /// The trace that ends with `update` could not be written, and the run goes on.
+    void not_traced(std::int64_t update, const UserError& error);
     /// `update` is the first that meets `fault`, which was asked for.
     void injects(std::int64_t update, const std::string& fault);
     /// An anomaly that the run stops for, or warns of.
@@ -100,6 +102,8 @@ public:
 private:
     /// Unless another run has the folder.
     void write(std::string_view event, std::span<const MetricField> fields);
+    void not_written(std::string_view event, std::int64_t update, std::string_view what,
+                     const UserError& error);
     /// Lines of metrics wait, or wait no longer: said once.
     void tell_of_waiting_lines();
     void attempt(const std::function<void()>& work); ///< a refusal of files may be a warning

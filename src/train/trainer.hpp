@@ -100,8 +100,10 @@ private:
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
     void save_if_due(bool goes_on);
     bool save_is_due() const;
-    /// A step of a save that the run can do without: where the run file lets training go on, a
-    /// refusal of files is only told. False then, on all ranks.
+    /// Whether the run file lets training go on where files could not be written.
+    bool goes_on_without(const UserError& error) const;
+    /// A step of a save that the run can do without: where it goes_on_without(), that is only told.
+    /// False then, on all ranks.
     bool attempt(const std::function<void()>& step);
     void retry_save_soon();
     /// Collective, while no save is under way. Throws WeightsRefused on every rank where one has

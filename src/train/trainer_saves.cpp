@@ -121,13 +121,18 @@ void Trainer::save_if_due(bool goes_on)
         retry_save_soon();
 }
 
+bool Trainer::goes_on_without(const UserError& error) const
+{
+    return config_.checkpoint.on_failure == WriteFailure::go_on && error.code() == ExitCode::data;
+}
+
 bool Trainer::attempt(const std::function<void()>& step)
 {
     try {
         step();
         return true;
     } catch (const AgreedError& error) {
-        if (config_.checkpoint.on_failure == WriteFailure::stop || error.code() != ExitCode::data)
+        if (!goes_on_without(error))
             throw;
         stop_.saving(false);
         tell([&](RunJournal& journal) {

@@ -1,4 +1,5 @@
 // Which of a trainer's updates are traced.
+#include "pipeline/agreement.hpp"
 #include "src/train/trainer.hpp"
 
 namespace sluice {
@@ -29,11 +30,17 @@ void Trainer::begin_trace()
 void Trainer::end_trace(bool last)
 {
     const AtFiles writing(replicas_.world().activity()); // of hundreds of megabytes
-    const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
+    try {
+        const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
+        if (written)
+            journal_->traced(*written);
+    } catch (const AgreedError& error) {
+        if (!goes_on_without(error))
+            throw;
+        tell([&](RunJournal& journal) { journal.not_traced(completed_updates_, error); });
+    }
     recorder_ = tracer_->recorder();
     executor_.record_into(recorder_);
-    if (written)
-        journal_->traced(*written);
 }
 
 } // namespace sluice

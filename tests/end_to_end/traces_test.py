@@ -218,6 +218,21 @@ class Traces(RunTest):
         self.train(1, "whole")
         self.assert_same_state("resumed", "whole")
 
+    def test_a_trace_that_cannot_be_written(self):
+        """Ends the run, unless that was asked to go on without."""
+        for mode, code in (("stop", 3), ("continue", 0)):
+            with self.subTest(on_failure=mode):
+                (self.folder / mode).mkdir()
+                (self.folder / mode / "trace").write_text("somebody's file, where the folder belongs")
+                result = self.train(2, mode, expect=code, overrides=(
+                    "trace.updates=2-3,5", f"checkpoint.on_failure={mode}"))
+                self.assertIn("cannot create the folder of traces", result.stderr)
+                failed = [row["update"] for row in self.metrics(mode, "trace_failed")]
+                self.assertEqual(failed, [] if code else [3, 5])
+        self.assertEqual(self.status("continue")["state"], "finished")
+        self.train(1, "whole")
+        self.assert_same_state("continue", "whole")
+
     def test_mistakes_are_said_before_anything_runs(self):
         for value, *parts in (("5-3", "trace.updates", 'did you mean "3-5"?'),
                               ("7-9", "update 9", "trace.updates", "is 8")):
