@@ -7,14 +7,11 @@
 #include "src/config/run_key.hpp"
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/text/first_lines.hpp"
+#include "src/train/ancestry.hpp"
 #include "src/train/checkpoint_steps.hpp"
-#include "src/train/run_folder.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
-#include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <string_view>
+#include <string>
 
 namespace sluice {
 
@@ -23,40 +20,6 @@ namespace {
 using OnBlock = std::function<void()>; ///< of CheckpointReader::verify()
 
 namespace fs = std::filesystem;
-
-/// visit(row) for every line of this event in the metrics of the run folder.
-template <class Visit>
-void for_each_row(const fs::path& checkpoints, std::string_view event, const Visit& visit)
-{
-    std::ifstream metrics(RunFolder::metrics_beside(checkpoints));
-    const std::string word = '"' + std::string(event) + '"';
-    for (std::string line; std::getline(metrics, line);) {
-        if (line.find(word) == std::string::npos)
-            continue;
-        const auto row = nlohmann::json::parse(line, nullptr, false);
-        if (row.is_object() && row.value("event", nlohmann::json()) == event)
-            visit(row);
-    }
-}
-
-/// Of a start; empty where the run began by itself, or somebody has edited the row.
-fs::path resumed_from(const nlohmann::json& row)
-{
-    const auto from = row.find("resumed_from");
-    return from != row.end() && from->is_string() ? from->get<std::string>() : std::string();
-}
-
-/// The newest save that the metrics of the run folder tell of; 0 where they tell of none.
-std::int64_t newest_save_told_of(const fs::path& checkpoints)
-{
-    std::int64_t newest = 0;
-    for_each_row(checkpoints, "checkpoint", [&](const nlohmann::json& row) {
-        if (const auto update = row.find("update");
-            update != row.end() && update->is_number_integer())
-            newest = std::max(newest, update->get<std::int64_t>());
-    });
-    return newest;
-}
 
 /// Throws UserError (data) where this run has saved, by its metrics, and there is nothing.
 void refuse_lost_saves(const fs::path& checkpoints)
@@ -67,20 +30,6 @@ void refuse_lost_saves(const fs::path& checkpoints)
                          checkpoints.string(),
                          "put the checkpoints back (is a file system not mounted?), or add "
                          "--resume never to start from the beginning");
-}
-
-/// With what this run began where that was another's checkpoint, by the last start in its metrics.
-std::optional<ChosenCheckpoint> begun_with(const fs::path& checkpoints)
-{
-    std::optional<ChosenCheckpoint> origin;
-    for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
-        const fs::path from = resumed_from(row);
-        const auto changes = row.find("changed_recipe");
-        origin.reset();
-        if (!from.empty())
-            origin = {from, changes != row.end() && changes->is_array() && !changes->empty()};
-    });
-    return origin;
 }
 
 /// Empty for a run that has saved nothing yet. Throws UserError (data) when every one is damaged,
@@ -96,26 +45,6 @@ std::string newest_whole(const fs::path& checkpoints, const OnBlock& on_block)
                          "start from the beginning");
     refuse_lost_saves(checkpoints);
     return {};
-}
-
-/// Whether what stands in this run folder began with `asked`, or with a checkpoint of that run, by
-/// the starts in its metrics. `asked` may be gone by now.
-bool descends_from(const fs::path& asked, const fs::path& checkpoints)
-{
-    std::error_code error;
-    fs::path ancestor = fs::weakly_canonical(fs::absolute(asked), error);
-    if (!ancestor.has_filename()) // "run/"
-        ancestor = ancestor.parent_path();
-    const fs::path own = fs::weakly_canonical(checkpoints, error);
-    bool descends = false;
-    for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
-        const fs::path from = fs::weakly_canonical(resumed_from(row), error);
-        if (from == ancestor || from.parent_path() == ancestor / "checkpoints")
-            descends = true;
-        else if (from.parent_path() != own)
-            descends = false; // another history began
-    });
-    return descends;
 }
 
 /// Whether both checkpoints are of one history: a run file has only one.
@@ -201,7 +130,7 @@ std::optional<ChosenCheckpoint> chosen_by_itself(const fs::path& checkpoints,
                          "put it back, or add --resume never to start from the beginning");
     require_whole(origin->path, on_block);
     log_warning("nothing of this run is saved yet: it begins again with " + origin->path.string());
-    return origin;
+    return ChosenCheckpoint{origin->path, origin->branch};
 }
 
 /// On rank 0. Nothing for a fresh start.

@@ -12,6 +12,7 @@
 #include "src/process/process_memory.hpp"
 #include "src/process/program_version.hpp"
 #include "src/text/number_text.hpp"
+#include "src/train/ancestry.hpp"
 
 #include <cmath>
 #include <fmt/format.h>
@@ -91,23 +92,27 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
         log_info("from here on another recipe: " + difference);
     for (const std::string& difference : origin.changed_rounding)
         log_warning(difference + ": from here on sums are rounded in another order");
-    write("start", std::vector<MetricField>{
-                       {"update", completed_updates},
-                       {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
-                       {"replicas", std::int64_t{replicas.count()}},
-                       {"resumed_from",
-                        origin.resumed_from ? absolute_text(*origin.resumed_from) : std::string()},
-                       {"changed_recipe", origin.changed_recipe},
-                       {"layers_per_stage", layers},
-                       {"schedule", plan.schedule_name},
-                       {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
-                       {"flops_per_token", flops_per_token(config_.model, config_.batch.seq_len)},
-                       {"device", config_.run.device},
-                       {"gpus", hardware.gpus},
-                       {"precision", std::string(name_of(config_.precision))},
-                       {"transport", hardware.transport},
-                       {"arithmetic", hardware.arithmetic},
-                       {"program", program_version()}});
+    write("start",
+          std::vector<MetricField>{
+              {"update", completed_updates},
+              {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
+              {"replicas", std::int64_t{replicas.count()}},
+              {"resumed_from",
+               origin.resumed_from ? absolute_text(*origin.resumed_from) : std::string()},
+              {"resumed_from_relative",
+               origin.resumed_from ? path_from_run_folder(folder_.path(), *origin.resumed_from)
+                                   : std::string()},
+              {"changed_recipe", origin.changed_recipe},
+              {"layers_per_stage", layers},
+              {"schedule", plan.schedule_name},
+              {"planned_bytes", static_cast<std::int64_t>(peak_bytes)},
+              {"flops_per_token", flops_per_token(config_.model, config_.batch.seq_len)},
+              {"device", config_.run.device},
+              {"gpus", hardware.gpus},
+              {"precision", std::string(name_of(config_.precision))},
+              {"transport", hardware.transport},
+              {"arithmetic", hardware.arithmetic},
+              {"program", program_version()}});
 }
 
 void RunJournal::write(std::string_view event, std::span<const MetricField> fields)

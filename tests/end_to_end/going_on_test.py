@@ -131,6 +131,23 @@ class Branches(RunTest):
         self.assert_same_state("stopped", "undisturbed")
         self.train(1, "stopped", overrides=("run.updates=10", "lr_schedule.decay_fraction=0.6"))  # by itself
 
+    def test_moved_with_its_trunk_it_goes_on_by_the_same_command(self):
+        project, moved = self.folder / "project", self.folder / "moved"
+        shutil.copytree(self.folder / "trunk", project / "trunk")
+        recipe = ("--set", "run.updates=10", "--set", "lr_schedule.decay_fraction=0.6")
+        for path in (self.run_file, *self.folder.glob("*.h5")):
+            shutil.copy(path, project)
+        command = (SLUICE, "train", self.run_file.name, "--run-dir", "branch", *recipe,
+                   "--branch", f"trunk/checkpoints/{self.fork.name}", "--stop-after", "2")
+        self.assertEqual(call(*command, cwd=project).returncode, 75)
+        self.assertEqual(call(*command, cwd=project).returncode, 75)
+        project.rename(moved)
+        result = call(*command, cwd=moved)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("continues from update-00000008", result.stderr)
+        self.branch(1, "unmoved")
+        self.assert_same_state("moved/branch", "unmoved")
+
     def test_one_that_dies_before_its_first_save_begins_again_by_itself(self):
         fault = self.branch(1, "dies", "--inject", "nan-gradient@7:0", expect=70)
         self.assertIn("not finite", fault.stderr)
