@@ -8,6 +8,7 @@ if(NOT SLUICE_FUZZ)
 endif()
 find_package(ZLIB REQUIRED)                             # zlib1g-dev
 find_package(spdlog REQUIRED)                           # libspdlog-dev
+find_package(fmt REQUIRED)                              # libfmt-dev
 find_package(nlohmann_json REQUIRED)                    # nlohmann-json3-dev
 find_package(simdjson REQUIRED)                         # libsimdjson-dev
 

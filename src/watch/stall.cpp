@@ -89,7 +89,7 @@ std::string headline(const Stall& stall, std::span<const RankView> ranks,
     const std::string who = names_of(stall.culprits, names);
     const bool one = stall.culprits.size() == 1;
     if (stall.kind == Stall::Kind::incomplete)
-        return "every rank is in the same exchange, which does not end: a network that is stuck?";
+        return "every rank waits in an exchange that does not end: a network that is stuck?";
     const RankView& first = ranks[at(stall.culprits.front())];
     switch (stall.kind) {
     case Stall::Kind::silent:

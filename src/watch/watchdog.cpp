@@ -255,7 +255,7 @@ Alarm Watchdog::Thread::death_of(int other) const
                        process_text(other) +
                        ") died without a word: killed, crashed, or out of memory";
     if (view.known)
-        text += " (" + where(view.state) + ")";
+        text += " (last heard of: " + where(view.state) + ")";
     return {.kind = Alarm::Kind::died, .lines = {text}};
 }
 
