@@ -9,6 +9,8 @@
 
 namespace sluice {
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankBinding, node, cores, gpus)
+
 namespace {
 
 /// {0, 1, 2, 5} as "0-2,5".
@@ -50,14 +52,12 @@ RankBinding binding_of_this_rank()
 
 std::string to_text(const RankBinding& binding)
 {
-    return nlohmann::json{binding.node, binding.cores, binding.gpus}.dump(
-        -1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return nlohmann::json(binding).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 RankBinding binding_from(const std::string& text)
 {
-    const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1], json[2]};
+    return nlohmann::json::parse(text).get<RankBinding>();
 }
 
 std::vector<std::string> binding_lines(const std::vector<RankBinding>& of_rank)

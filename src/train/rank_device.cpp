@@ -14,6 +14,9 @@
 
 namespace sluice {
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankGpu, node, num_visible, why_none, driver_loaded, index, name,
+                                   uuid, pci_bus, major, minor)
+
 namespace {
 
 /// Their UUIDs, in the order of their indices.
@@ -82,17 +85,10 @@ RankDevice choose_device(RunConfig& config, Transport& world)
 
 std::string to_text(const RankGpu& gpu)
 {
-    return nlohmann::json{gpu.node, gpu.num_visible, gpu.why_none, gpu.driver_loaded, gpu.index,
-                          gpu.name, gpu.uuid,        gpu.pci_bus,  gpu.major,         gpu.minor}
-        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return nlohmann::json(gpu).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-RankGpu gpu_from(const std::string& text)
-{
-    const auto json = nlohmann::json::parse(text);
-    return {json[0], json[1], json[2], json[3], json[4],
-            json[5], json[6], json[7], json[8], json[9]};
-}
+RankGpu gpu_from(const std::string& text) { return nlohmann::json::parse(text).get<RankGpu>(); }
 
 int gpu_index_of(int rank_among_them, int num_visible) { return rank_among_them % num_visible; }
 

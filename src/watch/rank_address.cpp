@@ -14,6 +14,8 @@
 
 namespace sluice {
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankAddress, host, machine, process, port, addresses, token)
+
 namespace {
 
 /// Containers on one machine share its boot id, but not always processes and network.
@@ -62,21 +64,12 @@ RankAddress address_of_this_rank(std::uint16_t port)
 
 std::string to_text(const RankAddress& address)
 {
-    return nlohmann::json{{"host", address.host},       {"machine", address.machine},
-                          {"process", address.process}, {"port", address.port},
-                          {"token", address.token},     {"addresses", address.addresses}}
-        .dump();
+    return nlohmann::json(address).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 RankAddress rank_address_from(const std::string& text)
 {
-    const auto json = nlohmann::json::parse(text);
-    return {.host = json["host"],
-            .machine = json["machine"],
-            .process = json["process"],
-            .port = json["port"],
-            .addresses = json["addresses"],
-            .token = json["token"]};
+    return nlohmann::json::parse(text).get<RankAddress>();
 }
 
 std::vector<int> choose_centres(const std::vector<RankAddress>& ranks)
