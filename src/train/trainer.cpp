@@ -175,6 +175,9 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
             follow_save();
         // First what could be lost.
         save_if_due(completed_updates_ < last && !stopping);
+        // Whoever asked while training stood still for a save has all that there is.
+        if (!stopping && completed_updates_ < last && saved_update_ == completed_updates_)
+            stopping = any_asked_to_stop();
         if (evaluation_is_due()) {
             evaluation_owed_ = stopping || !evaluate();
             stopping = evaluation_owed_;
@@ -250,6 +253,7 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
         unrepeated_parameter = repeat_check_->first_difference();
     }
     enter(Activity::optimizer);
+    stop_.update_passed();
     const bool stop_here = asked_to_stop();
     const UpdateSummary summary = reduction_.reduce({.stage = stage_,
                                                      .executor = executor_,
@@ -289,9 +293,10 @@ UpdateSummary Trainer::run_update(const FaultInjection& fault)
 bool Trainer::asked_to_stop()
 {
     const AtFiles looking(replicas_.world().activity());
-    stop_.update_passed();
     return stop_.has_come();
 }
+
+bool Trainer::any_asked_to_stop() { return on_any_rank(replicas_.world(), asked_to_stop()); }
 
 void Trainer::record_update(const UpdateSummary& summary, double lr, double seconds)
 {

@@ -75,6 +75,7 @@ private:
     void end_trace(bool last);
     void enter(Activity activity); ///< for the trace and the watch: outside the executor
     bool asked_to_stop();
+    bool any_asked_to_stop(); ///< collective
     /// say(RunJournal&) on the rank that has one, for as long as its files take.
     template <class Say>
     void tell(const Say& say)

@@ -70,11 +70,7 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
     std::vector<double> losses(static_cast<std::size_t>(num_microbatches), 0.0);
     std::optional<ForwardPasses> passes;
     for (std::int32_t done = 0; done < largest_share; done += at_once) {
-        const auto asked = [&] {
-            const AtFiles looking(replicas_.world().activity());
-            return stop_.has_come();
-        };
-        if (on_any_rank(replicas_.world(), asked()))
+        if (any_asked_to_stop())
             return std::nullopt;
         const std::int32_t begin = std::min(first + done, last);
         const std::int32_t end = std::min(begin + at_once, last);

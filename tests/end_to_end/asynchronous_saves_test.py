@@ -140,6 +140,16 @@ class AsynchronousSaves(RunTest):
             verify = call(SLUICE, "inspect", self.folder / "stopped/checkpoints" / name, "--verify")
             self.assertEqual(verify.returncode, 0, verify.stdout)
 
+    def test_a_request_to_stop_while_training_waits_for_a_save(self):
+        """It has come too late for update 4, and what is saved is enough."""
+        process = self.start(2, "blocked", self.off, "checkpoint.every_updates=4", "run.updates=100000",
+                             "lr_schedule.kind=constant", "eval.every_updates=0", seconds=1.5)
+        self.wait_until((self.folder / "blocked/checkpoints/.update-00000004.partial").exists)
+        (self.folder / "blocked/STOP").touch()
+        self.end(process, expect=75)
+        self.assertEqual(self.status("blocked")["update"], 4)
+        self.assertEqual(self.folders("blocked"), ["update-00000004"])
+
     def test_a_refused_update_keeps_the_save_that_is_being_written(self):
         process = self.start(2, "refused", self.on, "checkpoint.every_updates=4", seconds=1,
                              options=("--inject", "nan-gradient@6:2"))
