@@ -117,7 +117,7 @@ def compare_with_torch(arguments, figures, keep):
     come first: compiling a hundred layers takes minutes."""
     figures["torch"] = []
     for update in sorted(figures.get("updates", []), key=lambda row: "torch_eager" not in (row.get("targets") or {})):
-        if not update["fits"]:
+        if not update["fits"] or update["recompute"] != "none": # PyTorch recomputes nothing here
             continue
         preset = "tiny" if arguments.tiny else update["preset"]
         for found in run_torch(arguments, update, preset):

@@ -285,15 +285,23 @@ std::vector<KernelBenchmark> tf32_benchmarks(const KernelShapes& s)
     return all;
 }
 
-std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& s, DType dtype)
+std::vector<KernelBenchmark> attention_benchmarks(const KernelShapes& s, DType dtype)
 {
-    std::vector<KernelBenchmark> all = products(s, dtype);
+    std::vector<KernelBenchmark> all;
     add_attention(all, s, dtype, false);
     if (kernels::why_no_cudnn().empty() &&
         kernels::why_not_cudnn(dtype, {s.sequences, s.positions, s.num_heads, s.head_dim()})
             .empty() &&
         s.positions % kernels::cudnn_position_multiple() == 0)
         add_attention(all, s, dtype, true);
+    return all;
+}
+
+std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& s, DType dtype)
+{
+    std::vector<KernelBenchmark> all = products(s, dtype);
+    const std::vector<KernelBenchmark> attention = attention_benchmarks(s, dtype);
+    all.insert(all.end(), attention.begin(), attention.end());
     add_norm(all, s, dtype);
     add_elementwise(all, s, dtype);
     add_tokens(all, s, dtype);

@@ -11,10 +11,10 @@
 
 namespace sluice {
 
-/// What all kernels are measured at; N = sequences x positions tokens.
+/// What kernels are measured at; N = sequences x positions tokens.
 struct KernelShapes {
-    std::int64_t sequences = 16, positions = 1024;
-    std::int64_t hidden = 2048, intermediate = 5632, num_heads = 32, vocabulary = 32000;
+    std::int64_t sequences = 0, positions = 0;
+    std::int64_t hidden = 0, intermediate = 0, num_heads = 0, vocabulary = 0;
 
     std::int64_t num_tokens() const { return sequences * positions; }
     std::int64_t head_dim() const { return hidden / num_heads; }
@@ -57,6 +57,8 @@ struct KernelBenchmark {
 std::vector<KernelBenchmark> tf32_benchmarks(const KernelShapes& shapes);
 /// Products at the shapes of a layer and of the head, and every other kernel.
 std::vector<KernelBenchmark> kernel_benchmarks(const KernelShapes& shapes, DType dtype);
+/// Ours, and cuDNN's where it can be used.
+std::vector<KernelBenchmark> attention_benchmarks(const KernelShapes& shapes, DType dtype);
 /// A copy of so many bytes: read and written.
 KernelBenchmark copy_ceiling(std::int64_t num_bytes);
 /// A product of two square matrices.

@@ -24,19 +24,20 @@ std::string against(const nlohmann::json& row, const std::string& target, const 
 
 } // namespace
 
-void print_updates_title(std::int64_t positions)
+void print_updates_title(std::int64_t positions, std::int64_t full_micro_batch)
 {
     fmt::print("\nwhole updates of 4 micro-batches, sequences of {} tokens; FLOPs: 6 N + 6 L d s "
-               "per token\n{:<15} {:>9} {:>6} {:>10} {:>19} {:>11} {:>9} {:>10} {:>9} {:>9} {:>9} "
-               "{:>7}\n",
-               positions, "model", "precision", "batch", "s/update", "(least..most)", "tokens/s",
-               "TFLOP/s", "of product", "floor", "goal", "MiB", "of plan");
+               "per token; floors and goals from {} sequences on\n{:<15} {:>9} {:>9} {:>6} {:>10} "
+               "{:>19} {:>11} {:>9} {:>10} {:>10} {:>9} {:>9} {:>9} {:>7} {:>9}\n",
+               positions, full_micro_batch, "model", "precision", "recompute", "batch", "s/update",
+               "(least..most)", "tokens/s", "TFLOP/s", "of product", "sustained", "floor", "goal",
+               "MiB", "of plan", "GPU's MiB");
 }
 
 void print_update(const nlohmann::json& row)
 {
-    fmt::print("{:<15} {:>9} {:>6} ", text(row, "preset"), text(row, "precision"),
-               row["micro_batch_size"].get<int>());
+    fmt::print("{:<15} {:>9} {:>9} {:>6} ", text(row, "preset"), text(row, "precision"),
+               text(row, "recompute"), row["micro_batch_size"].get<int>());
     if (row.contains("failed"))
         fmt::print("failed: {}\n", text(row, "failed"));
     else if (!row["fits"].get<bool>())
@@ -44,14 +45,19 @@ void print_update(const nlohmann::json& row)
                    "libraries\n",
                    number(row, "needs_mib"), number(row, "free_mib"));
     else
-        fmt::print("{:>10.4f} {:>19} {:>11.0f} {:>9.4g} {:>9.1f}% {:>9} {:>9} {:>9.0f} {:>7.3f}\n",
+        fmt::print("{:>10.4f} {:>19} {:>11.0f} {:>9.4g} {:>9.1f}% {:>10} {:>9} {:>9} {:>9.0f} "
+                   "{:>7.3f} {:>9.0f}\n",
                    number(row, "seconds"),
                    fmt::format("({:.4f}..{:.4f})", row["seconds_range"][0].get<double>(),
                                row["seconds_range"][1].get<double>()),
                    number(row, "tokens_per_second"), number(row, "tflops"),
-                   100.0 * number(row, "share_of_matmul"), against(row, "share_of_matmul", "floor"),
+                   100.0 * number(row, "share_of_matmul"),
+                   row.contains("share_of_sustained_matmul")
+                       ? fmt::format("{:.1f}%", 100.0 * number(row, "share_of_sustained_matmul"))
+                       : "-",
+                   against(row, "share_of_matmul", "floor"),
                    against(row, "share_of_matmul", "goal"), number(row, "taken_mib"),
-                   number(row, "taken_over_planned"));
+                   number(row, "taken_over_planned"), number(row, "device_mib"));
     std::fflush(stdout); // into a file, too: a run may be cut off
 }
 

@@ -6,7 +6,7 @@
 
 namespace sluice {
 
-void print_updates_title(std::int64_t positions);
+void print_updates_title(std::int64_t positions, std::int64_t full_micro_batch);
 /// A row of measure_models: measured, too large, or failed.
 void print_update(const nlohmann::json& row);
 /// The same updates launched kernel by kernel and as graphs (pipeline.graphs).

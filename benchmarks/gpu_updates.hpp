@@ -15,14 +15,15 @@ struct Effort {
     bool tiny = false; ///< to see that everything runs, not how fast
     int wanted_rounds = 7;
     int rounds() const { return tiny ? 1 : wanted_rounds; }
+    std::int64_t full_micro_batch() const { return tiny ? 2 : 16; } ///< what targets are for
     std::string attention = "own"; ///< precision.attention of whole updates
-    double milliseconds_per_round() const { return tiny ? 0.0 : 30.0; }
 };
 
-/// Measured in the same run.
+/// Measured in the same run: the best of some rounds.
 struct Ceilings {
     double copy = 0.0;                                             ///< GB/s
     double matmul_f32 = 0.0, matmul_tf32 = 0.0, matmul_bf16 = 0.0; ///< TFLOP/s
+    double matmul_bf16_sustained = 0.0; ///< TFLOP/s of a warm GPU, the median
 
     /// Of products in "fp32", "tf32" or a kind of "bf16".
     double matmul(const std::string& precision) const
@@ -42,8 +43,9 @@ struct Models {
 };
 
 /// Prints a table while it goes, and what CUDA graphs do to each; all rows so far go to `keep`
-/// after each, for a run may be cut off. What does not fit in bf16 is tried in pure bf16 as well,
-/// and a row that failed ("failed": why) does not end the others.
+/// after each, for a run may be cut off. Where bf16 has no room for micro-batches of 16 sequences
+/// (full_micro_batch), which targets are for, it is tried with full recomputation and in pure bf16
+/// as well. A row that failed ("failed": why) does not end the others.
 nlohmann::json measure_models(const Models& models, const Ceilings& ceilings, const Effort& effort,
                               const std::function<void(const nlohmann::json&)>& keep);
 

@@ -16,6 +16,7 @@
 // the bound is that of ranks which take equal turns on the cores.
 
 #include "benchmarks/rank_under_test.hpp"
+#include "core/error.hpp"
 #include "core/parallel.hpp"
 #include "pipeline/shared_cores.hpp"
 #include "src/plan/candidate.hpp"
@@ -221,6 +222,10 @@ int main(int argc, char** argv)
     CLI11_PARSE(app, argc, argv);
     try {
         const RunConfig config = parse_run_config(run_text, "benchmark", ".", overrides);
+        if (config.run.device == "cuda")
+            throw usage_error(
+                "this benchmark times CPUs", "run.device",
+                "GPUs: train with trace.updates, then `sluice plan --against RUN_DIR`");
         set_num_threads(config.run.threads_per_rank);
         const CostConditions conditions = conditions_of(config);
         if (!measure_into.empty()) {

@@ -83,9 +83,9 @@ endif()
 if(SLUICE_HAS_CUDA)
     list(JOIN CMAKE_CUDA_ARCHITECTURES " " architectures)
     message(STATUS "CUDA ${CUDAToolkit_VERSION}: compiling for ${architectures}")
-    # As on the CPU the code says fma where it wants one (-fmad=false).
+    # As on the CPU the code says fma where it wants one (-fmad=false). Kernels that spill are slow.
     target_compile_options(sluice_flags INTERFACE
-        "$<$<COMPILE_LANGUAGE:CUDA>:-fmad=false;--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wextra,-ffp-contract=off>")
+        "$<$<COMPILE_LANGUAGE:CUDA>:-fmad=false;--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wextra,-ffp-contract=off;-Xptxas=--warn-on-spills>")
     if(SLUICE_WERROR)
         target_compile_options(sluice_flags INTERFACE
             "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")

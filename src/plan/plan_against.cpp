@@ -148,6 +148,18 @@ std::string chunks_text(std::vector<ChunkDifference> differences, const Measured
     return text;
 }
 
+/// Measured throughput over the bound of idle time and partition, with the chunks as measured.
+std::string reached_text(const std::vector<Part>& parts, double measured_update)
+{
+    double bound = 0.0;
+    for (const Part& part : parts)
+        for (const char* name : {"computing", "fill and drain", "imbalance", "optimizer"})
+            bound += part.name == name ? part.replanned : 0.0;
+    return fmt::format("{:.1f}% of the throughput that this schedule and partition allow,\n"
+                       "  had nothing waited for messages, data or slower micro-batches\n",
+                       100.0 * bound / measured_update);
+}
+
 std::string conclusion(const std::vector<Part>& parts,
                        const std::vector<ChunkDifference>& differences, double measured_update)
 {
@@ -215,7 +227,8 @@ std::string against_text(const PricedPlan& priced, const MeasuredRun& measured)
     const auto differences = chunk_differences(priced, measured);
     const double update = mean_of(measured, &MeasuredRank::update);
     return fmt::format("plan against {}\n\n", measured.where) + parts_text(parts, update) + "\n" +
-           chunks_text(differences, measured) + "\n" + conclusion(parts, differences, update);
+           chunks_text(differences, measured) + "\n" + reached_text(parts, update) +
+           conclusion(parts, differences, update);
 }
 
 } // namespace sluice

@@ -12,8 +12,8 @@ namespace sluice {
 
 /// Medians of several runs after one that is not counted, with the threads of core/parallel.hpp.
 /// Takes memory for two layers, embedding and head; the head's three passes, which run at once, are
-/// reported in equal parts. Messages: what copying one activation out and in costs here, checksums
-/// included where the run verifies transfers; latency is not measured but taken as in
+/// reported in equal parts. Messages on CPUs: what copying one activation out and in costs here,
+/// checksums included where the run verifies transfers; on GPUs, and latency anywhere, as in
 /// costs_from_flops().
 CostModel measure_costs(const RunConfig& config);
 

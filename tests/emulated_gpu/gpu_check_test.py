@@ -22,7 +22,7 @@ ON_ONE_GPU = ("one-gpu", "no-graphs", "two-ranks", "bf16", "bf16-shared", "cudnn
 BY_HOST_MEMORY = ("staged", "replicas-staged")
 BY_NCCL = ("nccl", "nccl-no-graphs", "nccl-zb-v", "nccl-v-half", "nccl-interleaved", "one-microbatch",
            "nccl-one-microbatch", "replicas-nccl", "nccl-interleaved-all", "nccl-zb-h1-all", "replicas-nccl-2x2",
-           "nccl-killed")
+           "timed-1f1b", "timed-zb-h1", "timed-replicas", "nccl-killed")
 
 
 def read(path):
@@ -64,6 +64,8 @@ class GpuCheck(unittest.TestCase):
         if NCCL:
             self.assertIn("nccl-killed: exit code 71 ", result.stdout)
             self.assertIn("go by NCCL", (self.folder / "nccl-zb-v.log").read_text())
+            timed = (self.folder / "pipeline.txt").read_text()
+            self.assertEqual(timed.count("% of the throughput that this schedule"), 3, timed)
         self.assertIn("host memory and MPI", (self.folder / "staged.log").read_text())
         self.assertIn("1 passed", (self.folder / "tests.txt").read_text())
         self.assertGreater(json.loads((self.folder / "gpu.json").read_text())["updates"][0]["seconds"], 0)

@@ -115,6 +115,15 @@ class Nccl(OnEmulatedGpus):
                 self.assertIn("messages between GPUs go by NCCL", result.stderr)
             self.assert_same_state("deep", name)
 
+    def test_updates_that_are_computed_twice(self):
+        """Checksums that nothing else needs: their kernel is loaded before the first message, as CUDA could
+        wait for that to come."""
+        twice = ("anomaly.repeat_every=2", "pipeline.verify_transfers=false")
+        with emulated(2):
+            self.run_on("cuda", 2, "twice", overrides=twice)
+            self.run_on("cuda", 2, "once")
+        self.assert_same_state("once", "twice")
+
     def test_where_messages_go_by_mpi_nobody_looks_for_it(self):
         with emulated(2, SLUICE_EMULATED_NCCL="none"):
             result = self.run_on("cuda", 2, "mpi", "--stop-after", "1", expect=75,
@@ -142,10 +151,10 @@ class Nccl(OnEmulatedGpus):
         for communicators, overrides in ((2, ()), (1, ("pipeline.replicas=2",
                                                        "batch.global_batch_size=12"))):
             name = f"memory-{communicators}"
-            with self.subTest(name), emulated(2, SLUICE_EMULATED_GPU_BYTES=96 << 20):
+            with self.subTest(name), emulated(2, SLUICE_EMULATED_GPU_BYTES=160 << 20):
                 self.run_on("cuda", 2, name, "--stop-after", "1", expect=75,
                             overrides=(*big, *overrides))
-            with self.subTest(name), emulated(2, SLUICE_EMULATED_GPU_BYTES=96 << 20,
+            with self.subTest(name), emulated(2, SLUICE_EMULATED_GPU_BYTES=160 << 20,
                                               SLUICE_EMULATED_NCCL_BYTES=(30 << 20) // communicators):
                 result = self.run_on("cuda", 2, f"{name}-taken", expect=2,
                                      overrides=(*big, *overrides))

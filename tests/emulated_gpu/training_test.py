@@ -165,7 +165,7 @@ class Refusals(OnEmulatedGpus):
     def test_kernels_need_memory_too(self):
         """What a GPU loads is in no plan: it is found missing before the first update, on all ranks."""
         for ranks in (1, 2):
-            with emulated(ranks, SLUICE_EMULATED_GPU_BYTES=96 << 20,
+            with emulated(ranks, SLUICE_EMULATED_GPU_BYTES=160 << 20,
                           SLUICE_EMULATED_CODE_BYTES=8 << 20):
                 self.refused(ranks, f"code-{ranks}", "the GPU's memory is used up")
                 self.assertFalse((self.folder / f"code-{ranks}" / "metrics.jsonl").exists())

@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <filesystem>
 #include <sstream>
 
@@ -100,6 +101,13 @@ struct Traced {
     }
 };
 
+/// Of the throughput that schedule and partition allow.
+double percent_reached(const std::string& said)
+{
+    const std::size_t end = said.find("% of the throughput"), begin = said.rfind('\n', end) + 1;
+    return std::stod(said.substr(begin, end - begin));
+}
+
 } // namespace
 
 BOOST_FIXTURE_TEST_SUITE(plan_against, Traced)
@@ -146,12 +154,17 @@ BOOST_AUTO_TEST_CASE(a_slow_chunk_is_found)
 
 BOOST_AUTO_TEST_CASE(jitter_is_no_fault_of_the_costs)
 {
+    const double undisturbed = percent_reached(text());
+    const IdleCauses idle = candidate.idle.mean();
+    const double waits = (idle.exposed_transfer + idle.barrier) / candidate.seconds_per_update;
+    BOOST_TEST(std::abs(undisturbed - 100.0 * (1.0 - waits)) <= 0.06);
     for (auto& rank : ledger["mean"]) {
         auto& nanoseconds = rank["nanoseconds"];
         nanoseconds["jitter"] = 0.1 * nanoseconds["update"].get<double>();
         nanoseconds["update"] = 1.1 * nanoseconds["update"].get<double>();
     }
     BOOST_TEST(text().find("they part most in jitter: ") != std::string::npos);
+    BOOST_TEST(std::abs(percent_reached(text()) - undisturbed / 1.1) <= 0.11); // as printed
 }
 
 BOOST_AUTO_TEST_CASE(other_layouts_are_not_compared)

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <numbers>
 #include <utility>
+#include <vector>
 
 using namespace sluice;
 using namespace sluice::testing;
@@ -111,13 +112,27 @@ BOOST_AUTO_TEST_SUITE(attention)
 BOOST_AUTO_TEST_CASE(every_edge_on_tensor_cores)
 {
     // Around a warp's rows (16 and 32), tiles (32 and 64) and a block's rows (64 and 128).
-    for (const std::int64_t T : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 161})
+    using Positions = std::vector<std::int64_t>;
+    const Positions edges{1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 161};
+    for (const std::int64_t T : cases(edges, Positions{33, 129}))
         check_agreement(1, T, 2, 64, static_cast<std::uint64_t>(T));
-    for (const std::int64_t T : {1, 31, 33, 64, 65, 97, 128, 129})
+    for (const std::int64_t T : cases(Positions{1, 31, 33, 64, 65, 97, 128, 129}, Positions{65}))
         check_agreement(1, T, 1, 128, static_cast<std::uint64_t>(1000 + T));
-    check_agreement(2, 70, 3, 64, 7);
+    if (watched_by_checkers())
+        return;
+    for (const std::uint64_t seed : {7, 17, 27})
+        check_agreement(2, 70, 3, 64, seed);
     check_agreement(1, 260, 1, 64, 9); // three blocks; both halves of the buffers are used again
     check_agreement(1, 130, 1, 128, 10);
+}
+
+BOOST_AUTO_TEST_CASE(as_large_as_in_training)
+{
+    if (!on_a_real_gpu() || watched_by_checkers())
+        return;
+    check_agreement(2, 1024, 5, 64, 12);
+    check_agreement(1, 1024, 4, 128, 13);
+    check_agreement(4, 300, 40, 64, 14); // more heads than are worked on together
 }
 
 BOOST_AUTO_TEST_CASE(many_blocks_of_the_cpu)
@@ -132,8 +147,9 @@ BOOST_AUTO_TEST_CASE(many_blocks_of_the_cpu)
 
 BOOST_AUTO_TEST_CASE(every_edge_without)
 {
-    for (const std::int64_t D : {2, 4, 8, 12, 80, 120})
-        for (const std::int64_t T : {1, 15, 16, 17, 33})
+    using Sizes = std::vector<std::int64_t>;
+    for (const std::int64_t D : cases(Sizes{2, 4, 8, 12, 80, 120}, Sizes{12, 80}))
+        for (const std::int64_t T : cases(Sizes{1, 15, 16, 17, 33}, Sizes{17}))
             check_agreement(1, T, 1, D, static_cast<std::uint64_t>(100 * D + T));
     check_agreement(2, 21, 3, 24, 8);
 }

@@ -19,6 +19,7 @@ constexpr std::size_t guard_bytes = 64;
 constexpr auto guard_byte = std::byte{0xa5};
 
 BackendUnderTest chosen_backend = BackendUnderTest::cpu;
+bool checkers_watch = false;
 
 GpuStream* the_gpu()
 {
@@ -43,6 +44,14 @@ double rounded(double value, DType dtype)
 
 BackendUnderTest backend_under_test() { return chosen_backend; }
 void set_backend_under_test(BackendUnderTest backend) { chosen_backend = backend; }
+
+bool watched_by_checkers() { return checkers_watch; }
+void set_watched_by_checkers() { checkers_watch = true; }
+
+bool on_a_real_gpu()
+{
+    return backend_under_test() == BackendUnderTest::gpu && gpu_info(0).name != "emulated GPU";
+}
 
 TestedTensor::TestedTensor(const Shape& shape, DType dtype, Placement placement,
                            const GpuStream* gpu)

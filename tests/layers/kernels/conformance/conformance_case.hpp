@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sluice::testing {
@@ -32,6 +33,20 @@ enum class BackendUnderTest { cpu, emulated, races, gpu, cudnn };
 /// From the command line (`-- emulated`).
 BackendUnderTest backend_under_test();
 void set_backend_under_test(BackendUnderTest backend);
+
+/// On a GPU under NVIDIA's checkers (`-- checked`), which slow kernels down a hundred times.
+bool watched_by_checkers();
+void set_watched_by_checkers();
+
+/// For what takes a GPU to be computed in time, or is a library's there.
+bool on_a_real_gpu();
+
+/// `all` of them, or `few`, one of each kind, where a checker watches.
+template <class T>
+std::vector<T> cases(std::vector<T> all, std::vector<T> few)
+{
+    return watched_by_checkers() ? std::move(few) : std::move(all);
+}
 
 /// Half the distance between neighbours, relative: what one rounding to the type may change.
 constexpr double rounding_of(DType dtype)

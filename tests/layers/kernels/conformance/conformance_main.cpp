@@ -1,4 +1,4 @@
-// sluice_conformance [BOOST OPTIONS] -- cpu|emulated|races|gpu|cudnn
+// sluice_conformance [BOOST OPTIONS] -- cpu|emulated|races|gpu|checked|cudnn
 #define BOOST_TEST_NO_MAIN
 #define BOOST_TEST_ALTERNATIVE_INIT_API
 #include <boost/test/unit_test.hpp>
@@ -16,7 +16,11 @@ using testing::BackendUnderTest;
 int main(int argc, char** argv)
 {
     constexpr int skipped = 77; // as CTest is told
-    const std::string backend = argc > 1 ? argv[argc - 1] : "";
+    std::string backend = argc > 1 ? argv[argc - 1] : "";
+    if (backend == "checked") {
+        testing::set_watched_by_checkers();
+        backend = "gpu";
+    }
     if (backend == "gpu" || backend == "cudnn") {
         if (num_gpus() == 0) {
             std::printf("skipped: %s\n", why_no_gpu().c_str());
@@ -38,7 +42,8 @@ int main(int argc, char** argv)
         }
         testing::set_backend_under_test(BackendUnderTest::races);
     } else if (backend != "cpu") {
-        std::fprintf(stderr, "name a backend at the end: -- cpu, emulated, races, gpu or cudnn\n");
+        std::fprintf(stderr,
+                     "name a backend at the end: -- cpu, emulated, races, gpu, checked or cudnn\n");
         return 2;
     }
     return boost::unit_test::unit_test_main([] { return true; }, argc, argv);
