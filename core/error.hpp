@@ -1,7 +1,8 @@
 // Three kinds of failure, kept apart on purpose.
 //
 // A *user's mistake* (bad flag, bad file, full disk) is a UserError: one message that states the
-// problem, where it is, and what to do about it; it ends the program with exit code 2 or 3.
+// problem, where it is, and what to do about it; it ends the program with exit code 2 or 3, or 71
+// where it is a machine that somebody must look at, and running again may succeed.
 // A *broken promise of ours* is an InvariantError, raised by SLUICE_CHECK with file, line and
 // values; it ends the whole job with exit code 70.
 // A *failed peer or device* is a PeerError: nothing is wrong with the run file or with this

@@ -54,7 +54,7 @@ bool FileLock::take(std::chrono::milliseconds patience)
     do {
         let_go();
         descriptor_ =
-            retried([&] { return ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
+            retried([&] { return ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); });
         if (descriptor_ < 0)
             throw file_error("open", path_, errno);
         why_it_guards_nothing_.clear();

@@ -10,6 +10,7 @@
 // does not exist as a checkpoint.
 #pragma once
 
+#include "core/error.hpp"
 #include "core/tensor_view.hpp"
 #include "io/skipped_batches.hpp"
 
@@ -95,6 +96,8 @@ void require_writable(const std::filesystem::path& checkpoints);
 
 std::string checkpoint_folder_name(std::int64_t update); ///< "update-00001000"
 std::string partial_folder_name(std::int64_t update);    ///< ".update-00001000.partial"
+/// 1000 for "update-00001000"; empty for names we did not give.
+std::optional<std::int64_t> update_in_name(const std::string& folder_name);
 /// 1000 for a folder that list_checkpoints() gave.
 std::int64_t update_of_checkpoint(const std::filesystem::path& folder);
 
@@ -136,11 +139,13 @@ std::filesystem::path replaced_folder(const std::filesystem::path& final_folder)
 /// Gives those their names back whose successors never came: a save died in that moment. Returns
 /// the checkpoints.
 std::vector<std::filesystem::path> put_back_replaced(const std::filesystem::path& checkpoints);
-/// Deletes leftovers and what the rules let go. Returns the folders deleted.
+using OnFailure = std::function<void(const UserError& error)>;
+/// Deletes leftovers and what the rules let go. Returns the folders deleted; `on_failure` hears of
+/// each that could not be, which keeps none of the others. Without it throws the first at the end.
 std::vector<std::filesystem::path>
 prune_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
                   std::optional<std::int64_t> newest = std::nullopt,
-                  const IsWhole& is_whole = looks_whole);
+                  const IsWhole& is_whole = looks_whole, const OnFailure& on_failure = {});
 /// Deletes the checkpoints of more than `update` completed updates, newest first: the run went
 /// back and leaves their history. Returns the folders deleted.
 std::vector<std::filesystem::path>

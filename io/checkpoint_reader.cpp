@@ -186,6 +186,13 @@ CheckpointReader::CheckpointReader(const fs::path& path) : files_(std::make_uniq
     files_->path = path;
     files_->folder = merged ? real.parent_path() : path;
     files_->manifest = merged ? manifest_of_merged(real) : read_manifest(path);
+    // Runs go by names: which is the newest, which are old.
+    if (const auto named = merged ? std::nullopt : update_in_name(path.filename().string());
+        named && *named != update())
+        throw data_error("the name says update " + std::to_string(*named) +
+                             ", and the checkpoint is of update " + std::to_string(update()),
+                         path.string(),
+                         "give it its name back, " + checkpoint_folder_name(update()));
     for (const ManifestArray& array : files_->manifest.arrays)
         files_->infos.push_back(array.info);
     for (const ManifestEntry& entry : files_->manifest.files) {

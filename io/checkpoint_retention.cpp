@@ -14,28 +14,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// 1000 for "update-00001000"; empty for names we did not give.
-std::optional<std::int64_t> update_of(const std::string& folder_name)
-{
-    constexpr std::string_view prefix = "update-";
-    if (!folder_name.starts_with(prefix))
-        return std::nullopt;
-    const std::string_view digits = std::string_view(folder_name).substr(prefix.size());
-    std::int64_t update = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), update);
-    if (error != std::errc() || end != digits.data() + digits.size() ||
-        checkpoint_folder_name(update) != folder_name)
-        return std::nullopt;
-    return update;
-}
-
 /// Leftovers of saves and deletions that died: ".update-00001000.partial", "... .deleting".
 bool is_leftover(const std::string& name)
 {
     if (!name.starts_with(".update-"))
         return false;
     const std::size_t dot = name.find('.', 1);
-    if (dot == std::string::npos || !update_of(name.substr(1, dot - 1)))
+    if (dot == std::string::npos || !update_in_name(name.substr(1, dot - 1)))
         return false;
     const std::string_view ending = std::string_view(name).substr(dot);
     return ending == ".partial" || ending == ".deleting" || ending == ".partial.replaced";
@@ -81,15 +66,20 @@ std::vector<fs::path> entries_of(const fs::path& folder)
     return entries;
 }
 
+void remove_wholly(const fs::path& folder)
+{
+    std::error_code error;
+    remove_folder(folder, error);
+    if (error)
+        throw file_error("unlink", folder, error.value());
+}
+
 /// Off its name first, so that a deletion that dies never leaves half a checkpoint.
 void delete_checkpoint(const fs::path& folder)
 {
     const fs::path aside = folder.parent_path() / ("." + folder.filename().string() + ".deleting");
     rename_durably(folder, aside);
-    std::error_code error;
-    remove_folder(aside, error);
-    if (error)
-        throw file_error("unlink", aside, error.value());
+    remove_wholly(aside);
 }
 
 bool is_there(const fs::path& path, fs::file_type type)
@@ -153,11 +143,25 @@ std::set<fs::path> rewind_targets(const std::vector<fs::path>& whole, std::int64
 
 } // namespace
 
+std::optional<std::int64_t> update_in_name(const std::string& folder_name)
+{
+    constexpr std::string_view prefix = "update-";
+    if (!folder_name.starts_with(prefix))
+        return std::nullopt;
+    const std::string_view digits = std::string_view(folder_name).substr(prefix.size());
+    std::int64_t update = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), update);
+    if (error != std::errc() || end != digits.data() + digits.size() ||
+        checkpoint_folder_name(update) != folder_name)
+        return std::nullopt;
+    return update;
+}
+
 std::vector<fs::path> list_named_as_checkpoints(const fs::path& checkpoints)
 {
     std::vector<std::pair<std::int64_t, fs::path>> found;
     for (const fs::path& entry : entries_of(checkpoints)) {
-        const auto update = update_of(entry.filename().string());
+        const auto update = update_in_name(entry.filename().string());
         if (update && is_there(entry, fs::file_type::directory))
             found.emplace_back(*update, entry);
     }
@@ -182,7 +186,7 @@ bool has_manifest(const fs::path& folder)
 
 std::int64_t update_of_checkpoint(const fs::path& folder)
 {
-    const auto update = update_of(folder.filename().string());
+    const auto update = update_in_name(folder.filename().string());
     SLUICE_CHECK(update.has_value(), folder.string());
     return *update;
 }
@@ -261,20 +265,28 @@ std::vector<fs::path> put_back_replaced(const fs::path& checkpoints)
 }
 
 std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, const Retention& retention,
-                                        std::optional<std::int64_t> newest, const IsWhole& is_whole)
+                                        std::optional<std::int64_t> newest, const IsWhole& is_whole,
+                                        const OnFailure& on_failure)
 {
-    std::vector<fs::path> deleted = leftovers_of_saves(checkpoints);
-    for (const fs::path& entry : deleted) {
-        std::error_code error;
-        remove_folder(entry, error);
-        if (error)
-            throw file_error("unlink", entry, error.value());
-    }
-    for (const fs::path& folder :
-         superfluous_checkpoints(checkpoints, retention, newest, is_whole)) {
-        delete_checkpoint(folder);
-        deleted.push_back(folder);
-    }
+    std::vector<fs::path> deleted;
+    std::optional<UserError> first_failure;
+    const auto attempt = [&](const fs::path& folder, const auto& remove) {
+        try {
+            remove();
+            deleted.push_back(folder);
+        } catch (const UserError& error) {
+            if (on_failure)
+                on_failure(error);
+            else if (!first_failure)
+                first_failure = error;
+        }
+    };
+    for (const fs::path& entry : leftovers_of_saves(checkpoints))
+        attempt(entry, [&] { remove_wholly(entry); });
+    for (const fs::path& folder : superfluous_checkpoints(checkpoints, retention, newest, is_whole))
+        attempt(folder, [&] { delete_checkpoint(folder); });
+    if (first_failure)
+        throw UserError(*first_failure);
     return deleted;
 }
 

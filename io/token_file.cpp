@@ -52,6 +52,7 @@ public:
         if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0)
             fail("open", path);
         size_ = static_cast<std::size_t>(status.st_size);
+        written_ = status.st_mtim;
         memory_ =
             size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor_, 0);
         if (memory_ == MAP_FAILED) {
@@ -69,6 +70,12 @@ public:
     }
 
     int descriptor() const { return descriptor_; }
+    bool was_written_to() const
+    {
+        struct stat now {};
+        return ::fstat(descriptor_, &now) == 0 &&
+               (now.st_mtim.tv_sec != written_.tv_sec || now.st_mtim.tv_nsec != written_.tv_nsec);
+    }
 
 private:
     [[noreturn]] void fail(const char* call, const std::filesystem::path& path)
@@ -88,6 +95,7 @@ private:
     int descriptor_ = -1;
     void* memory_ = nullptr;
     std::size_t size_ = 0;
+    timespec written_{};
 };
 
 UserError not_a_token_file(const std::filesystem::path& path, const std::string& why)
@@ -258,6 +266,8 @@ TokenFile::TokenFile(TokenFile&&) noexcept = default;
 
 const TokenFileInfo& TokenFile::info() const { return map_->info; }
 const std::filesystem::path& TokenFile::path() const { return map_->path; }
+
+bool TokenFile::was_written_to() const { return map_->file.was_written_to(); }
 
 void TokenFile::read(std::uint64_t begin, std::span<std::int32_t> out) const
 {

@@ -48,6 +48,10 @@ public:
     /// is outside the vocabulary, and where the file has become shorter or cannot be read any more.
     void read(std::uint64_t begin, std::span<std::int32_t> out) const;
 
+    /// Whether somebody has changed it in place since it was opened, by its time stamp; not where
+    /// another file has taken its name, which changes nothing here.
+    bool was_written_to() const;
+
     /// Reads everything: the checksum, the range of every id, the document offsets and the end
     /// token at each document's end. Throws UserError (data) at the first thing that is wrong.
     void verify() const;

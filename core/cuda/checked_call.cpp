@@ -29,6 +29,25 @@ void check_cuda(cudaError_t status, const char* call, const char* file, int line
                           "run.device",
                           "write run.device = \"cpu\", or run where a GPU and its driver are");
     case cudaErrorMemoryAllocation: throw out_of_gpu_memory(call);
+    case cudaErrorDevicesUnavailable:
+        throw UserError(ExitCode::peer,
+                        "this GPU takes no further process: another one has it to itself, or its "
+                        "compute mode takes none",
+                        "run.device",
+                        "see nvidia-smi; start one rank per GPU, on GPUs that are free, or have "
+                        "the compute mode set to Default");
+    case cudaErrorSystemNotReady:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorMpsConnectionFailed:
+    case cudaErrorMpsServerNotReady:
+    case cudaErrorMpsMaxClientsReached:
+    case cudaErrorMpsMaxConnectionsReached:
+        throw UserError(ExitCode::peer,
+                        std::string("this machine's GPUs cannot be used: ") +
+                            cudaGetErrorString(status),
+                        "run.device",
+                        "see nvidia-smi and the services behind GPUs there (driver, fabric "
+                        "manager, MPS), or run on another node");
     default: break;
     }
     std::ostringstream message;

@@ -24,7 +24,7 @@ bool is_set(long value) { return value != 0; }
 bool is_there(long) { return true; }
 bool is_above_ours(long value) { return value > most_ctas_of_an_edge; }
 
-constexpr std::array<Unfit, 7> unfit{{
+constexpr std::array<Unfit, 8> unfit{{
     // Above what is asked for in ncclConfig_t.
     {"NCCL_COMM_BLOCKING", is_zero, "calls would return before they are done"},
     // For programs that make one and have no other way to share its id.
@@ -36,6 +36,7 @@ constexpr std::array<Unfit, 7> unfit{{
     {"NCCL_MIN_NCHANNELS", is_above_ours, too_many_blocks},
     {"NCCL_MIN_NRINGS", is_above_ours, too_many_blocks},
     {"NCCL_MIN_P2P_NCHANNELS", is_above_ours, too_many_blocks},
+    {"NCCL_MIN_CTAS", is_above_ours, "some versions refuse more than the most that is asked for"},
 }};
 
 } // namespace

@@ -90,16 +90,24 @@ int prune(const PruneFlags& flags)
     const Retention retention{.keep_last = flags.keep_last,
                               .keep_every = flags.keep_every,
                               .rewind_updates = reach_back_of(folder)};
+    std::optional<UserError> failure;
+    const auto keep_first_failure = [&failure](const UserError& error) {
+        if (!failure)
+            failure.emplace(error);
+    };
     auto gone = leftovers_of_saves(checkpoints);
     if (flags.dry_run) {
         const auto superfluous =
             superfluous_checkpoints(checkpoints, retention, std::nullopt, is_whole);
         gone.insert(gone.end(), superfluous.begin(), superfluous.end());
     } else {
-        gone = prune_checkpoints(checkpoints, retention, std::nullopt, is_whole);
+        gone =
+            prune_checkpoints(checkpoints, retention, std::nullopt, is_whole, keep_first_failure);
     }
     for (const auto& each : gone)
         fmt::print("{} {}\n", flags.dry_run ? "would delete" : "deleted", each.string());
+    if (failure)
+        throw *failure;
     if (gone.empty())
         fmt::print("nothing to delete\n");
     return static_cast<int>(ExitCode::finished);

@@ -43,6 +43,7 @@ std::vector<std::string> mpirun_command(int num_ranks, const std::vector<std::st
     if (getppid() != launcher)
         _exit(static_cast<int>(ExitCode::peer));
     mark_started_ranks();
+    setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 0); // mpirun looks for its daemon there
     // mpirun would read for the ranks, which read nothing, what is meant for others: the rest of a
     // script, or of the loop that this command stands in.
     if (const int nothing = open("/dev/null", O_RDONLY); nothing > STDIN_FILENO) {

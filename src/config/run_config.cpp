@@ -45,7 +45,8 @@ void apply_values(RunConfig& config, const RunFile& file)
             key.set(config, value->second);
     if (!file.has("optimizer.lr"))
         config.optimizer.lr = default_learning_rate(config);
-    if (!file.has("lr_schedule.warmup_steps"))
+    config.lr_schedule.warmup_is_default = !file.has("lr_schedule.warmup_steps");
+    if (config.lr_schedule.warmup_is_default)
         config.lr_schedule.warmup_steps = default_lr_warmup_steps(config);
     settle_warmup_steps(config, file);
 }

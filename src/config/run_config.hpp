@@ -59,6 +59,7 @@ struct LearningRateConfig {
     std::int64_t warmup_steps = 2000; ///< updates; see default_lr_warmup_steps() in presets.hpp
     double decay_fraction = 0.1;      ///< of run.updates (wsd)
     double min_lr_ratio = 0.0;
+    bool warmup_is_default = false; ///< nobody has written warmup_steps
 };
 
 /// Updates at the end of a run of `updates` over which the rate falls: wsd: decay_fraction of them,

@@ -55,9 +55,14 @@ void make_partial_folder(Transport& world, const SaveFolders& folders)
         remove_folder(folders.partial, error);
         // Not those above: the run's lock, metrics and log would be lost for all that.
         fs::create_directory(folders.partial, error);
+        // Somebody has deleted all checkpoints: a run goes on for as long as its folder is there.
+        if (error == std::errc::no_such_file_or_directory &&
+            fs::create_directory(folders.checkpoints, error)) {
+            log_warning(folders.checkpoints.string() + " was gone; it is made again");
+            fs::create_directory(folders.partial, error);
+        }
         if (error == std::errc::no_such_file_or_directory)
-            throw data_error("the run folder has been removed or moved, or its checkpoints have: "
-                             "nothing can be saved",
+            throw data_error("the run folder has been removed or moved: nothing can be saved",
                              folders.checkpoints.string(),
                              "where it was moved, move it back, and run again: that goes on from "
                              "the newest checkpoint");
@@ -116,12 +121,15 @@ void delete_old_checkpoints(const fs::path& checkpoints, const Retention& retent
             return false;
         }
     };
-    try {
-        prune_checkpoints(checkpoints, retention, newest, looks_whole_or_warn);
-    } catch (const UserError& error) {
-        log_warning(std::string("old checkpoints could not be deleted, and the next save tries "
+    const auto warn = [](const UserError& error) {
+        log_warning(std::string("an old checkpoint could not be deleted, and the next save tries "
                                 "again: ") +
                     error.what());
+    };
+    try {
+        prune_checkpoints(checkpoints, retention, newest, looks_whole_or_warn, warn);
+    } catch (const UserError& error) {
+        warn(error);
     }
 }
 

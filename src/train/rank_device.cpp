@@ -2,20 +2,22 @@
 
 #include "core/cuda/gpu.hpp"
 #include "core/error.hpp"
+#include "core/host_name.hpp"
 #include "core/logging.hpp"
 #include "pipeline/agreement.hpp"
 #include "src/config/run_key.hpp"
 #include "src/train/rank_binding.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <set>
 
 namespace sluice {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankGpu, node, num_visible, why_none, driver_loaded, index, name,
-                                   uuid, pci_bus, major, minor)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankGpu, node, machine, num_visible, why_none, driver_loaded,
+                                   index, name, uuid, pci_bus, major, minor)
 
 namespace {
 
@@ -95,6 +97,7 @@ int gpu_index_of(int rank_among_them, int num_visible) { return rank_among_them 
 RankGpu gpu_of_this_process(const std::string& node, int rank_among_them)
 {
     RankGpu gpu{.node = node,
+                .machine = boot_id(),
                 .num_visible = num_gpus(),
                 .why_none = why_no_gpu(),
                 .driver_loaded = gpu_driver_is_loaded()};
@@ -173,11 +176,11 @@ int num_sharing(const std::vector<RankGpu>& of_rank, int rank)
 
 bool all_alone(const std::vector<RankGpu>& of_rank)
 {
-    std::set<std::pair<std::string, std::string>> places;
+    std::set<std::array<std::string, 3>> places;
     for (const RankGpu& gpu : of_rank) {
         if (gpu.name.find(" MIG ") != std::string::npos) // "NVIDIA A100-SXM4-80GB MIG 1g.10gb"
             return false;
-        places.emplace(gpu.node, gpu.pci_bus);
+        places.insert({gpu.node, gpu.machine, gpu.pci_bus});
     }
     return places.size() == of_rank.size();
 }

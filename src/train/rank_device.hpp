@@ -17,8 +17,9 @@ inline constexpr int least_gpu_major = 8;
 
 /// One rank's GPU, as all ranks learn of it.
 struct RankGpu {
-    std::string node{};
-    int num_visible = 0; ///< to its process; 0: it has none, and `why_none` says why
+    std::string node{};    ///< its name, for people
+    std::string machine{}; ///< clones of one name have another (boot_id)
+    int num_visible = 0;   ///< to its process; 0: it has none, and `why_none` says why
     std::string why_none{};
     bool driver_loaded = false; ///< on its machine, which therefore has GPUs
     int index = -1;             ///< of those it sees

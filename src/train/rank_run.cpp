@@ -188,19 +188,17 @@ std::size_t RankRun::settle_processor(RunConfig& config, RunHardware& hardware)
     gpus_alone_ = device.all_alone;
     if (!device.is_gpu())
         return least_of_all(*transport_, memory_per_rank());
-    // Asked once to make the driver take its own, by all ranks that share, and then in earnest.
-    agree(*transport_, [] { free_gpu_bytes(); });
-    std::size_t free_bytes = 0;
-    agree(*transport_, [&] { free_bytes = free_gpu_bytes(); });
-    warn_of_taken_gpus(free_bytes);
-    const std::size_t bytes =
-        least_of_all(*transport_, free_bytes / static_cast<std::size_t>(device.num_sharing));
+    // What is free is asked once all ranks that share a GPU have what no plan counts: the driver's
+    // own, products' workspace.
     agree(*transport_, [&] {
         Stream planned = planned_stream(config);
         planned.device = device.device;
         compute_ = std::make_unique<ComputeStream>(planned);
     });
-    return bytes;
+    std::size_t free_bytes = 0;
+    agree(*transport_, [&] { free_bytes = free_gpu_bytes(); });
+    warn_of_taken_gpus(free_bytes);
+    return least_of_all(*transport_, free_bytes / static_cast<std::size_t>(device.num_sharing));
 }
 
 void RankRun::warn_of_taken_gpus(std::size_t free_bytes)

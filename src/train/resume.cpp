@@ -81,6 +81,17 @@ void require_whole(const fs::path& checkpoint, const OnBlock& on_block)
             "are whole");
 }
 
+/// Of a run that has saved nothing yet: to begin elsewhere would be another run.
+void refuse_lost_beginning(const fs::path& began_with)
+{
+    std::error_code error;
+    if (!fs::exists(began_with, error))
+        throw data_error("this run began with a checkpoint that is gone, and has saved nothing yet",
+                         began_with.string(),
+                         "put it back, choose another --run-dir to begin with another one, or add "
+                         "--resume never to start from the beginning");
+}
+
 /// The one asked for, or what this run has made of it since. Throws UserError where it is damaged
 /// or this run folder holds another history.
 fs::path chosen_by_path(const fs::path& checkpoints, const ResumeRequest& request,
@@ -105,8 +116,10 @@ fs::path chosen_by_path(const fs::path& checkpoints, const ResumeRequest& reques
     if (descends) { // and has nothing of its own yet
         refuse_lost_saves(checkpoints);
         // The newest of a run folder may be another one by now.
-        if (const auto before = begun_with(checkpoints); before && fs::exists(before->path, error))
+        if (const auto before = begun_with(checkpoints)) {
+            refuse_lost_beginning(before->path);
             path = before->path;
+        }
     }
     require_whole(path, on_block);
     if (!own.empty())
@@ -123,11 +136,7 @@ std::optional<ChosenCheckpoint> chosen_by_itself(const fs::path& checkpoints,
     const auto origin = begun_with(checkpoints);
     if (!origin)
         return std::nullopt;
-    std::error_code error;
-    if (!fs::exists(origin->path, error))
-        throw data_error("this run began with a checkpoint that is gone, and has saved nothing yet",
-                         origin->path.string(),
-                         "put it back, or add --resume never to start from the beginning");
+    refuse_lost_beginning(origin->path);
     require_whole(origin->path, on_block);
     log_warning("nothing of this run is saved yet: it begins again with " + origin->path.string());
     return ChosenCheckpoint{origin->path, origin->branch};
@@ -179,9 +188,8 @@ choose_checkpoint(const fs::path& checkpoints, const ResumeRequest& request, Tra
 void keep_saved_defaults(const CheckpointReader& checkpoint, RunConfig& config)
 {
     const std::int64_t saved = saved_config(checkpoint).lr_schedule.warmup_steps;
-    std::int64_t& now = config.lr_schedule.warmup_steps;
-    if (now == default_lr_warmup_steps(config) && saved <= config.run.updates)
-        now = saved;
+    if (config.lr_schedule.warmup_is_default && saved <= config.run.updates)
+        config.lr_schedule.warmup_steps = saved;
 }
 
 std::vector<std::string> changed_rounding(const CheckpointReader& checkpoint,

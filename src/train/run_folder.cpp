@@ -22,6 +22,16 @@ bool was_written_by_a_run(const std::filesystem::path& config)
     return std::getline(file, heading) && heading == resolved_toml_heading;
 }
 
+/// For what is not this run's: "config.toml.other", or with a number behind it.
+std::string free_name_beside(const std::filesystem::path& file)
+{
+    std::error_code error;
+    std::string other = file.string() + ".other";
+    for (int number = 2; std::filesystem::exists(other, error); ++number)
+        other = file.string() + ".other" + std::to_string(number);
+    return other;
+}
+
 } // namespace
 
 void RunFolder::create_and_lock()
@@ -54,7 +64,7 @@ void RunFolder::create_folders() const
                              "link, or choose another folder with --run-dir");
     std::filesystem::create_directories(checkpoints(), error);
     if (error)
-        throw data_error("cannot create the run folder: " + error.message(), path_.string(),
+        throw data_error("cannot use or create the run folder: " + error.message(), path_.string(),
                          "choose a folder you can write with --run-dir");
     for (const auto& folder : new_ones) {
         try {
@@ -70,8 +80,9 @@ bool RunFolder::lock(std::chrono::milliseconds patience)
     try {
         return lock_.take(patience);
     } catch (const UserError& error) {
-        throw data_error("cannot write into the run folder: " + error.problem(), path_.string(),
-                         "choose a folder you can write with --run-dir");
+        throw data_error("cannot lock the run folder: " + error.problem(), error.where(),
+                         "see whose it is and who may write there (ls -la), or choose another "
+                         "folder with --run-dir");
     }
 }
 
@@ -112,17 +123,25 @@ void RunFolder::refuse_where_taken()
     if (there.is_discarded() || there == nlohmann::json::parse(last_status_, nullptr, false))
         return;
     taken_ = true;
-    throw data_error("another run has taken this run folder since its lock was deleted",
-                     path_.string(), "let that run go on: it does what this one has done");
+    throw data_error("another run has this run folder since its lock was deleted, or since the "
+                     "folder of this run was moved away",
+                     path_.string(),
+                     "let that run go on; what this one has saved lies where its checkpoints are");
+}
+
+void RunFolder::set_metrics_aside() const
+{
+    const std::string other = free_name_beside(metrics());
+    rename_durably(metrics(), other);
+    log_warning("metrics.jsonl tells of another history, whose checkpoints are gone; it is now " +
+                other);
 }
 
 void RunFolder::write_config(std::string_view resolved) const
 {
     std::error_code error;
     if (std::filesystem::is_regular_file(config(), error) && !was_written_by_a_run(config())) {
-        std::string other = config().string() + ".other";
-        for (int number = 2; std::filesystem::exists(other, error); ++number)
-            other = config().string() + ".other" + std::to_string(number);
+        const std::string other = free_name_beside(config());
         write_file_durably(other, read_file(config()));
         log_warning("the run folder had a config.toml that no run has written; it is now " + other);
     }

@@ -45,6 +45,9 @@ public:
     /// it, as config.toml.other, with a warning.
     void write_config(std::string_view resolved) const;
 
+    /// Keeps the metrics of another history beside those that this run begins.
+    void set_metrics_aside() const;
+
     /// Replaces status.json, unless it says since create_and_lock() that the run has failed: then
     /// another rank has declared the job failed while this one was stopped, and it has only woken
     /// up to be ended.

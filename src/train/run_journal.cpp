@@ -313,19 +313,23 @@ void RunJournal::saved(const SavedCheckpoint& saved)
 
 void RunJournal::not_saved(std::int64_t update, const UserError& error)
 {
-    not_written("checkpoint_failed", update, fmt::format("update {} could not be saved", update),
-                error);
+    not_done("checkpoint_failed", update, fmt::format("update {} could not be saved", update),
+             error);
+}
+
+void RunJournal::not_evaluated(std::int64_t update, const UserError& error)
+{
+    not_done("eval_failed", update, fmt::format("update {} could not be evaluated", update), error);
 }
 
 void RunJournal::not_traced(std::int64_t update, const UserError& error)
 {
-    not_written("trace_failed", update,
-                fmt::format("the trace that ends with update {} could not be written", update),
-                error);
+    not_done("trace_failed", update,
+             fmt::format("the trace that ends with update {} could not be written", update), error);
 }
 
-void RunJournal::not_written(std::string_view event, std::int64_t update, std::string_view what,
-                             const UserError& error)
+void RunJournal::not_done(std::string_view event, std::int64_t update, std::string_view what,
+                          const UserError& error)
 {
     const std::string reason = error.where() + ": " + error.problem();
     write(event, std::vector<MetricField>{{"update", update}, {"reason", reason}});

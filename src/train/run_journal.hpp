@@ -67,6 +67,8 @@ public:
         return metrics_.has("update", update) && !metrics_.has("eval", update);
     }
     void traced(const WrittenTrace& written);
+    /// The data of an evaluation could not be read, and the run goes on.
+    void not_evaluated(std::int64_t update, const UserError& error);
     /// The trace that ends with `update` could not be written, and the run goes on.
     void not_traced(std::int64_t update, const UserError& error);
     /// `update` is the first that meets `fault`, which was asked for.
@@ -102,8 +104,8 @@ public:
 private:
     /// Unless another run has the folder.
     void write(std::string_view event, std::span<const MetricField> fields);
-    void not_written(std::string_view event, std::int64_t update, std::string_view what,
-                     const UserError& error);
+    void not_done(std::string_view event, std::int64_t update, std::string_view what,
+                  const UserError& error);
     /// Lines of metrics wait, or wait no longer: said once.
     void tell_of_waiting_lines();
     void attempt(const std::function<void()>& work); ///< a refusal of files may be a warning

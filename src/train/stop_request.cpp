@@ -1,5 +1,6 @@
 #include "src/train/stop_request.hpp"
 
+#include "core/logging.hpp"
 #include "src/train/stop_patience.hpp"
 #include "src/train/stop_signals.hpp"
 
@@ -47,11 +48,12 @@ std::string StopRequest::reason() const
 
 void StopRequest::obeyed() const
 {
-    std::error_code gone_already;
-    if (file_found_)
-        std::filesystem::remove(stop_file_, gone_already);
+    std::error_code error; // none where it is gone already
+    if (file_found_ && (std::filesystem::remove(stop_file_, error), error))
+        log_warning(stop_file_.string() + " cannot be removed (" + error.message() +
+                    "): until it is gone, every start stops behind its first update");
     if (!signal_file_.empty())
-        std::filesystem::remove(signal_file_, gone_already);
+        std::filesystem::remove(signal_file_, error);
 }
 
 } // namespace sluice

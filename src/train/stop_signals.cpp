@@ -52,12 +52,12 @@ bool is_ignored(int signal)
 
 void watch_stop_signals(StopSignalOptions options)
 {
-    sigset_t set = set_of({SIGINT, SIGTERM, SIGUSR1, SIGUSR2});
+    sigset_t set = set_of({SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU});
     if (!is_ignored(SIGHUP))
         sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     // A shell starts background commands with SIGINT ignored, and what is ignored never arrives.
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU})
         std::signal(signal, SIG_DFL);
     std::signal(SIGPIPE, SIG_IGN);
     std::thread([set, options = std::move(options)] { receive_signals(set, options); }).detach();

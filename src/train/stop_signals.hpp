@@ -1,5 +1,6 @@
-// Ctrl-C, TERM, HUP and USR1, received by a thread of their own: no signal handler ever runs on a
-// thread that computes, because oneDNN's matrix products are not safe from them (decision 12).
+// Ctrl-C, TERM, HUP, USR1 and XCPU (a soft limit of processor time), received by a thread of their
+// own: no signal handler ever runs on a thread that computes, because oneDNN's matrix products are
+// not safe from them (decision 12).
 #pragma once
 
 #include <functional>
@@ -19,8 +20,8 @@ struct StopSignalOptions {
 /// (SIGPIPE) ends nothing.
 void watch_stop_signals(StopSignalOptions options = {});
 
-/// The latest of SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 that came, or 0. USR2 comes when the
-/// launcher has died (src/cli/launcher.cpp).
+/// The latest of SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU and SIGUSR2 that came, or 0. USR2 comes
+/// when the launcher has died (src/cli/launcher.cpp).
 int received_stop_signal();
 
 } // namespace sluice

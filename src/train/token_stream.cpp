@@ -1,8 +1,10 @@
 #include "src/train/token_stream.hpp"
 
+#include "core/compute_stream.hpp"
 #include "core/error.hpp"
 
 #include <algorithm>
+#include <vector>
 
 namespace sluice {
 
@@ -45,6 +47,43 @@ private:
     std::int64_t batch_ = 1, first_microbatch_ = 0;
 };
 
+/// Micro-batches in memory.
+class HeldTokens : public TokenSource {
+public:
+    void read(TokenSource& from, std::int32_t count, std::int64_t tokens_each,
+              const TokenHalves& needed)
+    {
+        tokens_each_ = tokens_each;
+        const auto size = static_cast<std::size_t>(count * tokens_each);
+        inputs_.resize(needed.inputs ? size : 0);
+        targets_.resize(needed.targets ? size : 0);
+        for (std::int32_t microbatch = 0; microbatch < count; ++microbatch) {
+            if (needed.inputs)
+                from.inputs(microbatch, part(inputs_, microbatch));
+            if (needed.targets)
+                from.targets(microbatch, part(targets_, microbatch));
+        }
+    }
+
+    void inputs(std::int32_t microbatch, const TensorView& into) override
+    {
+        copy(Stream{}, part(inputs_, microbatch), into.reshape({tokens_each_}));
+    }
+    void targets(std::int32_t microbatch, const TensorView& into) override
+    {
+        copy(Stream{}, part(targets_, microbatch), into.reshape({tokens_each_}));
+    }
+
+private:
+    TensorView part(std::vector<std::int32_t>& of, std::int32_t microbatch) const
+    {
+        return {of.data() + microbatch * tokens_each_, DType::i32, {tokens_each_}, Device{}};
+    }
+
+    std::vector<std::int32_t> inputs_, targets_;
+    std::int64_t tokens_each_ = 0;
+};
+
 TokenFile open(const std::filesystem::path& path, const RunConfig& config)
 {
     TokenFile file(path);
@@ -80,6 +119,7 @@ struct TokenStream::Parts {
     WindowSource training;
     std::optional<TokenFile> validation_file;
     std::optional<WindowSource> evaluation;
+    HeldTokens held;
 };
 
 TokenStream::TokenStream(const RunConfig& config) : parts_(std::make_unique<Parts>(config)) {}
@@ -88,6 +128,7 @@ TokenStream::~TokenStream() = default;
 const TokenFileInfo& TokenStream::train_info() const { return parts_->train_file.info(); }
 std::uint64_t TokenStream::num_train_sequences() const { return parts_->training.num_windows(); }
 bool TokenStream::has_validation() const { return parts_->evaluation.has_value(); }
+bool TokenStream::train_was_written_to() const { return parts_->train_file.was_written_to(); }
 bool TokenStream::validates_what_it_trains_on() const
 {
     return has_validation() && parts_->validation_file->info().checksum == train_info().checksum;
@@ -103,6 +144,14 @@ TokenSource& TokenStream::evaluation(std::int64_t first_microbatch)
 {
     parts_->evaluation->start_at(1, first_microbatch); // the whole file, as if one batch
     return *parts_->evaluation;
+}
+
+TokenSource& TokenStream::evaluation_ahead(std::int64_t first_microbatch, std::int32_t count,
+                                           const TokenHalves& needed)
+{
+    parts_->held.read(evaluation(first_microbatch), count,
+                      parts_->batch.micro_batch_size * parts_->batch.seq_len, needed);
+    return parts_->held;
 }
 
 std::int32_t TokenStream::num_evaluation_microbatches() const

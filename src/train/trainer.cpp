@@ -11,7 +11,6 @@
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
 
 namespace sluice {
@@ -110,16 +109,6 @@ void Trainer::enter(Activity activity)
     leave_actions(recorder_, replicas_.world().activity(), activity);
 }
 
-bool Trainer::is_own(const std::filesystem::path& checkpoint)
-{
-    bool own = false;
-    on_rank_zero(replicas_.world(), [&] {
-        own = std::filesystem::equivalent(std::filesystem::absolute(checkpoint).parent_path(),
-                                          folder_.checkpoints());
-    });
-    return on_any_rank(replicas_.world(), own);
-}
-
 void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
 {
     hardware_ = hardware;
@@ -131,15 +120,18 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
     else
         for (StageChunk& chunk : stage_.chunks())
             chunk.model->initialize(config_.run.seed);
-    agree(replicas_.world(), [&] { executor_.rehearse(); });
+    agree(replicas_.world(), [&] {
+        executor_.rehearse();
+        if (repeat_check_) // its kernels, too, before the first message
+            repeat_check_->remember();
+    });
     on_rank_zero(replicas_.world(), [&] {
         // What a save or a deletion that died has left takes space, and the next save may be far.
         delete_old_checkpoints(folder_.checkpoints(), {});
         const std::string short_of_space = refuse_unsavable();
         folder_.write_config(resolved_toml(config_));
-        // Of updates that led here: none in this folder where the run begins with another's.
-        journal_ = std::make_unique<RunJournal>(
-            config_, folder_, checkpoint && !goes_on_here ? -1 : completed_updates_);
+        journal_ = std::make_unique<RunJournal>(config_, folder_,
+                                                updates_told_here(checkpoint, goes_on_here));
         stop_ = StopRequest(folder_.stop_file(), time_budget(),
                             started_by_launch_ranks() ? folder_.signal_file()
                                                       : std::filesystem::path());
@@ -159,6 +151,22 @@ void Trainer::start(const ResumeRequest& resume, const RunHardware& hardware)
 
 ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
 {
+    try {
+        return run_updates(stop_after, fault);
+    } catch (const std::exception& error) {
+        // What is being saved was good, and can be completed where all ranks know that they end.
+        const bool all_know = dynamic_cast<const AgreedError*>(&error) != nullptr ||
+                              dynamic_cast<const UpdateRefused*>(&error) != nullptr ||
+                              (dynamic_cast<const UserError*>(&error) != nullptr &&
+                               replicas_.world().num_ranks() == 1);
+        if (all_know)
+            finish_save_at_last();
+        throw;
+    }
+}
+
+ExitCode Trainer::run_updates(std::int64_t stop_after, const FaultInjection& fault)
+{
     const std::int64_t last = stop_after > 0
                                   ? std::min(config_.run.updates, completed_updates_ + stop_after)
                                   : config_.run.updates;
@@ -167,7 +175,7 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
     while (completed_updates_ < last && !stopping) {
         if (tracer_)
             begin_trace();
-        const auto summary = run_update_or_finish_save(fault);
+        const auto summary = run_update_or_go_back(fault);
         if (!summary)
             continue;
         stopping = summary->stop_requested;
@@ -197,22 +205,6 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
 std::int64_t Trainer::first_microbatch() const
 {
     return replicas_.share_begin(config_.batch.num_microbatches());
-}
-
-/// A refused update ends the run on every rank alike; what is being saved was good.
-std::optional<UpdateSummary> Trainer::run_update_or_finish_save(const FaultInjection& fault)
-{
-    try {
-        return run_update_or_go_back(fault);
-    } catch (const UpdateRefused&) {
-        try {
-            finish_save();
-        } catch (const UserError& error) {
-            if (replicas_.world().rank() == 0)
-                log_warning(error.what()); // the refusal is the news
-        }
-        throw;
-    }
 }
 
 void Trainer::compute_gradients(std::int64_t batch, const FaultInjection& fault)

@@ -57,6 +57,11 @@ private:
     TimeBudget time_budget() const;
     /// Collective. Whether it lies in this run's folder.
     bool is_own(const std::filesystem::path& checkpoint);
+    /// On rank 0, at the start: up to which update the metrics in this folder are of what led to
+    /// where the run begins; -1: none are, as where that is another run's checkpoint. Metrics of
+    /// saves that are gone are set aside.
+    std::int64_t updates_told_here(const std::optional<ChosenCheckpoint>& checkpoint,
+                                   bool goes_on_here) const;
     /// Collective, at the start; as restore().
     void restore_start(const std::filesystem::path& checkpoint, bool branch);
     /// `branch`: the run file's recipe may be another one.
@@ -65,9 +70,9 @@ private:
     std::optional<UpdateSummary> run_update_or_go_back(const FaultInjection& fault);
     void go_back(const AnomalyVerdict& verdict);
     void refuse_spike(double loss); ///< or warn of it, or find none
+    ExitCode run_updates(std::int64_t stop_after, const FaultInjection& fault);
     UpdateSummary run_update(const FaultInjection& fault);
     void compute_gradients(std::int64_t batch, const FaultInjection& fault);
-    std::optional<UpdateSummary> run_update_or_finish_save(const FaultInjection& fault);
     ExitCode end(bool stopping);
     void say_graphs() const;
     void open_trace(); ///< where the run file asks for traces
@@ -96,9 +101,13 @@ private:
     bool evaluation_is_due() const;
     /// Collective. Whether a process that did this update ended before it was evaluated.
     bool evaluation_is_missing();
-    /// Collective. False where a request to stop has broken it off.
+    /// Collective. False where a request to stop has broken it off. Data that cannot be read are
+    /// only told where the run goes_on_without() them.
     bool evaluate();
+    bool evaluate_or_refuse();
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
+    /// Collective. Throws AgreedError where a rank cannot read its part.
+    TokenSource& read_evaluation(std::int64_t first_microbatch, std::int32_t count);
     void save_if_due(bool goes_on);
     bool save_is_due() const;
     /// Whether the run file lets training go on where files could not be written.
@@ -113,9 +122,10 @@ private:
     std::string refuse_unsavable() const;
     /// Waits for a save that is under way, and saves.
     void save();
-    void begin_save();  ///< training goes on while it is written
-    void follow_save(); ///< no rank writes: goes on with the save under way
-    void finish_save(); ///< waits for the save under way, if there is one
+    void begin_save();          ///< training goes on while it is written
+    void follow_save();         ///< no rank writes: goes on with the save under way
+    void finish_save();         ///< waits for the save under way, if there is one
+    void finish_save_at_last(); ///< likewise, where the run ends by something else
     void record_saved(const SavedCheckpoint& saved);
     CheckpointProgress progress() const;
     std::int64_t first_microbatch() const;
@@ -146,6 +156,7 @@ private:
     std::int64_t saved_update_ = -1;
     std::int64_t retry_update_ = -1; ///< when a save that failed is tried again
     bool evaluating_ = false;
+    bool told_of_tokens_ = false;  ///< that they were written to
     bool evaluation_owed_ = false; ///< one was due, and a request to stop came before or within
     bool fault_met_ = false;       ///< an update was one that a fault was asked for
 };

@@ -57,6 +57,21 @@ bool Trainer::evaluation_is_missing()
                        journal_ && journal_->lacks_evaluation(completed_updates_));
 }
 
+TokenSource& Trainer::read_evaluation(std::int64_t first_microbatch, std::int32_t count)
+{
+    TokenHalves needed{.inputs = false, .targets = false};
+    for (const StageChunk& chunk : stage_.chunks()) {
+        needed.inputs = needed.inputs || chunk.model->options().range.embedding;
+        needed.targets = needed.targets || chunk.model->options().range.head;
+    }
+    TokenSource* tokens = nullptr;
+    agree(replicas_.world(), [&] {
+        const AtFiles reading(replicas_.world().activity());
+        tokens = &tokens_->evaluation_ahead(first_microbatch, count, needed);
+    });
+    return *tokens;
+}
+
 /// Each replica evaluates its share; the losses add up in the order of the micro-batches, to the
 /// same sum for any number of replicas.
 std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches)
@@ -74,11 +89,12 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
             return std::nullopt;
         const std::int32_t begin = std::min(first + done, last);
         const std::int32_t end = std::min(begin + at_once, last);
+        TokenSource& tokens = read_evaluation(begin, end - begin);
         if (begin == end)
             continue; // this replica has one less than others
         if (!passes || passes->program.num_microbatches != end - begin) // the last are fewer
             passes.emplace(plan_, end - begin, stage_, replicas_.pipeline());
-        passes->executor.run_evaluation(tokens_->evaluation(begin));
+        passes->executor.run_evaluation(tokens);
         std::ranges::copy(passes->executor.losses(), losses.begin() + begin);
     }
     replicas_.world().sum(losses);
@@ -86,6 +102,19 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
 }
 
 bool Trainer::evaluate()
+{
+    try {
+        return evaluate_or_refuse();
+    } catch (const AgreedError& error) {
+        evaluating_ = false;
+        if (!goes_on_without(error))
+            throw;
+        tell([&](RunJournal& journal) { journal.not_evaluated(completed_updates_, error); });
+        return true;
+    }
+}
+
+bool Trainer::evaluate_or_refuse()
 {
     enter(RankPhase::evaluating);
     enter(Activity::evaluation);

@@ -1,12 +1,15 @@
 // What a trainer saves, and starts from.
+#include "core/logging.hpp"
 #include "pipeline/agreement.hpp"
 #include "src/config/run_key.hpp"
 #include "src/plan/checkpoint_space.hpp"
 #include "src/process/program_version.hpp"
 #include "src/process/stopwatch.hpp"
+#include "src/train/ancestry.hpp"
 #include "src/train/branch.hpp"
 #include "src/train/trainer.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace sluice {
@@ -37,6 +40,29 @@ CheckpointProgress Trainer::restore(const std::filesystem::path& folder, bool br
         saved_update_ = completed_updates_;
     });
     return progress;
+}
+
+bool Trainer::is_own(const std::filesystem::path& checkpoint)
+{
+    bool own = false;
+    on_rank_zero(replicas_.world(), [&] {
+        own = std::filesystem::equivalent(std::filesystem::absolute(checkpoint).parent_path(),
+                                          folder_.checkpoints());
+    });
+    return on_any_rank(replicas_.world(), own);
+}
+
+std::int64_t Trainer::updates_told_here(const std::optional<ChosenCheckpoint>& checkpoint,
+                                        bool goes_on_here) const
+{
+    const auto own = list_checkpoints(folder_.checkpoints());
+    // A checkpoint from elsewhere that stands beside others of its history (choose_checkpoint).
+    const bool joins = checkpoint && std::ranges::any_of(own, looks_whole);
+    if (goes_on_here || joins)
+        return completed_updates_;
+    if (newest_save_told_of(folder_.checkpoints()) > 0)
+        folder_.set_metrics_aside();
+    return checkpoint ? -1 : 0;
 }
 
 void Trainer::restore_start(const std::filesystem::path& checkpoint, bool branch)
@@ -183,14 +209,31 @@ void Trainer::finish_save()
     attempt([this] { record_saved(saver_->finish()); }); // what comes next is a save, or no save
 }
 
+void Trainer::finish_save_at_last()
+{
+    try {
+        finish_save();
+    } catch (const UserError& error) {
+        if (replicas_.world().rank() == 0)
+            log_warning(error.what()); // what ends the run is the news
+    }
+}
+
 void Trainer::record_saved(const SavedCheckpoint& saved)
 {
     saved_update_ = saved.update;
     retry_update_ = -1;
     stop_.saving(false);
     stop_.saved(saved.write_seconds);
-    if (journal_)
-        journal_->saved(saved);
+    if (!journal_)
+        return;
+    journal_->saved(saved);
+    if (!told_of_tokens_ && tokens_->train_was_written_to()) {
+        told_of_tokens_ = true;
+        log_warning(config_.data.train.string() +
+                    " has been written to since this run opened it: where its tokens are others "
+                    "now, so is the result from some update on");
+    }
 }
 
 } // namespace sluice

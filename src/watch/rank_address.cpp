@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <nlohmann/json.hpp>
@@ -21,8 +20,7 @@ namespace {
 /// Containers on one machine share its boot id, but not always processes and network.
 std::string machine()
 {
-    std::string text;
-    std::ifstream("/proc/sys/kernel/random/boot_id") >> text;
+    std::string text = boot_id();
     for (const char* kind : {"/proc/self/ns/pid", "/proc/self/ns/net"}) {
         std::error_code error;
         text += " " + std::filesystem::read_symlink(kind, error).string();

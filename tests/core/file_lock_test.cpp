@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -35,6 +36,17 @@ BOOST_AUTO_TEST_CASE(one_holds_it_at_a_time_and_is_named)
     BOOST_TEST(second.take());
     BOOST_TEST(contains(message_of([&] { FileLock(folder / "absent" / "lock").take(); }),
                         "No such file or directory (open)"));
+}
+
+BOOST_AUTO_TEST_CASE(a_group_that_shares_the_folder_shares_the_lock)
+{
+    const TemporaryFolder folder;
+    const mode_t before = ::umask(002);
+    FileLock lock(folder / "lock");
+    BOOST_TEST(lock.take());
+    ::umask(before);
+    BOOST_CHECK((fs::status(folder / "lock").permissions() & fs::perms::group_write) !=
+                fs::perms::none);
 }
 
 BOOST_AUTO_TEST_CASE(whoever_holds_it_sees_that_the_file_was_deleted)

@@ -156,6 +156,23 @@ class AsynchronousSaves(RunTest):
         self.end(process, expect=70)
         self.assertEqual(self.folders("refused"), ["update-00000004"])
 
+    def test_an_evaluation_that_fails_keeps_the_save_that_is_being_written(self):
+        for mode, code in (("stop", 3), ("continue", 0)):
+            name, data = f"unread-{mode}", self.folder / f"{mode}.h5"
+            shutil.copy(self.folder / "validation.h5", data)
+            with self.subTest(mode):
+                process = self.start(2, name, self.on, "checkpoint.every_updates=200", "eval.every_updates=200",
+                                     "run.updates=210", "lr_schedule.kind=constant", f"data.validation={data}",
+                                     f"checkpoint.on_failure={mode}", slow="stage-0000", seconds=1)
+                self.wait_until(lambda: self.updates_done(name) > 1)
+                os.truncate(data, 2000)
+                errors = self.end(process, expect=code)
+                self.assertIn(f"{mode}.h5", errors)
+                self.assertIn("update-00000200", self.folders(name))
+                self.assertFalse([folder for folder in self.folders(name) if folder.startswith(".")])
+                failed = [row["update"] for row in self.lines(name) if row["event"] == "eval_failed"]
+                self.assertEqual(failed, [] if code else [200, 210])
+
     def test_a_rewind_waits_for_the_save_it_goes_back_to(self):
         rewinds = ("anomaly.on_nonfinite=rewind", "anomaly.rewind_updates=2",
                    "checkpoint.every_updates=4", "run.updates=12")

@@ -165,6 +165,25 @@ class Branches(RunTest):
         self.assertEqual(result.returncode, 3, result.stderr)
         self.assert_one_clear_message(result, "a checkpoint that is gone", "--resume never")
 
+    def test_it_does_not_begin_elsewhere_where_its_beginning_was_pruned(self):
+        trunk = self.folder / "pruned-trunk"
+        shutil.copytree(self.folder / "trunk", trunk)
+        recipe = ("run.updates=10", "lr_schedule.decay_fraction=0.6")
+        shutil.rmtree(trunk / "checkpoints/update-00000008")
+        self.train(1, "begun", "--branch", trunk, "--inject", "nan-gradient@7:0", expect=70, overrides=recipe)
+        (trunk / "checkpoints/update-00000004").rename(trunk / "aside")
+        shutil.copytree(self.folder / "trunk/checkpoints/update-00000008", trunk / "checkpoints/update-00000008")
+        result = self.train(1, "begun", "--branch", trunk, overrides=recipe, expect=3)
+        self.assert_one_clear_message(result, "began with a checkpoint that is gone", "update-00000004", "--run-dir")
+        (trunk / "aside").rename(trunk / "checkpoints/update-00000004")
+        self.train(1, "begun", "--branch", trunk, overrides=recipe)
+        self.branch(1, "unpruned")
+        self.assert_same_state("begun", "unpruned")
+
+    def test_a_warm_up_that_is_written_counts_also_where_it_is_the_default(self):
+        result = self.branch(1, "written", overrides=("run.updates=40", "lr_schedule.warmup_steps=4"), expect=0)
+        self.assertIn("lr_schedule.warmup_steps: saved 2, now 4", result.stderr)
+
     def test_a_warm_up_by_default_is_the_trunks_and_stays_it(self):
         path = self.folder / "default.toml"
         path.write_text(self.run_file.read_text().replace('"wsd"\nwarmup_steps = 2', '"wsd"'))
@@ -191,6 +210,26 @@ class Branches(RunTest):
         self.train(1, "itself", "--resume", self.folder / "itself",
                    overrides=("run.updates=10", "lr_schedule.decay_fraction=0.6"))
         self.assertEqual([row["update"] for row in self.metrics("itself")], [*range(5, 11)])
+
+    def test_metrics_of_saves_that_are_gone_are_kept(self):
+        """A checkpoint of the run that comes back from elsewhere: beside others of the run, and alone."""
+        for name, others in (("restored", True), ("alone", False)):
+            with self.subTest(name):
+                self.train(1, name, "--stop-after", "6", expect=75, overrides=("checkpoint.every_updates=2",))
+                folder, side = self.folder / name, self.folder / f"{name}-side"
+                self.last_checkpoint(name).rename(side)
+                if not others:
+                    shutil.rmtree(folder / "checkpoints")
+                    (folder / "checkpoints").mkdir()
+                result = self.train(1, name, "--resume", side)
+                updates = [row["update"] for row in self.metrics(name)]
+                other = folder / "metrics.jsonl.other"
+                self.assertEqual(updates, [*range(1, 9)] if others else [7, 8])
+                self.assertEqual(other.exists(), not others)
+                if not others:
+                    self.assertIn(str(other), result.stderr)
+                    self.assertEqual(other.read_text().count('"event":"update"'), 6)
+                self.assert_same_state(name, "trunk")
 
     def test_saves_that_are_not_there_are_missed(self):
         self.branch(1, "lost", "--stop-after", "2", expect=75)

@@ -241,6 +241,40 @@ class Resumes(RunTest):
             self.assertIn(f"<{parent}>)", trace.read_text())
 
 
+class DeletedCheckpoints(Processes):
+    def test_their_folder_is_made_again(self):
+        process = self.start(2, "emptied", overrides=("run.updates=100000", "lr_schedule.kind=constant"))
+        self.wait_for_update("emptied", 3)
+        shutil.rmtree(self.folder / "emptied/checkpoints")
+        (self.folder / "emptied/STOP").touch()
+        errors = process.communicate(timeout=60)[1]
+        self.assertEqual(process.returncode, 75, errors)
+        self.assertIn("checkpoints was gone; it is made again", errors)
+        verify = call(SLUICE, "inspect", self.last_checkpoint("emptied"), "--verify")
+        self.assertEqual(verify.returncode, 0, verify.stdout)
+
+    def test_one_under_a_false_name_counts_for_nothing(self):
+        self.train(1, "renamed", "--stop-after", "4", expect=75, overrides=("checkpoint.every_updates=2",))
+        newest = self.last_checkpoint("renamed")
+        newest.rename(newest.with_name("update-00000999"))
+        result = self.train(1, "renamed", "--stop-after", "1", expect=75)
+        self.assertIn("the name says update 999, and the checkpoint is of update 4", result.stderr)
+        self.assertEqual(self.status("renamed")["update"], 3)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("chattr"), "needs root and chattr")
+    def test_an_old_one_that_cannot_be_deleted_keeps_none_of_the_others(self):
+        overrides = ("checkpoint.every_updates=1", "checkpoint.keep_last=1")
+        self.train(1, "immutable", "--stop-after", "1", expect=75, overrides=overrides)
+        stays = self.last_checkpoint("immutable")
+        if call("chattr", "+i", stays / "manifest.json", stays).returncode != 0:
+            self.skipTest("this file system has no immutable files")
+        self.addCleanup(call, "chattr", "-i", stays / "manifest.json", stays)
+        result = self.train(1, "immutable", overrides=overrides)
+        self.assertIn("an old checkpoint could not be deleted", result.stderr)
+        left = sorted(path.name for path in (self.folder / "immutable/checkpoints").iterdir())
+        self.assertEqual(left, [stays.name, self.last_checkpoint("immutable").name])
+
+
 class DeletedLocks(Processes):
     """A lock file looks left over to people."""
 
@@ -282,7 +316,7 @@ class DeletedLocks(Processes):
             os.kill(pid, signal.SIGCONT)
         _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 3, errors)
-        self.assertRegex(errors, "sluice: rank 0: .*another run has taken this run folder")
+        self.assertRegex(errors, "sluice: rank 0: .*another run has this run folder since")
         self.assertEqual(self.status("taken"), left)
 
 

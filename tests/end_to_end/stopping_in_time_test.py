@@ -36,6 +36,11 @@ class StoppingInTime(Processes):
         self.assertEqual(self.status("waiting")["update"], 1)
         self.continues("waiting")
 
+    def test_a_stop_file_that_cannot_be_removed_is_named(self):
+        (self.folder / "stays" / "STOP" / "something").mkdir(parents=True)
+        result = self.train(1, "stays", expect=75)
+        self.assertRegex(result.stderr, "warning: .*stays/STOP cannot be removed .*every start stops")
+
     def test_a_time_limit(self):
         start = time.monotonic()
         self.train(2, "limit", expect=75, overrides=("run.time_limit_seconds=7",))

@@ -78,6 +78,9 @@ class Stopping(Processes):
     def test_term(self):
         self.check_stop("term", 1, lambda process: process.send_signal(signal.SIGTERM))
 
+    def test_a_soft_limit_of_processor_time(self):
+        self.check_stop("xcpu", 1, lambda process: process.send_signal(signal.SIGXCPU))
+
     def test_usr1_to_mpirun(self):
         self.own_launcher = False
         self.check_stop("usr1-mpirun", 2, lambda process: process.send_signal(signal.SIGUSR1))

@@ -182,11 +182,24 @@ BOOST_AUTO_TEST_CASE(forged_manifests_are_refused)
     for (const auto& [from, to, expected] : forgeries) {
         TemporaryFolder scratch;
         ExampleModel model;
-        const fs::path folder = save(model, scratch.path(), 2);
+        const fs::path folder = scratch / "named as it likes";
+        fs::rename(save(model, scratch.path(), 2), folder);
         forge(folder, from, to);
         const std::string problem = first_problem(folder);
         BOOST_TEST(contains(problem, expected), to << ": " << problem);
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_name_that_is_another_updates_is_refused)
+{
+    TemporaryFolder scratch;
+    ExampleModel model;
+    const fs::path folder = save(model, scratch.path(), 2), other = scratch / "update-00000008";
+    fs::rename(folder, other);
+    BOOST_TEST(contains(first_problem(other), "the name says update 8"));
+    BOOST_TEST(!looks_whole(other));
+    fs::rename(other, scratch / "a copy");
+    BOOST_TEST(looks_whole(scratch / "a copy"));
 }
 
 // Somebody who computes new checksums still leads nobody out of the folder.

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <sys/inotify.h>
 
 using namespace sluice;
@@ -104,6 +106,22 @@ BOOST_AUTO_TEST_CASE(a_file_that_becomes_shorter_while_it_is_read)
     check_data_error([&] { file.read(99'900, ids); }, {"t.h5", "shorter since it was opened"});
     file.read(0, ids);
     BOOST_TEST(ids[99] == 99);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_is_written_to_while_it_is_open)
+{
+    const TextFolder folder;
+    const std::filesystem::path path = write_parts(folder, {});
+    const TokenFile file(path);
+    BOOST_TEST(!file.was_written_to());
+    // Another one under its name is not what is read here.
+    const std::filesystem::path aside = path.string() + ".aside";
+    std::filesystem::copy_file(path, aside);
+    std::filesystem::rename(aside, path);
+    BOOST_TEST(!file.was_written_to());
+    const TokenFile other(path);
+    std::fstream(path, std::ios::in | std::ios::out) << '\x89';
+    BOOST_TEST(other.was_written_to());
 }
 
 BOOST_AUTO_TEST_CASE(an_id_outside_the_vocabulary_names_its_place)

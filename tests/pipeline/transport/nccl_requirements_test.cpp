@@ -17,7 +17,7 @@ BOOST_AUTO_TEST_CASE(variables_with_which_nccl_would_hang_are_named)
          {Setting{"NCCL_COMM_BLOCKING", "0"}, Setting{"CUDA_LAUNCH_BLOCKING", "1"},
           Setting{"NCCL_COMM_ID", "node7:9999"}, Setting{"NCCL_LAUNCH_ORDER_IMPLICIT", "1"},
           Setting{"NCCL_MIN_NCHANNELS", "32"}, Setting{"NCCL_MIN_NRINGS", "8"},
-          Setting{"NCCL_MIN_P2P_NCHANNELS", "5"}}) {
+          Setting{"NCCL_MIN_P2P_NCHANNELS", "5"}, Setting{"NCCL_MIN_CTAS", "5"}}) {
         setenv(variable, value, 1);
         const std::string why = why_no_nccl_in_this_environment();
         BOOST_TEST(why.starts_with(std::string(variable) + "=" + value + " must be unset: "), why);

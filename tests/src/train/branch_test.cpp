@@ -67,6 +67,10 @@ BOOST_AUTO_TEST_CASE(its_length_counts_from_the_beginning_and_its_warm_up_is_the
     BOOST_TEST(longer.lr_schedule.warmup_steps != small().lr_schedule.warmup_steps);
     keep_saved_defaults(reader, longer);
     BOOST_TEST(longer.lr_schedule.warmup_steps == small().lr_schedule.warmup_steps);
+    // A written one counts, also where it is the default.
+    RunConfig written = small({"run.updates=10000", "lr_schedule.warmup_steps=1000"});
+    keep_saved_defaults(reader, written);
+    BOOST_TEST(written.lr_schedule.warmup_steps == 1000);
 }
 
 BOOST_AUTO_TEST_CASE(gpus_that_came_or_went_are_no_change_of_the_run_file)

@@ -136,7 +136,6 @@ BOOST_AUTO_TEST_CASE(moments_of_all_replicas_are_saved_and_load_at_any_number)
     }
 }
 
-// The file system refuses in the middle of the moments: nobody may be left waiting.
 // Not made anew below: what else the run has written is gone with its folder.
 BOOST_AUTO_TEST_CASE(a_run_folder_that_has_been_removed_is_missed)
 {
@@ -156,6 +155,7 @@ BOOST_AUTO_TEST_CASE(a_run_folder_that_has_been_removed_is_missed)
     BOOST_TEST(!fs::exists(run_dir));
 }
 
+// The file system refuses in the middle of the moments: nobody may be left waiting.
 BOOST_AUTO_TEST_CASE(a_save_that_fails_fails_on_all_replicas)
 {
     Transport& world = shared_transport();

@@ -14,6 +14,7 @@ RankGpu gpu(const std::string& node, int index, const std::string& uuid,
             const std::string& name = "NVIDIA H200")
 {
     return {.node = node,
+            .machine = "boot of " + node,
             .num_visible = 2,
             .why_none = {},
             .driver_loaded = true,
@@ -165,6 +166,8 @@ BOOST_AUTO_TEST_CASE(parts_of_a_gpu_are_no_gpus_of_their_own)
     ranks[1].pci_bus = ranks[0].pci_bus;
     BOOST_CHECK(!all_alone(ranks));
     BOOST_CHECK_EQUAL(num_sharing(ranks, 0), 1); // each has memory of its own
+    ranks[1].machine = "another boot";           // of a clone with the same name
+    BOOST_CHECK(all_alone(ranks));
 }
 
 BOOST_AUTO_TEST_CASE(what_ranks_tell_each_other_survives_the_way)
