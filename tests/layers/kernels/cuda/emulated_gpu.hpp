@@ -6,6 +6,8 @@
 #include "tests/layers/kernels/cuda/block_executor.hpp"
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 
 namespace sluice::testing {
 
@@ -13,6 +15,10 @@ struct EmulatedGpu {
     ThreadOrder order = ThreadOrder::ascending;
     CopyArrival arrival = CopyArrival::late;
     std::size_t workspace_bytes = std::size_t{4} << 20;
+    /// Of a launch of more than twice as many blocks, these many first and last ones run, and the
+    /// workspace is full of zeros: what the others would leave there on tensors that are zero but
+    /// for their ends.
+    std::optional<std::int64_t> blocks_at_ends{};
 };
 
 /// Whether kernels are compiled so that races between their threads are found (race_checker.hpp).
