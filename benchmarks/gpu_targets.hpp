@@ -12,7 +12,7 @@ namespace sluice {
 /// times as fast as PyTorch; "share_of_12_layers", of a deep model's share of the product in that
 /// of the same with 12 layers; "taken_over_planned", of memory, at most. What nothing is asked of
 /// is not there.
-nlohmann::json gpu_targets_of(const std::string& preset);
+nlohmann::json gpu_targets_of(const std::string& preset, const std::string& gpu);
 
 /// {"floor": "met" or "below", ..} of a measured figure, for each that the target has; "above"
 /// where it is a most that is not kept.

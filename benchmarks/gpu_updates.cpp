@@ -73,8 +73,8 @@ std::int64_t fitting_micro_batch(const UpdateCase& what, std::size_t bytes, cons
 struct TimedUpdates {
     std::vector<double> seconds;
     double planned_bytes = 0.0, taken_bytes = 0.0;
-    double device_bytes =
-        0.0; ///< taken of the GPU by all and everything, CUDA's own share included
+    /// Taken of the GPU by all and everything, CUDA's own share included.
+    double device_bytes = 0.0;
     HeldGraphs graphs;
 };
 
@@ -167,7 +167,7 @@ nlohmann::json measure_updates(const UpdateCase& what, std::int64_t wanted,
             return row;
         time_model(row, what, ceilings, effort);
         if (in_bf16(what.precision) && size >= effort.full_micro_batch())
-            row["targets"] = gpu_targets_of(what.preset);
+            row["targets"] = gpu_targets_of(what.preset, gpu_info(0).name);
         for (const char* by : {"share_of_matmul", "tokens_per_second", "taken_over_planned"})
             judge(row, by);
     } catch (const std::exception& error) {

@@ -1,7 +1,11 @@
+#include "core/durable_file.hpp"
 #include "io/hdf5_reader_state.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
 
 namespace sluice {
 
@@ -134,6 +138,11 @@ Hdf5Reader::Hdf5Reader(const fs::path& path) : state_(std::make_unique<State>())
     if (error)
         throw data_error("cannot open the file: " + error.message(), state_->name,
                          "check the path");
+    // What keeps it from being opened at all, as a limit of open files, is no fault of the file's.
+    const int trial = retried([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });
+    if (trial < 0)
+        throw file_error("open", path, errno);
+    ::close(trial);
     const Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
     H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
 #if H5_VERSION_GE(1, 10, 7)

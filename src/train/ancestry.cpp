@@ -53,7 +53,8 @@ std::vector<fs::path> sources(const nlohmann::json& start, const fs::path& check
         return {};
     std::vector<fs::path> paths{plain(absolute)};
     if (const std::string relative = text_of(start, "resumed_from_relative"); !relative.empty())
-        paths.push_back(plain(plain(checkpoints).parent_path() / relative));
+        // Not the parent of what `checkpoints` may link to.
+        paths.push_back(plain(plain(fs::absolute(checkpoints).parent_path()) / relative));
     return paths;
 }
 

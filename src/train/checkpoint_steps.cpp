@@ -48,6 +48,23 @@ SaveFolders::SaveFolders(const fs::path& all, std::int64_t update)
 {
 }
 
+/// Somebody has deleted all checkpoints: a run goes on for as long as its folder is there. False
+/// where it is not.
+bool make_again(const fs::path& checkpoints)
+{
+    std::error_code error;
+    if (!fs::is_directory(checkpoints.parent_path(), error))
+        return false;
+    fs::create_directory(checkpoints, error);
+    if (error)
+        throw data_error("the folder is gone, or a link to nothing, and cannot be made again: " +
+                             error.message(),
+                         checkpoints.string(), "put it back");
+    fsync_folder(checkpoints.parent_path());
+    log_warning(checkpoints.string() + " was gone; it is made again");
+    return true;
+}
+
 void make_partial_folder(Transport& world, const SaveFolders& folders)
 {
     on_rank_zero(world, [&] {
@@ -55,12 +72,8 @@ void make_partial_folder(Transport& world, const SaveFolders& folders)
         remove_folder(folders.partial, error);
         // Not those above: the run's lock, metrics and log would be lost for all that.
         fs::create_directory(folders.partial, error);
-        // Somebody has deleted all checkpoints: a run goes on for as long as its folder is there.
-        if (error == std::errc::no_such_file_or_directory &&
-            fs::create_directory(folders.checkpoints, error)) {
-            log_warning(folders.checkpoints.string() + " was gone; it is made again");
+        if (error == std::errc::no_such_file_or_directory && make_again(folders.checkpoints))
             fs::create_directory(folders.partial, error);
-        }
         if (error == std::errc::no_such_file_or_directory)
             throw data_error("the run folder has been removed or moved: nothing can be saved",
                              folders.checkpoints.string(),

@@ -1,6 +1,6 @@
-// Requests to stop: Ctrl-C, TERM, HUP and USR1 on any rank; on rank 0 also a file STOP in the run
-// folder and the end of the job's time. The trainer asks in every update, and all ranks agree at
-// its end.
+// Requests to stop: Ctrl-C, TERM, HUP, USR1 and XCPU on any rank; on rank 0 also a file STOP in the
+// run folder and the end of the job's time. The trainer asks in every update, and all ranks agree
+// at its end.
 #pragma once
 
 #include "src/process/stopwatch.hpp"

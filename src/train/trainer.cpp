@@ -11,6 +11,7 @@
 #include "src/train/lr_schedule.hpp"
 #include "src/train/optimizer.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace sluice {
@@ -159,7 +160,7 @@ ExitCode Trainer::run(std::int64_t stop_after, const FaultInjection& fault)
                               dynamic_cast<const UpdateRefused*>(&error) != nullptr ||
                               (dynamic_cast<const UserError*>(&error) != nullptr &&
                                replicas_.world().num_ranks() == 1);
-        if (all_know)
+        if (all_know && !folder_.was_taken())
             finish_save_at_last();
         throw;
     }
@@ -183,8 +184,8 @@ ExitCode Trainer::run_updates(std::int64_t stop_after, const FaultInjection& fau
             follow_save();
         // First what could be lost.
         save_if_due(completed_updates_ < last && !stopping);
-        // Whoever asked while training stood still for a save has all that there is.
-        if (!stopping && completed_updates_ < last && saved_update_ == completed_updates_)
+        // Whoever asked while training stood still for a save needs no update more.
+        if (!stopping && completed_updates_ < last && is_saved_or_being_saved())
             stopping = any_asked_to_stop();
         if (evaluation_is_due()) {
             evaluation_owed_ = stopping || !evaluate();

@@ -104,13 +104,13 @@ private:
     /// Collective. False where a request to stop has broken it off. Data that cannot be read are
     /// only told where the run goes_on_without() them.
     bool evaluate();
-    bool evaluate_or_refuse();
     std::optional<double> evaluation_loss_sum(std::int32_t num_microbatches);
     /// Collective. Throws AgreedError where a rank cannot read its part.
     TokenSource& read_evaluation(std::int64_t first_microbatch, std::int32_t count);
     void save_if_due(bool goes_on);
     bool save_is_due() const;
-    /// Whether the run file lets training go on where files could not be written.
+    bool is_saved_or_being_saved() const; ///< the last complete update
+    /// Whether the run file lets training go on where files could not be written or read.
     bool goes_on_without(const UserError& error) const;
     /// A step of a save that the run can do without: where it goes_on_without(), that is only told.
     /// False then, on all ranks.
@@ -125,7 +125,7 @@ private:
     void begin_save();          ///< training goes on while it is written
     void follow_save();         ///< no rank writes: goes on with the save under way
     void finish_save();         ///< waits for the save under way, if there is one
-    void finish_save_at_last(); ///< likewise, where the run ends by something else
+    void finish_save_at_last(); ///< likewise, where the run ends by something that is the news
     void record_saved(const SavedCheckpoint& saved);
     CheckpointProgress progress() const;
     std::int64_t first_microbatch() const;

@@ -103,35 +103,33 @@ std::optional<double> Trainer::evaluation_loss_sum(std::int32_t num_microbatches
 
 bool Trainer::evaluate()
 {
-    try {
-        return evaluate_or_refuse();
-    } catch (const AgreedError& error) {
+    const Stopwatch watch;
+    enter(RankPhase::evaluating);
+    enter(Activity::evaluation);
+    evaluating_ = true;
+    const auto end = [&] {
+        stop_.evaluated(watch.seconds());
         evaluating_ = false;
+    };
+    try {
+        const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
+        const auto loss_sum = evaluation_loss_sum(num_microbatches);
+        end();
+        const std::int64_t tokens =
+            std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
+        if (loss_sum)
+            tell([&](RunJournal& journal) {
+                journal.evaluated(completed_updates_, *loss_sum / static_cast<double>(tokens),
+                                  tokens, watch.seconds());
+            });
+        return loss_sum.has_value();
+    } catch (const AgreedError& error) {
+        end();
         if (!goes_on_without(error))
             throw;
         tell([&](RunJournal& journal) { journal.not_evaluated(completed_updates_, error); });
         return true;
     }
-}
-
-bool Trainer::evaluate_or_refuse()
-{
-    enter(RankPhase::evaluating);
-    enter(Activity::evaluation);
-    evaluating_ = true;
-    const Stopwatch watch;
-    const std::int32_t num_microbatches = tokens_->num_evaluation_microbatches();
-    const auto loss_sum = evaluation_loss_sum(num_microbatches);
-    stop_.evaluated(watch.seconds());
-    evaluating_ = false;
-    const std::int64_t tokens =
-        std::int64_t{num_microbatches} * config_.batch.micro_batch_size * config_.batch.seq_len;
-    if (loss_sum)
-        tell([&](RunJournal& journal) {
-            journal.evaluated(completed_updates_, *loss_sum / static_cast<double>(tokens), tokens,
-                              watch.seconds());
-        });
-    return loss_sum.has_value();
 }
 
 } // namespace sluice

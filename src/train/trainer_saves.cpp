@@ -133,6 +133,12 @@ void Trainer::save()
                   .write_seconds = seconds});
 }
 
+bool Trainer::is_saved_or_being_saved() const
+{
+    return saved_update_ == completed_updates_ ||
+           (saver_ && saver_->under_way() && saver_->update() == completed_updates_);
+}
+
 bool Trainer::save_is_due() const
 {
     return due(config_.checkpoint.every_updates, completed_updates_) ||
@@ -211,8 +217,12 @@ void Trainer::finish_save()
 
 void Trainer::finish_save_at_last()
 {
+    if (!saver_ || !saver_->under_way())
+        return;
+    enter(RankPhase::saving);
+    enter(Activity::checkpoint);
     try {
-        finish_save();
+        record_saved(saver_->finish());
     } catch (const UserError& error) {
         if (replicas_.world().rank() == 0)
             log_warning(error.what()); // what ends the run is the news

@@ -30,6 +30,10 @@ void Trainer::begin_trace()
 void Trainer::end_trace(bool last)
 {
     const AtFiles writing(replicas_.world().activity()); // of hundreds of megabytes
+    // Not always the last complete one: one that was refused is traced, too.
+    const bool traced = recorder_ != nullptr && !recorder_->updates().empty();
+    const std::int64_t last_traced =
+        traced ? recorder_->updates().back().update : completed_updates_;
     try {
         const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
         if (written)
@@ -37,7 +41,7 @@ void Trainer::end_trace(bool last)
     } catch (const AgreedError& error) {
         if (!goes_on_without(error))
             throw;
-        tell([&](RunJournal& journal) { journal.not_traced(completed_updates_, error); });
+        tell([&](RunJournal& journal) { journal.not_traced(last_traced, error); });
     }
     recorder_ = tracer_->recorder();
     executor_.record_into(recorder_);

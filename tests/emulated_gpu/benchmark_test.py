@@ -67,7 +67,7 @@ class Benchmark(unittest.TestCase):
             self.assertGreater(row["graph_mib"], 0)
             self.assertAlmostEqual(row["share_of_sustained_matmul"],
                                    row["tflops"] / figures["ceilings"]["matmul_bf16_sustained_tflops"])
-            self.assertGreater(row["device_mib"], row["taken_mib"] / 2)
+            self.assertGreaterEqual(row["device_mib"], row["taken_mib"])
             # Memory of a GPU is taken from arenas and the workspace alone: the plan knows all of it.
             self.assertLess(abs(row["taken_over_planned"] - 1), 0.01)
 
@@ -84,14 +84,15 @@ class Benchmark(unittest.TestCase):
                           "llama-7b": {"floor": 0.75, "goal": 0.84}})
         self.assertEqual([preset for preset in asked if "share_of_matmul" not in asked[preset]],
                          ["llama-71m-48", "llama-71m-120"])
-        self.assertEqual(asked["llama-130m"]["tokens_per_second"], {"goal": 600000})
+        self.assertNotIn("tokens_per_second", asked["llama-130m"]) # asked of an H200
         self.assertEqual(asked["llama-130m"]["torch_compile"], {"floor": 1.15, "goal": 1.35})
         self.assertEqual(asked["llama-1.3b"]["torch_eager"], {"floor": 1.3, "goal": 1.5})
         for row in figures["updates"]:
             for name, verdicts in row["verdicts"].items():
                 if name == "taken_over_planned":
                     self.assertEqual(row["targets"][name], {"floor": 1.08, "goal": 1.03})
-                    self.assertEqual(verdicts, {"floor": "met", "goal": "met"})
+                    self.assertEqual(verdicts, {which: "met" if row[name] <= most else "above"
+                                                for which, most in row["targets"][name].items()})
                     continue
                 self.assertEqual(verdicts, {which: "met" if row[name] >= least else "below"
                                             for which, least in row["targets"][name].items()})

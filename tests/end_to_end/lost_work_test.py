@@ -244,6 +244,8 @@ class Resumes(RunTest):
 class DeletedCheckpoints(Processes):
     def test_their_folder_is_made_again(self):
         process = self.start(2, "emptied", overrides=("run.updates=100000", "lr_schedule.kind=constant"))
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
         self.wait_for_update("emptied", 3)
         shutil.rmtree(self.folder / "emptied/checkpoints")
         (self.folder / "emptied/STOP").touch()
@@ -273,6 +275,9 @@ class DeletedCheckpoints(Processes):
         self.assertIn("an old checkpoint could not be deleted", result.stderr)
         left = sorted(path.name for path in (self.folder / "immutable/checkpoints").iterdir())
         self.assertEqual(left, [stays.name, self.last_checkpoint("immutable").name])
+        pruned = call(SLUICE, "checkpoint", "prune", self.folder / "immutable", "--keep-last", 1)
+        self.assertEqual(pruned.returncode, 3, pruned.stdout)
+        self.assert_one_clear_message(pruned, stays.name, "not permitted")
 
 
 class DeletedLocks(Processes):
@@ -281,8 +286,8 @@ class DeletedLocks(Processes):
     updates = 100000
     own_launcher = True
 
-    def begin(self, name):
-        process = self.start(2, name, overrides=("lr_schedule.kind=constant",))
+    def begin(self, name, ranks=2, overrides=()):
+        process = self.start(ranks, name, overrides=("lr_schedule.kind=constant", *overrides))
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         self.wait_for_update(name, 5)
@@ -318,6 +323,27 @@ class DeletedLocks(Processes):
         self.assertEqual(process.returncode, 3, errors)
         self.assertRegex(errors, "sluice: rank 0: .*another run has this run folder since")
         self.assertEqual(self.status("taken"), left)
+
+
+    def test_what_is_overtaken_saves_nothing_there(self):
+        """Alone, and in the middle of a save that it could complete."""
+        slow = {"LD_PRELOAD": SLOW_DISK, "SLOW_DISK_FILE": "stage-0000", "SLOW_DISK_SECONDS": "3"}
+        if not SLOW_DISK:
+            self.skipTest("SLOW_DISK names no library to preload")
+        with unittest.mock.patch.dict(os.environ, slow):
+            process = self.begin("overtaken", ranks=1, overrides=("checkpoint.every_updates=5",
+                                                                  "checkpoint.asynchronous=true"))
+        checkpoints = self.folder / "overtaken/checkpoints"
+        deadline = time.monotonic() + 60
+        while not (checkpoints / ".update-00000005.partial").exists():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        (self.folder / "overtaken/status.json").write_text('{"state":"running","update":1}\n') # another run's word
+        (self.folder / "overtaken/.lock").unlink()
+        _, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 3, errors)
+        self.assertIn("another run has this run folder since", errors)
+        self.assertFalse((checkpoints / "update-00000005").exists())
 
 
 class IgnoredChildren(RunTest):

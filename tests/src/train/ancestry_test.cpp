@@ -78,6 +78,18 @@ BOOST_AUTO_TEST_CASE(moved_together_both_are_known_again)
     BOOST_TEST(descends_from(project.trunk(), project.checkpoints()));
 }
 
+BOOST_AUTO_TEST_CASE(checkpoints_may_be_a_link_to_elsewhere)
+{
+    Project project;
+    fs::create_directories(project.folder / "scratch/checkpoints");
+    fs::create_directories(project.branch());
+    fs::create_directory_symlink(project.folder / "scratch/checkpoints", project.checkpoints());
+    project.start(project.checkpoint());
+    project.move_to(project.folder / "moved");
+    BOOST_TEST(descends_from(project.trunk(), project.checkpoints()));
+    BOOST_TEST((begun_with(project.checkpoints())->path == project.checkpoint()));
+}
+
 BOOST_AUTO_TEST_CASE(a_run_begins_again_with_what_lies_where_it_lay_or_was_moved_to)
 {
     Project project;

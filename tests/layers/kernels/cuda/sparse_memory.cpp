@@ -7,8 +7,11 @@
 #include <csignal>
 #include <cstdint>
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace sluice::testing {
+
+const std::size_t SparseMemory::page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 
 namespace {
 
@@ -52,7 +55,8 @@ struct Strays {
             places[count] = place;
         ++count;
         auto* const begin = place - std::bit_cast<std::uintptr_t>(place) % SparseMemory::page;
-        mprotect(begin, SparseMemory::page, PROT_READ | PROT_WRITE);
+        if (mprotect(begin, SparseMemory::page, PROT_READ | PROT_WRITE) != 0)
+            _exit(1); // or it would come here for good
     }
 
     /// With the first memory: the tests' library puts up a handler of its own for each test.

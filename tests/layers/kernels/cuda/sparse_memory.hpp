@@ -29,7 +29,7 @@ public:
     /// words.
     static std::vector<std::string> take_strays();
 
-    static constexpr std::size_t page = 4096;
+    static const std::size_t page; ///< of this machine
 
 private:
     friend struct Strays;

@@ -49,7 +49,7 @@ BOOST_AUTO_TEST_CASE(what_is_closed_is_told)
     BOOST_TEST(SparseMemory::take_strays().empty());
 
     for (std::ptrdiff_t i = 10; i < 30; ++i)
-        touch(other, i * std::ptrdiff_t{SparseMemory::page});
+        touch(other, i * static_cast<std::ptrdiff_t>(SparseMemory::page));
     BOOST_TEST(SparseMemory::take_strays().back() == "12 more");
 }
 

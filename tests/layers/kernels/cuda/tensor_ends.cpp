@@ -148,8 +148,8 @@ void TensorEnds::check_rest(const std::string& what) const
         BOOST_TEST(all_zero(memory_->data() + begin, memory_->data() + end, dtype_),
                    what << ": wrote " << where);
     };
-    constexpr std::size_t page = SparseMemory::page;
-    const auto next_page = [](std::size_t place) { return (place + page - 1) / page * page; };
+    const std::size_t page = SparseMemory::page;
+    const auto next_page = [page](std::size_t place) { return (place + page - 1) / page * page; };
     const std::size_t end = bytes_of_rows(shape_[0]);
     check(end, next_page(end), "behind the end");
     if (last_rows_ == 0)
