@@ -241,6 +241,20 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named)
     BOOST_TEST(contains(message_of([&] { Hdf5Writer(folder / "absent/x.h5"); }), "No such file"));
 }
 
+BOOST_AUTO_TEST_CASE(few_open_files_are_no_damage)
+{
+    const TemporaryFolder folder;
+    write_example(folder / "whole.h5");
+    rlimit before{}, none{};
+    BOOST_REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none.rlim_max = before.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &none);
+    const std::string message = message_of([&] { Hdf5Reader(folder / "whole.h5"); });
+    setrlimit(RLIMIT_NOFILE, &before);
+    BOOST_TEST(contains(message, "Too many open files (open)"), message);
+    BOOST_TEST(!contains(message, "damaged"), message);
+}
+
 BOOST_AUTO_TEST_CASE(truncated_files_are_refused)
 {
     TemporaryFolder folder;
