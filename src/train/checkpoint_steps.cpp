@@ -48,6 +48,8 @@ SaveFolders::SaveFolders(const fs::path& all, std::int64_t update)
 {
 }
 
+namespace {
+
 /// Somebody has deleted all checkpoints: a run goes on for as long as its folder is there. False
 /// where it is not.
 bool make_again(const fs::path& checkpoints)
@@ -64,6 +66,8 @@ bool make_again(const fs::path& checkpoints)
     log_warning(checkpoints.string() + " was gone; it is made again");
     return true;
 }
+
+} // namespace
 
 void make_partial_folder(Transport& world, const SaveFolders& folders)
 {

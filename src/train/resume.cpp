@@ -3,7 +3,6 @@
 #include "core/error.hpp"
 #include "core/logging.hpp"
 #include "pipeline/agreement.hpp"
-#include "src/config/presets.hpp"
 #include "src/config/run_key.hpp"
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/text/first_lines.hpp"

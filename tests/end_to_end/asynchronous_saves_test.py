@@ -151,13 +151,13 @@ class AsynchronousSaves(RunTest):
         self.assertEqual(self.folders("blocked"), ["update-00000004"])
 
     def test_a_request_to_stop_while_a_save_waits_for_the_one_before(self):
-        process = self.start(2, "waits", self.on, "checkpoint.every_updates=2", "run.updates=100000",
+        process = self.start(2, "stops-waiting", self.on, "checkpoint.every_updates=2", "run.updates=100000",
                              "lr_schedule.kind=constant", "eval.every_updates=0", slow="stage-0000", seconds=1.5)
-        self.wait_until(lambda: self.updates_done("waits") == 4)
-        (self.folder / "waits/STOP").touch()
+        self.wait_until(lambda: self.updates_done("stops-waiting") == 4)
+        (self.folder / "stops-waiting/STOP").touch()
         self.end(process, expect=75)
-        self.assertEqual(self.status("waits")["update"], 4)
-        self.assertEqual(self.folders("waits"), ["update-00000002", "update-00000004"])
+        self.assertEqual(self.status("stops-waiting")["update"], 4)
+        self.assertEqual(self.folders("stops-waiting"), ["update-00000002", "update-00000004"])
 
     def test_a_refused_update_keeps_the_save_that_is_being_written(self):
         process = self.start(2, "refused", self.on, "checkpoint.every_updates=4", seconds=1,
