@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import unittest
 import unittest.mock
 
@@ -29,6 +30,11 @@ class Loops(RunTest):
         for name in "abc":
             self.assertTrue((self.folder / name / "metrics.jsonl").exists(), result.stderr)
 
+    @unittest.skipUnless(shutil.which("mpirun", path="/usr/local/bin:/usr/bin:/bin"), "mpirun is elsewhere")
+    def test_a_starter_without_a_path(self):
+        train = shlex.join(map(str, self.command(2, "pathless", "--stop-after", "3")))
+        result = call("/bin/sh", "-c", f"unset PATH; exec {train}", cwd=self.folder, timeout=120)
+        self.assertEqual(result.returncode, 75, result.stderr)
 
     def test_a_daemon_that_closed_its_descriptors(self):
         train = shlex.join(map(str, self.command(2, "closed", "--stop-after", "3")))
