@@ -32,8 +32,8 @@ constexpr Tolerances float32_tolerances = {5e-6, 5e-6, 5e-7, 2e-5};
 // or not.
 constexpr Tolerances bf16_tolerances = {5e-2, 5e-2, 3e-3, 7e-2};
 
-// Heads of 64 channels: the oracle's numbers are stored with 20 bits, off by at most 2^-20 of their
-// largest element.
+// Heads of 64 and 128 channels: the oracle's numbers are stored with 20 bits, off by at most 2^-20
+// of their largest element.
 constexpr Tolerances wide_heads_stored = {1e-6, 1e-6, 1e-10, 1e-6};
 // The same count as for bf16 above, in two layers instead of four. Tensor cores also take the
 // weights of attention in bf16 on the way there, and them and the gradient of the scores on the way
@@ -234,10 +234,10 @@ void check_whole(const OracleFixture& fixture, const Path& path, const Tolerance
     check_gradients(errors, fixture, chunk, allowed);
 }
 
-/// Of heads of 64 channels, one file per arrangement.
+/// Of heads of 64 channels, one file per arrangement, and of 128.
 std::vector<std::string> wide_heads_fixtures()
 {
-    std::vector<std::string> names;
+    std::vector<std::string> names{"pre_wider-heads.h5"};
     for (const char* arrangement : {"pre", "post", "sandwich", "deepnorm", "lns"})
         names.push_back(std::string(arrangement) + "_wide-heads.h5");
     return names;
@@ -304,7 +304,7 @@ BOOST_AUTO_TEST_CASE(in_bf16_layer_by_layer_and_in_one_chunk_it_is_near_the_orac
 
 BOOST_AUTO_TEST_CASE(with_wide_heads_the_reference_path_is_the_oracle)
 {
-    WorstErrors errors("Heads of 64 channels, float64");
+    WorstErrors errors("Heads of 64 and 128 channels, float64");
     for (const std::string& name : wide_heads_fixtures())
         check_chain(OracleFixture(name), reference_path, wide_heads_stored, errors);
     errors.report();
@@ -312,7 +312,7 @@ BOOST_AUTO_TEST_CASE(with_wide_heads_the_reference_path_is_the_oracle)
 
 BOOST_AUTO_TEST_CASE(with_wide_heads_in_bf16_it_is_near_the_oracle)
 {
-    WorstErrors errors("Heads of 64 channels, bf16");
+    WorstErrors errors("Heads of 64 and 128 channels, bf16");
     for (const std::string& name : wide_heads_fixtures())
         check_chain(OracleFixture(name), bf16_path(), wide_heads_bf16, errors);
     errors.report();

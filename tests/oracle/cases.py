@@ -60,9 +60,9 @@ WIDE_ALPHAS = (1.0, 0.625)
 WIDE_STD = 0.1  # scores behind a norm then have a standard deviation of about 1
 
 
-def write_wide_heads_case(path, arrangement, seed):
+def write_wide_heads_case(path, arrangement, seed, num_heads=WIDE_HEADS["num_heads"]):
     """/initial, /tokens, /single, as above."""
-    model = Model(arrangement, **WIDE_HEADS)
+    model = Model(arrangement, **{**WIDE_HEADS, "num_heads": num_heads})
     weights = initial_weights(model, seed, WIDE_STD)
     tokens = token_batches(model.vocab_size, 1, WIDE_SEQUENCES, WIDE_LENGTH, seed)
     with FixtureWriter(path, WIDE_BITS) as out:
@@ -200,6 +200,7 @@ def all_fixtures():
         for row, arrangement in enumerate(ARRANGEMENTS)
     ]
     return writers + [
+        ("pre_wider-heads.h5", lambda path: write_wide_heads_case(path, "pre", 1010, num_heads=1)),
         ("schedules.h5", write_schedules),
         ("initialisation.h5", write_initialisation),
     ]
