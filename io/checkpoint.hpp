@@ -141,11 +141,11 @@ std::filesystem::path replaced_folder(const std::filesystem::path& final_folder)
 std::vector<std::filesystem::path> put_back_replaced(const std::filesystem::path& checkpoints);
 using OnFailure = std::function<void(const UserError& error)>;
 /// Deletes leftovers and what the rules let go. Returns the folders deleted; `on_failure` hears of
-/// each that could not be, which keeps none of the others. Without it throws the first at the end.
-std::vector<std::filesystem::path>
-prune_checkpoints(const std::filesystem::path& checkpoints, const Retention& retention,
-                  std::optional<std::int64_t> newest = std::nullopt,
-                  const IsWhole& is_whole = looks_whole, const OnFailure& on_failure = {});
+/// each that could not be, and the others go on unless it throws.
+std::vector<std::filesystem::path> prune_checkpoints(
+    const std::filesystem::path& checkpoints, const Retention& retention,
+    std::optional<std::int64_t> newest = std::nullopt, const IsWhole& is_whole = looks_whole,
+    const OnFailure& on_failure = [](const UserError& error) { throw UserError(error); });
 /// Deletes the checkpoints of more than `update` completed updates, newest first: the run went
 /// back and leaves their history. Returns the folders deleted.
 std::vector<std::filesystem::path>

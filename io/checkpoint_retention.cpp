@@ -269,24 +269,18 @@ std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints, const Reten
                                         const OnFailure& on_failure)
 {
     std::vector<fs::path> deleted;
-    std::optional<UserError> first_failure;
     const auto attempt = [&](const fs::path& folder, const auto& remove) {
         try {
             remove();
             deleted.push_back(folder);
         } catch (const UserError& error) {
-            if (on_failure)
-                on_failure(error);
-            else if (!first_failure)
-                first_failure = error;
+            on_failure(error);
         }
     };
     for (const fs::path& entry : leftovers_of_saves(checkpoints))
         attempt(entry, [&] { remove_wholly(entry); });
     for (const fs::path& folder : superfluous_checkpoints(checkpoints, retention, newest, is_whole))
         attempt(folder, [&] { delete_checkpoint(folder); });
-    if (first_failure)
-        throw UserError(*first_failure);
     return deleted;
 }
 

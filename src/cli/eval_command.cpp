@@ -112,7 +112,6 @@ std::size_t bytes_there(const RunConfig& config)
 {
     if (config.run.device != "cuda")
         return memory_per_rank();
-    use_gpu(0);
     return free_gpu_bytes();
 }
 
@@ -131,8 +130,10 @@ int evaluate(const EvalOptions& options)
     TokenStream tokens(config);
     const std::int32_t num_microbatches = tokens.num_evaluation_microbatches();
     RunPlan plan = plan_evaluation(config, num_microbatches);
+    if (config.run.device == "cuda")
+        use_gpu(0);
+    const ComputeStream compute(plan.stage.stream); // its workspace is in no plan
     refuse_evaluation_unless_it_fits(config, plan, bytes_there(config));
-    const ComputeStream compute(plan.stage.stream);
     plan.stage.stream = compute.stream();
     const auto transport = make_in_process_transport();
     Stage stage(plan.stage, plan.program, plan.slots, plan.partition);

@@ -36,14 +36,6 @@ std::string text_of(const nlohmann::json& row, const char* field)
     return text != row.end() && text->is_string() ? text->get<std::string>() : std::string();
 }
 
-/// With or without a slash at its end, by whatever links.
-fs::path plain(const fs::path& path)
-{
-    std::error_code error;
-    fs::path plain = fs::weakly_canonical(fs::absolute(path, error), error);
-    return plain.has_filename() ? plain : plain.parent_path();
-}
-
 /// What a start went on from: as it was called then, and where it lies seen from the run's folder,
 /// if that is another path now. None for a start from the beginning.
 std::vector<fs::path> sources(const nlohmann::json& start, const fs::path& checkpoints)
@@ -51,18 +43,29 @@ std::vector<fs::path> sources(const nlohmann::json& start, const fs::path& check
     const std::string absolute = text_of(start, "resumed_from");
     if (absolute.empty())
         return {};
-    std::vector<fs::path> paths{plain(absolute)};
+    std::vector<fs::path> paths{absolute_path(absolute)};
     if (const std::string relative = text_of(start, "resumed_from_relative"); !relative.empty())
         // Not the parent of what `checkpoints` may link to.
-        paths.push_back(plain(plain(fs::absolute(checkpoints).parent_path()) / relative));
+        paths.push_back(absolute_path(fs::absolute(checkpoints).parent_path() / relative));
     return paths;
 }
 
 } // namespace
 
+fs::path absolute_path(const fs::path& path)
+{
+    std::error_code error; // the current folder may be gone
+    fs::path absolute = fs::absolute(path, error);
+    if (!error)
+        absolute = fs::weakly_canonical(absolute, error);
+    if (error)
+        return path;
+    return absolute.has_filename() ? absolute : absolute.parent_path();
+}
+
 std::string path_from_run_folder(const fs::path& run_folder, const fs::path& checkpoint)
 {
-    return plain(checkpoint).lexically_relative(plain(run_folder)).string();
+    return absolute_path(checkpoint).lexically_relative(absolute_path(run_folder)).string();
 }
 
 std::int64_t newest_save_told_of(const fs::path& checkpoints)
@@ -76,9 +79,9 @@ std::int64_t newest_save_told_of(const fs::path& checkpoints)
     return newest;
 }
 
-std::optional<FirstCheckpoint> begun_with(const fs::path& checkpoints)
+std::optional<ChosenCheckpoint> begun_with(const fs::path& checkpoints)
 {
-    std::optional<FirstCheckpoint> origin;
+    std::optional<ChosenCheckpoint> origin;
     for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
         const auto paths = sources(row, checkpoints);
         const auto changes = row.find("changed_recipe");
@@ -96,7 +99,7 @@ std::optional<FirstCheckpoint> begun_with(const fs::path& checkpoints)
 
 bool descends_from(const fs::path& asked, const fs::path& checkpoints)
 {
-    const fs::path ancestor = plain(asked), own = plain(checkpoints);
+    const fs::path ancestor = absolute_path(asked), own = absolute_path(checkpoints);
     bool descends = false;
     for_each_row(checkpoints, "start", [&](const nlohmann::json& row) {
         const auto paths = sources(row, checkpoints);

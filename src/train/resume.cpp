@@ -6,7 +6,6 @@
 #include "src/config/run_key.hpp"
 #include "src/inspect/checkpoint_list.hpp"
 #include "src/text/first_lines.hpp"
-#include "src/train/ancestry.hpp"
 #include "src/train/checkpoint_steps.hpp"
 #include "src/train/whole_checkpoint.hpp"
 
@@ -138,7 +137,7 @@ std::optional<ChosenCheckpoint> chosen_by_itself(const fs::path& checkpoints,
     refuse_lost_beginning(origin->path);
     require_whole(origin->path, on_block);
     log_warning("nothing of this run is saved yet: it begins again with " + origin->path.string());
-    return ChosenCheckpoint{origin->path, origin->branch};
+    return origin;
 }
 
 /// On rank 0. Nothing for a fresh start.

@@ -4,6 +4,7 @@
 #include "io/checkpoint.hpp"
 #include "pipeline/transport/transport.hpp"
 #include "src/config/run_config.hpp"
+#include "src/train/ancestry.hpp"
 #include "src/train/run_hardware.hpp"
 
 #include <cstdint>
@@ -22,11 +23,6 @@ struct ResumeRequest {
     std::filesystem::path path;
     /// From `path` on with the run file's recipe, whatever that run's was.
     bool branch = false;
-};
-
-struct ChosenCheckpoint {
-    std::filesystem::path path;
-    bool branch = false; ///< as in ResumeRequest; where `path` is of this run it counts no more
 };
 
 /// Collective. The checkpoint to start from, verified: the newest undamaged one below `checkpoints`

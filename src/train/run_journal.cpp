@@ -39,16 +39,6 @@ std::string layers_text(const RunPlan& plan)
     return fmt::format("{}", fmt::join(of_rank, "+"));
 }
 
-/// Whoever reads it later stands in another folder.
-std::string absolute_text(const std::filesystem::path& path)
-{
-    std::error_code error; // the current folder may be gone
-    auto absolute = std::filesystem::absolute(path, error);
-    if (!error)
-        absolute = std::filesystem::weakly_canonical(absolute, error);
-    return (error ? path : absolute).string();
-}
-
 /// Bytes, which sums over ranks carry as doubles.
 std::vector<std::int64_t> whole(const std::vector<double>& numbers)
 {
@@ -98,7 +88,7 @@ void RunJournal::started(std::int64_t completed_updates, const RunPlan& plan,
               {"num_ranks", std::int64_t{replicas.world().num_ranks()}},
               {"replicas", std::int64_t{replicas.count()}},
               {"resumed_from",
-               origin.resumed_from ? absolute_text(*origin.resumed_from) : std::string()},
+               origin.resumed_from ? absolute_path(*origin.resumed_from).string() : std::string()},
               {"resumed_from_relative",
                origin.resumed_from ? path_from_run_folder(folder_.path(), *origin.resumed_from)
                                    : std::string()},
@@ -197,8 +187,8 @@ void RunJournal::traced(const WrittenTrace& written)
 {
     write("trace", std::vector<MetricField>{{"update", written.last_update},
                                             {"first_update", written.first_update},
-                                            {"path", absolute_text(written.trace)},
-                                            {"ledger", absolute_text(written.ledger)},
+                                            {"path", absolute_path(written.trace).string()},
+                                            {"ledger", absolute_path(written.ledger).string()},
                                             {"seconds", written.seconds}});
     progress_.note(fmt::format("traced updates {}-{} (ms per update): {}", written.first_update,
                                written.last_update, written.trace.string()));
@@ -222,7 +212,7 @@ void RunJournal::saved(const SavedCheckpoint& saved)
     attempt([this] { put_files_back(); });
     const auto folder = folder_.checkpoints() / checkpoint_folder_name(saved.update);
     write("checkpoint", std::vector<MetricField>{{"update", saved.update},
-                                                 {"path", absolute_text(folder)},
+                                                 {"path", absolute_path(folder).string()},
                                                  {"parameters_digest", saved.parameters_digest},
                                                  {"seconds", saved.seconds},
                                                  {"stall_seconds", saved.stall_seconds},

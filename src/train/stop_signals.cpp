@@ -13,6 +13,8 @@ namespace sluice {
 
 namespace {
 
+constexpr std::initializer_list<int> stop_signals = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
+
 std::atomic<int> received{0};
 
 sigset_t set_of(std::initializer_list<int> signals)
@@ -52,12 +54,12 @@ bool is_ignored(int signal)
 
 void watch_stop_signals(StopSignalOptions options)
 {
-    sigset_t set = set_of({SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU});
+    sigset_t set = set_of(stop_signals);
     if (!is_ignored(SIGHUP))
         sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     // A shell starts background commands with SIGINT ignored, and what is ignored never arrives.
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU})
+    for (const int signal : stop_signals)
         std::signal(signal, SIG_DFL);
     std::signal(SIGPIPE, SIG_IGN);
     std::thread([set, options = std::move(options)] { receive_signals(set, options); }).detach();

@@ -30,10 +30,6 @@ void Trainer::begin_trace()
 void Trainer::end_trace(bool last)
 {
     const AtFiles writing(replicas_.world().activity()); // of hundreds of megabytes
-    // Not always the last complete one: one that was refused is traced, too.
-    const bool traced = recorder_ != nullptr && !recorder_->updates().empty();
-    const std::int64_t last_traced =
-        traced ? recorder_->updates().back().update : completed_updates_;
     try {
         const auto written = tracer_->after_update(replicas_.world(), completed_updates_, last);
         if (written)
@@ -41,7 +37,9 @@ void Trainer::end_trace(bool last)
     } catch (const AgreedError& error) {
         if (!goes_on_without(error))
             throw;
-        tell([&](RunJournal& journal) { journal.not_traced(last_traced, error); });
+        // Not always the last complete one: one that was refused is traced, too.
+        const std::int64_t traced = recorder_->updates().back().update;
+        tell([&](RunJournal& journal) { journal.not_traced(traced, error); });
     }
     recorder_ = tracer_->recorder();
     executor_.record_into(recorder_);

@@ -32,7 +32,7 @@ class Evaluation(OnEmulatedGpus):
 
     def test_in_memory_that_training_does_not_fit_in(self):
         trained = self.metrics("deep", "eval")[-1]["loss"]
-        little = 75 * MIB # of which the stream's workspace takes 64
+        little = (75 + 64) * MIB # the stream's workspace takes 64
         with emulated(SLUICE_EMULATED_GPU_BYTES=little):
             result = self.run_on("cuda", 1, "too-large", overrides=self.DEEP, expect=2)
             self.assert_one_clear_message(result, "rank 0 needs 110 MB")
@@ -41,15 +41,27 @@ class Evaluation(OnEmulatedGpus):
         self.assertNotIn("on the CPU", result.stderr)
 
     def test_what_does_not_fit_is_refused_with_a_remedy_that_exists(self):
-        with emulated(SLUICE_EMULATED_GPU_BYTES=75 * MIB):
+        with emulated(SLUICE_EMULATED_GPU_BYTES=(75 + 64) * MIB):
             result = self.evaluate("--batch-size", "256", expect=2)
             self.assert_one_clear_message(result, "the evaluation does not fit", "the GPU has 78.6 MB",
                                           "--batch-size 128 would fit")
             self.evaluate("--batch-size", "128")
-        with emulated(SLUICE_EMULATED_GPU_BYTES=65 * MIB):
+        with emulated(SLUICE_EMULATED_GPU_BYTES=(65 + 64) * MIB):
             self.assert_one_clear_message(self.evaluate(expect=2), "not even one sequence at a time fits",
                                           "or --device cpu")
             self.evaluate("--device", "cpu")
+
+    def test_measured_costs_know_nothing_of_messages_between_gpus(self):
+        costs = self.folder / "costs.json"
+        with emulated():
+            result = call(SLUICE, "plan", self.folder / "deep/config.toml", "--stages", 2, "--costs", "measure",
+                          "--save-costs", costs, cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        found = json.loads(costs.read_text())
+        self.assertEqual(found["conditions"]["device"], "cuda")
+        self.assertGreater(found["seconds"]["decoder_layer"]["forward"], 0)
+        self.assertEqual(found["transfer_bytes_per_second"], 25e9)
+        self.assertIn("messages assumed at 25 GB/s", found["source"])
 
     def test_devices(self):
         on_gpu = self.metrics("deep", "eval")[-1]["loss"]
